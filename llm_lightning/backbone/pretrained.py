@@ -1,0 +1,201 @@
+"""Where weights come from: locate, check, convert.
+
+A checkpoint in the layout that transformers publishes (``model.safetensors`` of
+``openai-community/gpt2``) becomes this package's GPT-2: names are the same, projections are
+transposed because transformers stores them as ``Conv1D`` (in_features, out_features).
+"""
+
+import contextlib
+import hashlib
+import pickle
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from huggingface_hub import constants, hf_hub_download
+from huggingface_hub.errors import LocalEntryNotFoundError
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
+from llm_lightning.network import Unavailable, reachable
+
+_CONV1D = re.compile(r"h\.\d+\.(attn\.c_attn|attn\.c_proj|mlp\.c_fc|mlp\.c_proj)\.weight")
+_CAUSAL_MASK_BUFFER = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
+_FILE_NAMES = ("model.safetensors", "pytorch_model.bin")
+
+
+@dataclass
+class ModelConfig(GPTConfig):
+    """One GPT-2 and where its weights come from: the ``model`` configuration group."""
+
+    name: str = "gpt2_small"
+    """Short name, as in ``conf/model/``."""
+    weights: str = "pretrained"
+    """``pretrained``, ``random``, a file or folder on disk, or a Hub id (``owner/name`` or
+    ``owner/name@revision``). Anything but ``random`` is in transformers' GPT-2 layout."""
+    hub_id: str | None = None
+    """Hub repository that ``pretrained`` means; none if no weights are published for this size."""
+    revision: str | None = None
+    """Commit of ``hub_id``, pinned so that the same weights come tomorrow."""
+
+    def architecture(self) -> dict[str, Any]:
+        """Returns the fields that :class:`GPTConfig` takes, as a plain dict."""
+        names = {field.name for field in fields(GPTConfig)}
+        return {key: value for key, value in asdict(self).items() if key in names}
+
+
+@dataclass
+class Weights:
+    """Weights that were found, before they are loaded."""
+
+    source: str
+    """Where they come from, for people."""
+    path: Path | None
+    """The checkpoint; ``None`` for random weights."""
+
+
+def locate(model: ModelConfig) -> Weights:
+    """Finds the checkpoint that ``model.weights`` names, downloading it if it must.
+
+    The Hub is asked through ``huggingface_hub``: HF_HOME, HF_ENDPOINT and HF_HUB_OFFLINE apply.
+
+    Raises:
+        Unavailable: if weights from the Hub cannot be had, within 10 s where there is no network.
+        ValueError: if ``model.weights`` names nothing that exists.
+    """
+    if model.weights == "random":
+        return Weights(f"random ({model.init} initialisation)", None)
+    if model.weights == "pretrained":
+        if model.hub_id is None:
+            raise ValueError(
+                f"model.weights=pretrained: no weights are published for {model.name}; "
+                f"use model.weights=random, or a file, folder or Hub id"
+            )
+        return _from_hub(model.hub_id, model.revision)
+    path = Path(model.weights).expanduser()
+    if path.is_dir():
+        for name in _FILE_NAMES:
+            if (path / name).is_file():
+                return Weights(str(path / name), path / name)
+        raise ValueError(f"model.weights={model.weights}: no {' or '.join(_FILE_NAMES)} in there")
+    if path.is_file():
+        return Weights(str(path), path)
+    if _HUB_ID.fullmatch(model.weights) and path.suffix not in {".safetensors", ".bin", ".pt"}:
+        hub_id, _, revision = model.weights.partition("@")
+        return _from_hub(hub_id, revision or None)
+    raise ValueError(
+        f"model.weights must be pretrained, random, an existing file or folder, or a Hub id "
+        f"(owner/name), got {model.weights!r}"
+    )
+
+
+def _from_hub(hub_id: str, revision: str | None) -> Weights:
+    source = f"{hub_id}@{revision[:7]}" if revision else hub_id
+    advice = (
+        "connect once so that the file is cached, or point model.weights at a folder with "
+        "model.safetensors, or set HF_ENDPOINT to a mirror"
+    )
+    filename = _FILE_NAMES[0]
+    with contextlib.suppress(LocalEntryNotFoundError):
+        cached = hf_hub_download(hub_id, filename, revision=revision, local_files_only=True)
+        return Weights(source, Path(cached))
+    if constants.HF_HUB_OFFLINE:
+        raise Unavailable(f"the weights {source}", "HF_HUB_OFFLINE is set, and no cached copy", advice)
+    endpoint = constants.ENDPOINT
+    if not reachable([endpoint]):
+        raise Unavailable(f"the weights {source}", f"{endpoint} cannot be reached", advice)
+    try:
+        return Weights(source, Path(hf_hub_download(hub_id, filename, revision=revision)))
+    # Besides its own errors the Hub client lets those of its HTTP library through, which differ
+    # between its versions and share no base class. All of them mean: not to be had.
+    except Exception as error:
+        first_line = (str(error).strip() or "no message").splitlines()[0]
+        reason = f"{endpoint}: {type(error).__name__}: {first_line}"
+        raise Unavailable(f"the weights {source}", reason, advice) from error
+
+
+def load_weights(model: GPT2, path: Path) -> str:
+    """Copies a checkpoint into a model, tensor by tensor.
+
+    Keys may carry the prefix ``transformer.``; causal-mask buffers and an ``lm_head.weight`` that
+    equals ``wte.weight`` are skipped. Beside the model itself this needs the memory of one
+    tensor. Nothing is unpickled but tensors (``weights_only=True``).
+
+    Args:
+        model: changed in place; half-precision tensors are converted to the model's dtype.
+        path: a ``.safetensors``, ``.bin`` or ``.pt`` file in transformers' GPT-2 layout.
+
+    Returns:
+        The file's SHA-256.
+
+    Raises:
+        ValueError: if the file is damaged, or its keys or shapes are not the model's; every
+            missing, unexpected and mis-shaped key is listed.
+    """
+    targets = dict(model.named_parameters())
+    tensors = _readers(path)
+    keys = {key.removeprefix("transformer."): key for key in tensors}
+    keys = {name: key for name, key in keys.items() if not _CAUSAL_MASK_BUFFER.fullmatch(name)}
+    if "lm_head.weight" in keys and "wte.weight" in keys:
+        head, embedding = tensors[keys["lm_head.weight"]], tensors[keys["wte.weight"]]
+        if head.shape == embedding.shape and torch.equal(head.read(), embedding.read()):
+            del keys["lm_head.weight"]
+
+    problems = [f"missing: {name}" for name in targets if name not in keys]
+    problems += [f"unexpected: {key}" for name, key in keys.items() if name not in targets]
+    for name, target in targets.items():
+        if _CONV1D.fullmatch(name):
+            targets[name] = target.T  # a view: writing to it writes to the parameter
+        wanted = tuple(targets[name].shape)
+        if name in keys and tensors[keys[name]].shape != wanted:
+            got = tensors[keys[name]].shape
+            problems.append(f"wrong shape: {keys[name]} is {got}, the model needs {wanted}")
+    if problems:
+        raise ValueError(
+            f"model.weights: {path} does not fit this GPT-2 ({model.config.n_layer} layers, "
+            f"{model.config.n_embd} wide); {len(problems)} problems:\n  " + "\n  ".join(problems)
+        )
+    with torch.no_grad():
+        # Largest first: an empty model's memory is touched as it is filled, so that the largest
+        # temporary tensor never stands beside a full model.
+        for name in sorted(targets, key=lambda name: targets[name].numel(), reverse=True):
+            targets[name].copy_(tensors[keys[name]].read())
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass
+class _Reader:
+    """One tensor of a checkpoint, read when asked."""
+
+    shape: tuple[int, ...]
+    read: Callable[[], Tensor]
+
+
+def _readers(path: Path) -> dict[str, _Reader]:
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as file:
+                return {
+                    key: _Reader(tuple(file.get_slice(key).get_shape()), partial(_read, path, key))
+                    for key in file.keys()  # noqa: SIM118 (not a dict)
+                }
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        return {key: _Reader(tuple(value.shape), value.detach) for key, value in state.items()}
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, AttributeError) as error:
+        raise ValueError(
+            f"model.weights: {path} is not a checkpoint of plain tensors: {error}"
+        ) from error
+
+
+def _read(path: Path, key: str) -> Tensor:
+    # Opened anew for each tensor: closing the file gives back its mapped pages, which would
+    # otherwise add up to a second copy of the model.
+    with safe_open(path, framework="pt") as file:
+        return cast(Tensor, file.get_tensor(key))

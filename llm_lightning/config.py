@@ -1,0 +1,122 @@
+"""The root configuration, and the schemas that every YAML file in ``conf/`` starts from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import MISSING, OmegaConf
+
+from llm_lightning.backbone.pretrained import ModelConfig
+from llm_lightning.data.spam import SmsSpam
+from llm_lightning.data.table import Table
+from llm_lightning.finetuning.strategies import AllLayers, TopBlocks
+from llm_lightning.tasks.classifier import ClassifierOptions
+from llm_lightning.training.optim import AdamW
+
+EVALUATED_CHECKPOINTS = ("last", "best")
+
+# Overrides that do not change what a run computes, and so stay out of its folder's name.
+_NOT_IN_NAME = ("experiment", "seed", "runs_dir", "offline_fallback")
+
+
+@dataclass
+class Published:
+    """What the book reports for a setting; accuracies in percent."""
+
+    row: int | None = None
+    """Row of its results table."""
+    train: float | None = None
+    """Training accuracy, on 1,040 of 1,045 messages."""
+    val: float | None = None
+    """Validation accuracy, on 149 messages."""
+    test: float | None = None
+    """Test accuracy, on 300 messages."""
+    minutes: float | None = None
+    """Training time on an A100."""
+    source: str | None = None
+    """Where the figures stand."""
+    note: str | None = None
+    """What is known to be wrong with them."""
+
+
+@dataclass
+class Config:
+    """Everything that a run is made of."""
+
+    model: Any = MISSING
+    """Network and weights: ``conf/model``."""
+    task: Any = MISSING
+    """Head and objective: ``conf/task``."""
+    data: Any = MISSING
+    """Texts, splits, padding, batches: ``conf/data``."""
+    finetune: Any = MISSING
+    """What trains: ``conf/finetune``."""
+    optim: AdamW = field(default_factory=AdamW)
+    """Optimizer and schedule."""
+    trainer: Any = MISSING
+    """Arguments of ``lightning.Trainer``: ``conf/trainer``."""
+    callbacks: dict[str, Any] = field(default_factory=dict)
+    """Lightning callbacks by name."""
+    loggers: dict[str, Any] = field(default_factory=dict)
+    """Lightning loggers by name."""
+    seed: int = 123
+    """Seed of starting weights, order of examples and dropout."""
+    offline_fallback: bool = True
+    """Whether small stand-ins replace data or weights that cannot be had; else that is an error."""
+    evaluate: str = "last"
+    """Checkpoint that the final table speaks of: ``last``, or ``best`` by validation loss."""
+    runs_dir: str = "runs"
+    """Folder of all run folders."""
+    run_dir: str = MISSING
+    """This run's folder."""
+    published: Published | None = None
+    """What the book reports for this setting, if it does."""
+
+    def __post_init__(self) -> None:
+        """Checks what no group checks."""
+        if self.evaluate not in EVALUATED_CHECKPOINTS:
+            raise ValueError(
+                f"evaluate must be one of {', '.join(EVALUATED_CHECKPOINTS)}, got {self.evaluate!r}"
+            )
+
+
+def conf_dir() -> Path:
+    """Returns the folder of YAML files: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    packaged = package / "conf"
+    return packaged if packaged.is_dir() else package.parent / "conf"
+
+
+def run_name(overrides: Sequence[str]) -> str:
+    """Names a run after its experiment and every setting that was changed on the command line.
+
+    ``["+experiment=last_block", "optim.lr=1e-4", "seed=2"]`` becomes
+    ``last_block-optim.lr=1e-4``; of paths only the last part is kept.
+    """
+    experiment, changes = "run", []
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        key = override.key_or_group
+        value = str(override.get_value_element_as_str())
+        if key == "experiment":
+            experiment = value
+        elif key not in _NOT_IN_NAME and not key.startswith("hydra"):
+            prefix = "~" if override.is_delete() else ""
+            tail = value.rstrip("/\"'").rsplit("/", 1)[-1]
+            changes.append(f"{prefix}{key}={tail}".replace(" ", "_"))
+    return "-".join([experiment, *sorted(changes)])
+
+
+def register() -> None:
+    """Registers schemas and resolvers with Hydra; harmless when called again."""
+    store = ConfigStore.instance()
+    store.store(group="schema", name="config", node=Config, package="_global_")
+    store.store(group="schema/model", name="gpt2", node=ModelConfig)
+    store.store(group="schema/task", name="classify", node=ClassifierOptions)
+    store.store(group="schema/data", name="sms_spam", node=SmsSpam)
+    store.store(group="schema/data", name="table", node=Table)
+    store.store(group="schema/finetune", name="top_blocks", node=TopBlocks)
+    store.store(group="schema/finetune", name="all_layers", node=AllLayers)
+    OmegaConf.register_new_resolver("run_name", run_name, replace=True)

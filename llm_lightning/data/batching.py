@@ -1,0 +1,94 @@
+"""Texts to token batches: truncation and padding, the same for training and for prediction.
+
+Lengths travel with the batch. Nothing here or later looks for padding by token value: a message
+may hold any token, the padding token included.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
+
+PADDINGS = ("max_length", "batch", "none")
+
+
+class Batch(NamedTuple):
+    """What a model reads in one step. B examples, T positions."""
+
+    input_ids: Tensor
+    """(B, T) int64; positions from a row's length on hold the padding token."""
+    lengths: Tensor
+    """(B,) int64, real tokens a row, at least 1."""
+    labels: Tensor
+    """(B,) int64 class index; -1 where it is not known."""
+    index: Tensor
+    """(B,) int64 row in the split."""
+
+
+@dataclass
+class Example:
+    """One encoded text."""
+
+    ids: list[int]
+    """Token ids, at least one."""
+    label: int
+    """Class index; -1 if not known."""
+    index: int
+    """Row in the split."""
+
+
+@dataclass
+class Padder:
+    """Cuts and pads: what a run must remember to read new text as it read its training text.
+
+    Raises:
+        ValueError: if a field is out of range.
+    """
+
+    max_length: int
+    """Longest input, in tokens; what is longer loses its end."""
+    padding: str = "batch"
+    """``max_length``: every batch is ``max_length`` wide. ``batch``: as wide as its longest row.
+    ``none``: rows must be equally long, which one row always is."""
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        if self.max_length < 1:
+            raise ValueError(f"data.max_length must be at least 1 token, got {self.max_length}")
+        if self.padding not in PADDINGS:
+            raise ValueError(
+                f"data.padding must be one of {', '.join(PADDINGS)}, got {self.padding!r}"
+            )
+
+    def examples(
+        self, token_ids: Sequence[list[int]], labels: Sequence[int] | None = None
+    ) -> list[Example]:
+        """Truncates encoded texts. An empty text becomes a single end-of-text token."""
+        known = labels if labels is not None else [-1] * len(token_ids)
+        return [
+            Example(ids[: self.max_length] or [END_OF_TEXT_ID], int(label), index)
+            for index, (ids, label) in enumerate(zip(token_ids, known, strict=True))
+        ]
+
+    def collate(self, examples: Sequence[Example]) -> Batch:
+        """Pads examples on the right with the end-of-text token, as the book does."""
+        lengths = [len(example.ids) for example in examples]
+        width = self.max_length if self.padding == "max_length" else max(lengths)
+        if self.padding == "none" and min(lengths) != width:
+            raise ValueError(
+                f"data.padding=none cannot batch texts of different lengths ({min(lengths)} and "
+                f"{width} tokens): set data.batch_size=1, or data.padding=batch"
+            )
+        input_ids = torch.full((len(examples), width), END_OF_TEXT_ID)
+        for row, example in zip(input_ids, examples, strict=True):
+            row[: len(example.ids)] = torch.tensor(example.ids)
+        return Batch(
+            input_ids=input_ids,
+            lengths=torch.tensor(lengths),
+            labels=torch.tensor([example.label for example in examples]),
+            index=torch.tensor([example.index for example in examples]),
+        )

@@ -1,0 +1,1 @@
+"""Small data that the package ships, so that every command runs without a network."""

@@ -1,0 +1,196 @@
+"""The SMS Spam Collection (Almeida et al. 2011, CC BY 4.0) and the ways it is split.
+
+``table`` and ``chapter`` repeat the book byte for byte, flaws included: pandas' default quoting
+glues three messages into one, duplicates are kept, and some test messages also stand in training.
+``clean`` has neither flaw; it is the one to trust.
+"""
+
+import csv
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import pandas as pd
+
+from llm_lightning.data import download
+from llm_lightning.data.classification import (
+    ClassificationData,
+    Splits,
+    permutation,
+    split_in_order,
+    split_stratified,
+    undersample,
+)
+
+URLS = (
+    "https://archive.ics.uci.edu/static/public/228/sms+spam+collection.zip",
+    "https://f001.backblazeb2.com/file/LLMs-from-scratch/sms%2Bspam%2Bcollection.zip",
+)
+MEMBER = "SMSSpamCollection"
+SHA256 = "7d039a24a6083ed9ef0f806ebad56bbb976e3aeb8de05669173bfdc4996c239d"
+CLASS_NAMES = ["ham", "spam"]
+SPLITS = ("table", "chapter", "clean")
+SPLIT_SEED = 123  # the book's; the split stays the same whatever seed a run trains with
+FRACTIONS = (0.7, 0.1, 0.2)
+
+
+@dataclass(eq=False)
+class SmsSpam(ClassificationData):
+    """SMS messages, ham or spam.
+
+    Raises:
+        ValueError: if a field is out of range.
+    """
+
+    _target_: str = "llm_lightning.data.spam.SmsSpam"
+    path: str | None = None
+    """The collection on disk: a zip, the tab-separated file, or a folder with either. Without
+    it the collection is downloaded once and kept in the cache."""
+    split: str = "table"
+    """``table``: as the book's results table; ``chapter``: as its chapter 6; ``clean``: read
+    without quoting, duplicates removed, stratified."""
+    balance: str = "undersample"
+    """As in :class:`ClassificationData`."""
+
+    def __post_init__(self) -> None:
+        """Checks ranges; touches neither network nor disk."""
+        super().__post_init__()
+        if self.split not in SPLITS:
+            raise ValueError(f"data.split must be one of {', '.join(SPLITS)}, got {self.split!r}")
+        self._file: Path | None = None
+        self._origin = ""
+
+    @property
+    def source(self) -> str:
+        """Where the messages come from."""
+        return f"{self._origin}, split {self.split!r}"
+
+    def prepare_data(self) -> None:
+        """Finds the messages, downloading them if they are neither given nor cached.
+
+        Raises:
+            Unavailable: if they can neither be found nor downloaded.
+            ValueError: if ``path`` holds no collection.
+        """
+        if self._file is not None:
+            return
+        if self.path is not None:
+            self._file = find_collection(Path(self.path).expanduser())
+            genuine = download.sha256(self._file) == SHA256
+            self._origin = f"{self.path} ({'the' if genuine else 'not the'} published collection)"
+        else:
+            self._file = download_collection(download.cache_dir() / "sms_spam")
+            self._origin = "SMS Spam Collection"
+
+    def use_embedded(self) -> None:
+        """Reads the messages that the package ships, in place of the collection."""
+        self._file = Path(str(resources.files("llm_lightning.data.embedded") / "messages.tsv"))
+        self._origin = "embedded messages"
+
+    def read(self) -> Splits:
+        """Reads, balances and splits; see the module's first lines for the recipes."""
+        self.prepare_data()
+        if self._file is None:
+            raise RuntimeError("prepare_data() found no file and raised nothing")
+        messages = read_collection(self._file, quoting=self.split != "clean")
+        if self.split == "clean":
+            messages = messages[~messages["Text"].str.strip().duplicated()]
+        if self.balance == "undersample":
+            messages = undersample(messages, SPLIT_SEED)
+        if self.split == "clean":
+            return Splits(*split_stratified(messages, FRACTIONS, SPLIT_SEED), CLASS_NAMES)
+        for _ in range(2 if self.split == "table" else 1):
+            messages = messages.iloc[permutation(len(messages), SPLIT_SEED)]
+        return Splits(*split_in_order(messages, train=FRACTIONS[0], val=FRACTIONS[1]), CLASS_NAMES)
+
+
+def read_collection(file: Path, *, quoting: bool) -> pd.DataFrame:
+    """Reads the tab-separated collection into ``Label`` (0 ham, 1 spam) and ``Text``.
+
+    Args:
+        file: ``label<TAB>text`` lines without a header.
+        quoting: whether double quotes quote, as pandas assumes and the book accepts (5,572 rows
+            of the published file), or are ordinary characters (5,574).
+
+    Raises:
+        ValueError: naming file and row, if the file is not UTF-8 or a label is unknown.
+    """
+    try:
+        table = pd.read_csv(
+            file,
+            sep="\t",
+            header=None,
+            names=["Label", "Text"],
+            quoting=csv.QUOTE_MINIMAL if quoting else csv.QUOTE_NONE,
+            keep_default_na=False,
+        )
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise ValueError(f"data.path: {file} is not a table of label<TAB>text: {error}") from error
+    labels = table["Label"].map({name: label for label, name in enumerate(CLASS_NAMES)})
+    if labels.isna().any():
+        row = int(labels.isna().to_numpy().argmax())
+        raise ValueError(
+            f"data.path: {file}, row {row + 1}: the label must be ham or spam, "
+            f"got {table['Label'].iloc[row]!r}; for other tables use data=table"
+        )
+    return pd.DataFrame({"Label": labels.astype(int), "Text": table["Text"]})
+
+
+def find_collection(path: Path) -> Path:
+    """Returns the tab-separated file that a path stands for.
+
+    Args:
+        path: the file itself, a zip that holds ``SMSSpamCollection``, or a folder with either.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if path.is_dir():
+        candidates = [path / MEMBER, *sorted(path.glob("*.zip")), *sorted(path.glob("*.tsv"))]
+        found = next((candidate for candidate in candidates if candidate.is_file()), None)
+        if found is None:
+            raise ValueError(f"data.path: {path} holds neither {MEMBER} nor a .zip or .tsv file")
+        path = found
+    if not path.is_file():
+        raise ValueError(f"data.path must be an existing file or folder, got {path}")
+    if not zipfile.is_zipfile(path):
+        return path
+    folder = download.cache_dir() / "sms_spam" / download.sha256(path)[:16]
+    extracted = folder / MEMBER
+    return extracted if extracted.is_file() else download.extract_member(path, MEMBER, extracted)
+
+
+def download_collection(folder: Path, urls: tuple[str, ...] = URLS) -> Path:
+    """Returns the verified collection in ``folder``, fetching it the first time.
+
+    Raises:
+        Unavailable: if no address gives the collection.
+    """
+    extracted = folder / MEMBER
+    if extracted.is_file():
+        return extracted
+    archive = download.fetch(
+        "the SMS Spam Collection",
+        urls,
+        folder / "sms+spam+collection.zip",
+        verify=verify_archive,
+        advice=(
+            "connect once so that it is cached, or get the zip by other means and pass "
+            "data.path=<zip, file or folder>"
+        ),
+    )
+    return download.extract_member(archive, MEMBER, extracted)
+
+
+def verify_archive(archive: Path) -> None:
+    """Checks the messages inside the zip, which stay the same when the zip is packed anew.
+
+    Raises:
+        ValueError: if the checksum is not the published one.
+    """
+    with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
+        got = download.sha256(download.extract_member(archive, MEMBER, Path(folder) / MEMBER))
+    if got != SHA256:
+        raise ValueError(f"the checksum of {MEMBER} is wrong: expected sha256 {SHA256}, got {got}")

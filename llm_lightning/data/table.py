@@ -1,0 +1,229 @@
+"""Your own data: any table with a text column and a label column.
+
+One file that is split here, or three files that are split already. Every fault is one error that
+names file, column and row; rows count from 1, the header excluded.
+"""
+
+import json
+import numbers
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from llm_lightning.data.classification import (
+    ClassificationData,
+    Splits,
+    split_stratified,
+    undersample,
+)
+
+SPLIT_SEED = 123  # splits stay the same whatever seed a run trains with
+
+
+@dataclass(eq=False)
+class Table(ClassificationData):
+    """Texts and labels from CSV, TSV, JSON Lines or Parquet, with two or more classes.
+
+    Undersampling touches the training split only: validation and test keep their natural mix.
+
+    Raises:
+        ValueError: if fields are out of range or contradict each other.
+    """
+
+    _target_: str = "llm_lightning.data.table.Table"
+    path: str | None = None
+    """One file, split by ``fractions``; or leave it out and give the three below."""
+    train_path: str | None = None
+    """Training file."""
+    val_path: str | None = None
+    """Validation file."""
+    test_path: str | None = None
+    """Test file."""
+    text_column: str = "text"
+    """Column of the texts."""
+    label_column: str = "label"
+    """Column of the labels: strings or whole numbers."""
+    class_names: list[str] | None = None
+    """All labels in the order of their class index; by default sorted. With two classes the
+    second is the positive one, of which precision and recall speak."""
+    fractions: list[float] = field(default_factory=lambda: [0.7, 0.1, 0.2])
+    """Shares of training, validation and test in ``path``; they add up to 1."""
+    deduplicate: bool = True
+    """Whether only the first of equal texts in ``path`` is kept, so that no text is in two
+    splits. Three files are left as they are."""
+
+    def __post_init__(self) -> None:
+        """Checks ranges; touches neither network nor disk."""
+        super().__post_init__()
+        three = [self.train_path, self.val_path, self.test_path]
+        if (self.path is None) == (None in three) or (self.path and any(three)):
+            raise ValueError(
+                "data=table needs either data.path or all of data.train_path, data.val_path and "
+                f"data.test_path, got path={self.path}, train_path={self.train_path}, "
+                f"val_path={self.val_path}, test_path={self.test_path}"
+            )
+        if (
+            len(self.fractions) != 3
+            or min(self.fractions) <= 0
+            or abs(sum(self.fractions) - 1) > 1e-6
+        ):
+            raise ValueError(
+                f"data.fractions must be three positive numbers that add up to 1, "
+                f"got {list(self.fractions)}"
+            )
+
+    @property
+    def source(self) -> str:
+        """The files."""
+        return self.path or f"{self.train_path}, {self.val_path}, {self.test_path}"
+
+    def read(self) -> Splits:
+        """Reads one file and splits it, or reads three."""
+        if self.path is not None:
+            splits = self._read_one(Path(self.path).expanduser())
+        else:
+            splits = self._read_three()
+        if self.balance == "undersample":
+            splits.train = undersample(splits.train, SPLIT_SEED)
+        return splits
+
+    def _read_one(self, path: Path) -> Splits:
+        table = self._read_file(path)
+        class_names = self._class_names(table, path)
+        table["Label"] = _to_index(table["Label"], class_names, path, self.label_column)
+        if self.deduplicate:
+            table = table[~table["Text"].duplicated()]
+        try:
+            return Splits(*split_stratified(table, self.fractions, SPLIT_SEED), class_names)
+        except ValueError as error:
+            raise ValueError(f"{path}, column {self.label_column!r}: {error}") from error
+
+    def _read_three(self) -> Splits:
+        paths = [Path(str(p)).expanduser() for p in (self.train_path, self.val_path, self.test_path)]
+        tables = [self._read_file(path) for path in paths]
+        class_names = self._class_names(tables[0], paths[0])
+        for table, path in zip(tables, paths, strict=True):
+            table["Label"] = _to_index(table["Label"], class_names, path, self.label_column)
+        return Splits(*tables, class_names)
+
+    def _read_file(self, path: Path) -> pd.DataFrame:
+        raw = read_table(path)
+        for key, column in (("text_column", self.text_column), ("label_column", self.label_column)):
+            if column not in raw.columns:
+                raise ValueError(
+                    f"{path} has no column {column!r} (data.{key}); it has "
+                    f"{', '.join(map(repr, raw.columns))}"
+                )
+        if raw.empty:
+            raise ValueError(f"{path} has a header but no rows")
+        texts, labels = raw[self.text_column], raw[self.label_column].map(_label)
+        for column, bad, what in (
+            (self.text_column, ~texts.map(lambda text: isinstance(text, str)), "not a text"),
+            (self.text_column, texts.map(str).str.strip() == "", "an empty text"),
+            (self.label_column, labels.isna(), "no label (a string or a whole number)"),
+        ):
+            if bad.any():
+                raise ValueError(
+                    f"{path}, column {column!r}, row {int(bad.to_numpy().argmax()) + 1}: {what} "
+                    f"({int(bad.sum())} such rows)"
+                )
+        return pd.DataFrame({"Label": labels, "Text": texts}).reset_index(drop=True)
+
+    def _class_names(self, train: pd.DataFrame, path: Path) -> list[str]:
+        present = set(train["Label"])
+        if len(present) < 2:
+            raise ValueError(
+                f"{path}, column {self.label_column!r}: a single class, {present.pop()!r}; "
+                f"a classifier needs at least two"
+            )
+        if self.class_names is None:
+            numeric = all(name.lstrip("-").isdigit() for name in present)
+            return sorted(present, key=int) if numeric else sorted(present)
+        if unused := set(self.class_names) - present:
+            raise ValueError(f"data.class_names: {path} has no rows labelled {sorted(unused)}")
+        return list(self.class_names)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Reads a file by its ending: ``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson`` or ``.parquet``.
+
+    CSV and TSV cells stay strings: a text ``NA`` is a text, a label ``01`` is not ``1``.
+
+    Raises:
+        ValueError: if the file is missing, empty, not UTF-8 or not what its ending says.
+    """
+    if not path.is_file():
+        raise ValueError(f"data=table: {path} does not exist or is not a file")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path} is empty")
+    if path.suffix == ".parquet":
+        try:
+            return pd.read_parquet(path)
+        except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
+            raise ValueError(f"{path} is not a readable Parquet file: {error}") from error
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise ValueError(
+            f"{path} is not UTF-8: byte {error.start} in line {line} cannot be decoded; "
+            f"save it as UTF-8"
+        ) from error
+    if path.suffix in (".jsonl", ".ndjson"):
+        return _read_json_lines(path, text.split("\n"))
+    if path.suffix not in (".csv", ".tsv"):
+        raise ValueError(
+            f"{path}: the ending must be .csv, .tsv, .jsonl, .ndjson or .parquet, "
+            f"got {path.suffix!r}"
+        )
+    try:
+        return pd.read_csv(
+            path,
+            sep="\t" if path.suffix == ".tsv" else ",",
+            dtype=str,
+            keep_default_na=False,
+            encoding="utf-8-sig",
+        )
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise ValueError(f"{path} is not a readable table: {error}") from error
+
+
+def _read_json_lines(path: Path, lines: Sequence[str]) -> pd.DataFrame:
+    records = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}, line {number} is not JSON: {error}") from error
+        if not isinstance(record, dict):
+            raise ValueError(f"{path}, line {number} must be a JSON object, got {line[:60]!r}")
+        records.append(record)
+    return pd.DataFrame(records)
+
+
+def _label(value: Any) -> str | None:
+    """A label as text, or ``None`` if it is none: whole numbers and strings are labels."""
+    if isinstance(value, str):
+        return value.strip() or None
+    if isinstance(value, bool | np.bool_):
+        return str(bool(value)).lower()
+    if isinstance(value, numbers.Real) and float(value).is_integer():
+        return str(int(value))
+    return None  # null, NaN, fractions, lists
+
+
+def _to_index(labels: pd.Series, class_names: list[str], path: Path, column: str) -> pd.Series:
+    index = labels.map({name: position for position, name in enumerate(class_names)})
+    if index.isna().any():
+        row = int(index.isna().to_numpy().argmax())
+        raise ValueError(
+            f"{path}, column {column!r}, row {row + 1}: the label {labels.iloc[row]!r} is none of "
+            f"the training labels {class_names}"
+        )
+    return index.astype(int)

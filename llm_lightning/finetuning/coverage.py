@@ -1,0 +1,54 @@
+"""Which part of a model trains, as rows for a table."""
+
+import re
+from dataclasses import dataclass
+
+from torch import nn
+
+
+@dataclass
+class ParameterGroup:
+    """Neighbouring parameters that are treated alike."""
+
+    name: str
+    """``backbone.h.0-10``, ``head`` ..."""
+    trainable: int
+    """Parameters that train."""
+    total: int
+    """Parameters in all."""
+
+
+def parameter_groups(model: nn.Module) -> list[ParameterGroup]:
+    """Counts trainable and total parameters by part, in the model's order.
+
+    Consecutive blocks of which the same share trains are one row. A tensor that two modules share
+    is counted once, where it appears first.
+
+    Args:
+        model: a module with ``backbone`` and ``head``.
+    """
+    parts: dict[str, ParameterGroup] = {}
+    for name, parameter in model.named_parameters():
+        match = re.match(r"(backbone\.h\.\d+|backbone\.\w+|\w+)", name)
+        part = match.group() if match else name
+        group = parts.setdefault(part, ParameterGroup(part, 0, 0))
+        group.total += parameter.numel()
+        group.trainable += parameter.numel() if parameter.requires_grad else 0
+
+    merged: list[ParameterGroup] = []
+    previous = None  # the last unmerged block: (trainable, total)
+    for group in parts.values():
+        block = re.fullmatch(r"backbone\.h\.(\d+)", group.name)
+        size = (group.trainable, group.total) if block else None
+        if block and size == previous:
+            run = merged[-1]
+            first = run.name.removeprefix("backbone.h.").split("-")[0]
+            merged[-1] = ParameterGroup(
+                f"backbone.h.{first}-{block.group(1)}",
+                run.trainable + group.trainable,
+                run.total + group.total,
+            )
+        else:
+            merged.append(group)
+        previous = size
+    return merged

@@ -1,0 +1,1 @@
+"""LightningModules: what is computed from a batch, and nothing else."""

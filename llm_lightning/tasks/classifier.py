@@ -1,0 +1,219 @@
+"""Text classification: GPT-2, a linear head, and the position that the head reads."""
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import lightning as L
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
+from llm_lightning.data.batching import Batch
+from llm_lightning.evaluation.metrics import ClassificationMetrics
+from llm_lightning.finetuning import strategies
+from llm_lightning.training.optim import AdamW
+
+POSITIONS = ("last_real", "last", "first", "mean_real", "mean")
+EVALUATED = ("train_eval", "val_eval", "test")  # in the order of the data module's test loaders
+
+
+@dataclass
+class ClassifierOptions:
+    """What the head reads and what it is asked to minimise: the ``task`` group.
+
+    Raises:
+        ValueError: if a field is out of range.
+    """
+
+    _target_: str = "llm_lightning.tasks.classifier.Classifier"
+    position: str = "last_real"
+    """Hidden state that the head reads: of the ``last_real`` token, of the ``last`` position
+    (padding or not, as the book's first rows), of the ``first``; or the mean over the real
+    tokens (``mean_real``) or over all positions (``mean``)."""
+    mask_padding: bool = True
+    """Whether real tokens and the head are kept from seeing padding through attention."""
+    head_dropout: float = 0.0
+    """Dropout before the head, in [0, 1)."""
+    label_smoothing: float = 0.0
+    """Share of the target spread over all classes in the training loss, in [0, 1)."""
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        if self.position not in POSITIONS:
+            raise ValueError(
+                f"task.position must be one of {', '.join(POSITIONS)}, got {self.position!r}"
+            )
+        for key in ("head_dropout", "label_smoothing"):
+            if not 0 <= getattr(self, key) < 1:
+                raise ValueError(f"task.{key} must lie in [0, 1), got {getattr(self, key)}")
+
+
+class Classifier(L.LightningModule):
+    """GPT-2 with a linear head.
+
+    All arguments are plain values, which a checkpoint keeps and rebuilds the model from.
+
+    Args:
+        task: fields of :class:`ClassifierOptions`.
+        model: fields of :class:`~llm_lightning.backbone.gpt2.GPTConfig`.
+        finetune: fields of a strategy.
+        optim: fields of :class:`~llm_lightning.training.optim.AdamW`.
+        class_names: name of each output.
+        class_weights: weight of each class in the training loss, or ``None``.
+        text: fields of :class:`~llm_lightning.data.batching.Padder`; kept for prediction.
+        seed: draws the starting weights; backbone and head each start from it, so that the head
+            is the same whatever the backbone.
+    """
+
+    def __init__(
+        self,
+        *,
+        task: dict[str, Any],
+        model: dict[str, Any],
+        finetune: dict[str, Any],
+        optim: dict[str, Any],
+        class_names: list[str],
+        class_weights: list[float] | None,
+        text: dict[str, Any],
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.class_weights: Tensor | None
+        self.save_hyperparameters(logger=False)
+        self.options = ClassifierOptions(**task)
+        self.optim = AdamW(**optim)
+        config = GPTConfig(**model)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.backbone = GPT2(config)
+            torch.manual_seed(seed)
+            self.head = nn.Linear(config.n_embd, len(class_names))
+        self.head_dropout = nn.Dropout(self.options.head_dropout)
+        strategies.from_dict(finetune).apply(self.backbone, self.head)
+        weights = None if class_weights is None else torch.tensor(class_weights)
+        self.register_buffer("class_weights", weights, persistent=False)
+        # One set a split. A ModuleDict refuses the key "train", which is a method's name.
+        self.metrics = nn.ModuleDict(
+            {
+                f"{split}_metrics": ClassificationMetrics(len(class_names))
+                for split in ("train", "val", *EVALUATED)
+            }
+        )
+        self._weight_in_step = 0.0  # class weight of the examples since the last optimizer step
+
+    def forward(self, input_ids: Tensor, lengths: Tensor) -> Tensor:
+        """(B, T) token ids and (B,) lengths to (B, num_classes) logits."""
+        position = self.options.position
+        _, T = input_ids.shape
+        is_real = torch.arange(T, device=input_ids.device) < lengths[:, None]  # (B, T)
+        # Under the causal rule a real token never sees the padding behind it: no mask needed.
+        reads_real_only = position in ("last_real", "first", "mean_real")
+        needs_mask = not (self.backbone.config.causal and reads_real_only)
+        mask = is_real if self.options.mask_padding and needs_mask else None
+        hidden = self.backbone(input_ids, mask)  # (B, T, C)
+        if position == "last_real":
+            rows = torch.arange(len(lengths), device=lengths.device)
+            read = hidden[rows, lengths - 1]
+        elif position == "mean_real":
+            read = (hidden * is_real[:, :, None]).sum(dim=1) / lengths[:, None]
+        elif position == "mean":
+            read = hidden.mean(dim=1)
+        else:
+            read = hidden[:, 0 if position == "first" else -1]
+        logits: Tensor = self.head(self.head_dropout(read))
+        return logits
+
+    def on_fit_start(self) -> None:
+        """Dropout, where configured, acts everywhere, in frozen blocks too."""
+        self.train()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Returns the batch's summed loss; :meth:`on_before_optimizer_step` divides it."""
+        B = len(batch.labels)
+        logits = self(batch.input_ids, batch.lengths)
+        total = F.cross_entropy(
+            logits,
+            batch.labels,
+            weight=self.class_weights,
+            label_smoothing=self.options.label_smoothing,
+            reduction="sum",
+        )
+        weight = (
+            float(B)
+            if self.class_weights is None
+            else self.class_weights[batch.labels].sum().item()
+        )
+        self._weight_in_step += weight
+        self.log("train/loss", total / weight)
+        self.log("train/epoch_loss", total / weight, on_step=False, on_epoch=True, batch_size=B)
+        self._metrics("train").update(logits.detach().softmax(dim=-1), batch.labels)
+        # Lightning divides by the number of accumulated batches; that is undone here, because
+        # the right divisor is the weight of all examples in the step, which differs in the last.
+        return total * self.trainer.accumulate_grad_batches
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Turns the summed gradients into a mean over the examples of this step."""
+        for parameter in self.parameters():
+            if parameter.grad is not None:
+                parameter.grad /= self._weight_in_step
+        self._weight_in_step = 0.0
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Updates the validation metrics."""
+        self._evaluate(batch, "val")
+
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Updates the metrics of one of ``EVALUATED``; returns (B, num_classes) probabilities."""
+        return self._evaluate(batch, EVALUATED[dataloader_idx])
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Returns (B, num_classes) probabilities."""
+        probabilities: Tensor = self(batch.input_ids, batch.lengths).softmax(dim=-1)
+        return probabilities
+
+    def on_train_epoch_end(self) -> None:
+        """Logs the running metrics of the epoch."""
+        self._log_metrics("train")
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the validation metrics."""
+        self._log_metrics("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Logs the final metrics of all three splits."""
+        for split in EVALUATED:
+            self._log_metrics(split)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW over what trains; the schedule moves with every optimizer step."""
+        optimizer = self.optim.optimizer(self.parameters())
+        total_steps = int(self.trainer.estimated_stepping_batches)
+        scheduler = self.optim.scheduler(optimizer, total_steps)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    def _evaluate(self, batch: Batch, split: str) -> Tensor:
+        logits = self(batch.input_ids, batch.lengths)
+        # Neither weighted nor smoothed, so that runs with different objectives can be compared.
+        loss = F.cross_entropy(logits.float(), batch.labels)
+        self.log(
+            f"{split}/loss",
+            loss,
+            on_epoch=True,
+            batch_size=len(batch.labels),
+            add_dataloader_idx=False,
+        )
+        probabilities: Tensor = logits.softmax(dim=-1)
+        self._metrics(split).update(probabilities, batch.labels)
+        return probabilities
+
+    def _log_metrics(self, split: str) -> None:
+        values = self._metrics(split).compute_and_reset()
+        self.log_dict({f"{split}/{name}": value for name, value in values.items()})
+
+    def _metrics(self, split: str) -> ClassificationMetrics:
+        return cast(ClassificationMetrics, self.metrics[f"{split}_metrics"])

@@ -1,0 +1,1 @@
+"""Optimisation and the callbacks that watch a run."""

@@ -1,0 +1,32 @@
+"""Peak memory of a stretch of work."""
+
+import resource
+import sys
+from pathlib import Path
+
+import torch
+
+_CLEAR_REFS = Path("/proc/self/clear_refs")
+_STATUS = Path("/proc/self/status")
+
+
+def reset_peak_memory() -> None:
+    """Starts a new measurement, so that a sweep's later runs do not inherit an earlier peak.
+
+    Only Linux and CUDA can; elsewhere :func:`peak_memory_mib` speaks of the whole process.
+    """
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    elif _CLEAR_REFS.exists():
+        _CLEAR_REFS.write_text("5")  # "5" resets VmHWM, proc(5)
+
+
+def peak_memory_mib() -> float:
+    """Returns the peak since the reset in MiB: of the GPU's memory, or the process's resident set."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    if _STATUS.exists():
+        line = next(row for row in _STATUS.read_text().splitlines() if row.startswith("VmHWM"))
+        return int(line.split()[1]) / 2**10  # kB
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10  # bytes there, KiB else

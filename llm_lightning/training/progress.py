@@ -1,0 +1,114 @@
+"""One progress bar for a whole fit, with loss and time left, and a line of results per epoch."""
+
+import time
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import ProgressBar
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+
+class FitProgress(ProgressBar):
+    """Draws a bar on terminals; elsewhere only the line that ends each epoch is printed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._console = Console(highlight=False)
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self._epoch_start = 0.0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Opens the bar over all batches of all epochs."""
+        epochs = (trainer.max_epochs or 0) - trainer.current_epoch
+        batches = epochs * int(trainer.num_training_batches)
+        self._open("training", batches if batches > 0 else None)
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Names the epoch."""
+        self._epoch_start = time.monotonic()
+        self._describe(f"epoch {self._epoch(trainer)}")
+
+    def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
+        """Moves on by a batch and shows its loss."""
+        loss = trainer.callback_metrics.get("train/loss")
+        self._advance("" if loss is None else f"loss {float(loss):.3f}")
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Says that validation is running."""
+        self._describe("validating")
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Prints the epoch's results."""
+        shown = ["train/epoch_loss", "train/accuracy", "val/loss", "val/accuracy"]
+        values = [
+            f"{name.replace('/', ' ').replace('epoch_', '')} {float(value):.3f}"
+            for name in shown
+            if (value := trainer.callback_metrics.get(name)) is not None
+        ]
+        seconds = time.monotonic() - self._epoch_start
+        line = " · ".join([f"epoch {self._epoch(trainer)}", *values, f"{seconds:.0f} s"])
+        (self._progress.console if self._progress else self._console).print(line)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Closes the bar."""
+        self._close()
+
+    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Opens a bar over the final evaluation."""
+        self._open("evaluating", int(sum(trainer.num_test_batches)))
+
+    def on_test_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
+        """Moves on by a batch."""
+        self._advance("")
+
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Closes the bar."""
+        self._close()
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        """Gives the terminal back."""
+        self._close()
+
+    def _epoch(self, trainer: L.Trainer) -> str:
+        return f"{trainer.current_epoch + 1}/{trainer.max_epochs}"
+
+    def _open(self, description: str, total: int | None) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[loss]}"),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._progress.start()
+        self._task = self._progress.add_task(description, total=total, loss="")
+
+    def _describe(self, description: str) -> None:
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, description=description)
+
+    def _advance(self, loss: str) -> None:
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, advance=1, loss=loss)
+
+    def _close(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
