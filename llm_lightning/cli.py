@@ -1,17 +1,16 @@
 """The one Hydra task: compose, build, fit, evaluate, summarise."""
 
-import logging
+import math
 import os
 import platform
 import sys
 import time
-import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import hydra
 import lightning as L
@@ -20,31 +19,28 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob
 from hydra.errors import HydraException, InstantiationException
-from hydra.utils import get_class, instantiate
 from lightning.pytorch.callbacks import ModelCheckpoint, Timer
 from lightning.pytorch.loggers import TensorBoardLogger
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from llm_lightning import config, console, run_folder
-from llm_lightning.backbone.pretrained import ModelConfig, Weights, load_weights, locate
-from llm_lightning.data.classification import ClassificationData
-from llm_lightning.data.spam import SmsSpam
+from llm_lightning.build import Run, build, plain
 from llm_lightning.finetuning.coverage import parameter_groups
 from llm_lightning.network import Unavailable
 from llm_lightning.reporting.run_plots import plot_run
-from llm_lightning.tasks.classifier import EVALUATED, Classifier
+from llm_lightning.tasks.classifier import EVALUATED
 from llm_lightning.training.memory import peak_memory_mib, reset_peak_memory
 
 LIBRARIES = ("torch", "lightning", "torchmetrics", "tiktoken", "pandas", "hydra-core")
-FALLBACK_MODEL = "nano"
 
 
 def main() -> None:
     """Entry point of ``python -m llm_lightning``."""
     config.register()
     arguments = sys.argv[1:]
-    asks_hydra = {"--hydra-help", "--version", "--info", "-i", "--shell-completion", "-sc"}
-    if not asks_hydra & set(arguments):
+    # With --config-dir a user brings experiments of their own, which only Hydra can look up.
+    hydras = {"--config-dir", "-cd", "--hydra-help", "--version", "--info", "-i"}
+    if not hydras & {argument.split("=")[0] for argument in arguments}:
         problem = _experiment_problem(arguments, list_experiments())
         if problem is not None or {"--help", "-h"} & set(arguments):
             console.print_experiments(list_experiments(), problem)
@@ -76,11 +72,11 @@ def _experiment_problem(arguments: Sequence[str], experiments: dict[str, str]) -
         return ""
     for override in chosen:
         if not override.is_add():
-            return f"write +experiment={override.value()}, with a plus sign"
-        value = override.value()
+            return f"write +{override.input_line}, with a plus sign"
+        value: Any = override.value()
         if isinstance(value, Glob):
             if not value.filter(list(experiments)):
-                return f"+experiment={value}: no experiment matches"
+                return f"{override.input_line}: no experiment matches"
         elif override.is_sweep_override():
             names = [str(name) for name in override.sweep_string_iterator()]
             if unknown := [name for name in names if name not in experiments]:
@@ -88,17 +84,6 @@ def _experiment_problem(arguments: Sequence[str], experiments: dict[str, str]) -
         elif str(value) not in experiments:
             return f"+experiment={value}: there is no experiment of this name"
     return None
-
-
-@dataclass
-class Run:
-    """Everything that a configuration became."""
-
-    data: ClassificationData
-    task: Classifier
-    trainer: L.Trainer
-    weights: dict[str, Any]
-    notices: list[str]
 
 
 def run(cfg: DictConfig) -> None:
@@ -144,87 +129,6 @@ def run(cfg: DictConfig) -> None:
     console.print_notices(built.notices)
 
 
-def build(cfg: DictConfig) -> Run:
-    """Builds everything, what is cheap first and the weights last.
-
-    Raises:
-        ValueError: if a setting is wrong.
-        Unavailable: if data or weights cannot be had and ``offline_fallback`` is off.
-    """
-    _quiet_lightning()
-    OmegaConf.to_object(cfg.optim)  # checks ranges now rather than after the downloads
-    callbacks = [instantiate(callback) for callback in cfg.callbacks.values()]
-    loggers = [instantiate(logger) for logger in cfg.loggers.values()]
-    trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)
-    model = _model_config(cfg)
-    data = _plain(cfg.data)
-    data = cast(ClassificationData, get_class(data["_target_"])(**data))
-
-    notices: list[str] = []
-    try:
-        data.prepare_data()
-    except Unavailable as error:
-        if not (cfg.offline_fallback and isinstance(data, SmsSpam)):
-            raise
-        data.use_embedded()
-        notices.append(_notice("the embedded messages", error))
-    data.setup()
-    try:
-        weights = locate(model)
-    except Unavailable as error:
-        if not (cfg.offline_fallback and model.weights == "pretrained"):
-            raise
-        name = model.name
-        model = _model_config(_with_fallback_model())
-        weights = locate(model)
-        notices.append(_notice(f"{model.name}, {weights.source}, in place of {name},", error))
-
-    task = _build_task(cfg, model, weights, data)
-    sha256 = None if weights.path is None else load_weights(task.backbone, weights.path)
-    facts = {"model": model.name, "source": f"{model.name}: {weights.source}", "sha256": sha256}
-    return Run(data, task, trainer, facts, notices)
-
-
-def _build_task(
-    cfg: DictConfig, model: ModelConfig, weights: Weights, data: ClassificationData
-) -> Classifier:
-    architecture = model.architecture()
-    if weights.path is not None:
-        architecture["init"] = "empty"  # every weight is loaded next
-    task_class = get_class(cfg.task._target_)
-    return cast(
-        Classifier,
-        task_class(
-            task=_plain(cfg.task),
-            model=architecture,
-            finetune=_plain(cfg.finetune),
-            optim=_plain(cfg.optim),
-            class_names=data.splits.class_names,
-            class_weights=data.class_weights,
-            text=asdict(data.padder),
-            seed=cfg.seed,
-        ),
-    )
-
-
-def _model_config(cfg: DictConfig) -> ModelConfig:
-    return ModelConfig(**_plain(cfg.model))
-
-
-def _with_fallback_model() -> DictConfig:
-    """Composes this run's configuration again, with the model that needs no download."""
-    overrides = OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
-    kept = [o.input_line for o in overrides if o.key_or_group not in ("model", "model.weights")]
-    return hydra.compose("config", overrides=[*kept, f"model={FALLBACK_MODEL}"])
-
-
-def _notice(replacement: str, error: Unavailable) -> str:
-    return (
-        f"This run uses {replacement} because {error.what} could not be had:\n{error.reason}\n"
-        f"Its numbers say nothing about the real thing. To get it: {error.advice}."
-    )
-
-
 def evaluate(built: Run, checkpoint: str) -> dict[str, dict[str, float]]:
     """Evaluates the ``last`` or ``best`` weights on all of train, val and test.
 
@@ -251,7 +155,7 @@ def summarize(
     groups = parameter_groups(built.task)
     trainer = built.trainer
     timer = next(callback for callback in trainer.callbacks if isinstance(callback, Timer))  # type: ignore[attr-defined]
-    fit, validation, test = (timer.time_elapsed(s) for s in ("train", "validate", "test"))
+    fit, validation, test = (timer.time_elapsed(stage) for stage in ("train", "validate", "test"))
     other = {"last": "best", "best": "last"}[cfg.evaluate]
     return {
         "name": run_dir.parent.name,
@@ -260,7 +164,7 @@ def summarize(
         "seed": cfg.seed,
         "notices": built.notices,
         "metrics": metrics,
-        "published": _plain(cfg.published) if cfg.published else None,
+        "published": plain(cfg.published) if cfg.published else None,
         "class_names": built.data.splits.class_names,
         "checkpoint": f"checkpoints/{cfg.evaluate}.ckpt",
         "other_checkpoint": f"checkpoints/{other}.ckpt",
@@ -273,7 +177,9 @@ def summarize(
         "weights": built.weights,
         "epochs": trainer.current_epoch,
         "optimizer_steps": trainer.global_step,
-        "steps_per_epoch": -(-trainer.global_step // max(1, trainer.current_epoch)),
+        "steps_per_epoch": math.ceil(
+            trainer.num_training_batches / trainer.accumulate_grad_batches
+        ),
         "seconds": {
             "total": seconds,
             "training": fit - validation,
@@ -313,6 +219,8 @@ def _log_hparams(trainer: L.Trainer, summary: dict[str, Any]) -> None:
         if isinstance(logger, TensorBoardLogger):
             logger.log_hyperparams(hparams, final)
         logger.finalize("success")
+    # Lightning's loggers leave an empty one beside config.yaml, which says it all.
+    (Path(trainer.default_root_dir) / "hparams.yaml").unlink(missing_ok=True)
 
 
 def _checkpoints(trainer: L.Trainer) -> ModelCheckpoint:
@@ -320,11 +228,6 @@ def _checkpoints(trainer: L.Trainer) -> ModelCheckpoint:
     if not isinstance(checkpoint, ModelCheckpoint):
         raise ValueError("evaluate=best needs the checkpoint callback (callbacks.checkpoint)")
     return checkpoint
-
-
-def _plain(cfg: DictConfig) -> dict[str, Any]:
-    """Plain dicts and lists of plain values: beyond this module nothing knows OmegaConf."""
-    return cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
 
 
 def _device(trainer: L.Trainer) -> str:
@@ -337,13 +240,3 @@ def _device(trainer: L.Trainer) -> str:
 def _shown(path: Path) -> Path:
     """The path as a person would type it."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-def _quiet_lightning() -> None:
-    """Silences what speaks of things that are meant to be so."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    # Loader processes cost more than they bring for a few thousand short texts.
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    # The run folder was emptied on purpose before the loggers start.
-    warnings.filterwarnings("ignore", message=".*exists and is not empty.*")

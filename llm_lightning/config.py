@@ -84,7 +84,7 @@ class Config:
 
 
 def conf_dir() -> Path:
-    """Returns the folder of YAML files: inside the installed package, or beside it in a checkout."""
+    """Returns the folder of YAML files: inside an installed package, beside it in a checkout."""
     package = Path(__file__).resolve().parent
     packaged = package / "conf"
     return packaged if packaged.is_dir() else package.parent / "conf"

@@ -14,7 +14,9 @@ from llm_lightning.finetuning.coverage import ParameterGroup
 
 METRICS = ("loss", "accuracy", "balanced_accuracy", "precision", "recall", "f1", "auroc")
 
-_console = Console(highlight=False, soft_wrap=False)
+METRIC_TITLES = {"balanced_accuracy": "balanced", "f1": "F1", "auroc": "AUROC"}
+
+_console = Console(highlight=False)
 _errors = Console(highlight=False, stderr=True)
 
 
@@ -36,10 +38,11 @@ def print_error(message: str) -> None:
 
 
 def print_notices(notices: Sequence[str]) -> None:
-    """Frames what was replaced by a stand-in; nothing if nothing was."""
+    """Frames what was replaced by a stand-in, why, and how to get it; nothing if nothing was."""
     if notices:
         text = "\n\n".join(escape(notice) for notice in notices)
-        _console.print(Panel(text, title="stand-in", title_align="left", border_style="yellow"))
+        title = "stand-in: these numbers say nothing about the real thing"
+        _console.print(Panel(text, title=title, title_align="left", border_style="yellow"))
 
 
 def print_start(
@@ -87,9 +90,9 @@ def print_start(
 def print_results(summary: dict[str, Any], run_dir: Path) -> None:
     """Prints the final table, the times, and what to do next."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column(f"{summary['name']}, seed {summary['seed']}")
+    table.add_column("")
     for metric in METRICS:
-        table.add_column(metric.replace("_", " "), justify="right")
+        table.add_column(METRIC_TITLES.get(metric, metric), justify="right")
     for split, values in summary["metrics"].items():
         table.add_row(
             split,
@@ -100,13 +103,33 @@ def print_results(summary: dict[str, Any], run_dir: Path) -> None:
         )
     _console.print(table)
     seconds = summary["seconds"]
-    _console.print(
-        f"{summary['seconds']['total']:.0f} s in all ({seconds['training']:.0f} training, "
-        f"{seconds['validation']:.0f} validation, {seconds['evaluation']:.0f} final evaluation), "
-        f"peak memory {summary['peak_memory_mib']:,.0f} MiB"
+    facts = Table.grid(padding=(0, 2))
+    facts.add_row(
+        "time",
+        f"{seconds['total']:.0f} s in all: {seconds['training']:.0f} training, "
+        f"{seconds['validation']:.0f} validation, {seconds['evaluation']:.0f} final evaluation",
     )
-    _console.print(f"checkpoint  {summary['checkpoint']} (the table's), {summary['other_checkpoint']}")
-    _console.print(f"folder      {escape(str(run_dir))}")
-    _console.print(
-        f'next        python -m llm_lightning.predict "{escape(str(run_dir))}" "You won a prize!"'
+    facts.add_row("memory", f"{summary['peak_memory_mib']:,.0f} MiB at the peak")
+    facts.add_row(
+        "weights", f"{summary['checkpoint']} (the table's) and {summary['other_checkpoint']}"
     )
+    facts.add_row("folder", escape(str(run_dir)))
+    facts.add_row("curves", "tensorboard --logdir runs")
+    _console.print(facts)
+    command = f'python -m llm_lightning.predict "{run_dir}" "You won a prize!"'
+    _console.print(f"\n{escape(command)}\n", soft_wrap=True)
+
+
+def print_predictions(
+    predictions: Sequence[tuple[str, float, str]], num_truncated: int, max_length: int
+) -> None:
+    """Prints (label, probability, text) rows."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("label")
+    table.add_column("probability", justify="right")
+    table.add_column("text", overflow="fold")
+    for label, probability, text in predictions:
+        table.add_row(escape(label), f"{100 * probability:.1f} %", escape(text))
+    _console.print(table)
+    if num_truncated:
+        _console.print(f"{num_truncated} texts were cut to {max_length} tokens, as in training")

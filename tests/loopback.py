@@ -168,7 +168,7 @@ class Loopback:
                 self._routes[path].headers |= commit
             return self.url + paths[0]
         path = f"/cdn/{repo}/{revision}/{filename}"
-        # Under another name: the client takes what follows a redirect to its own origin for the Hub.
+        # By another name: a redirect to its own origin the client follows as if it were the Hub.
         address = self.serve(path, body, etag=etag, **manners).replace("127.0.0.1", "localhost")
         linked = {"X-Linked-Etag": f'"{etag}"', "X-Linked-Size": str(len(body))}
         for path in paths:

@@ -16,18 +16,19 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from huggingface_hub import constants, hf_hub_download
+from huggingface_hub import constants, hf_hub_download, hf_hub_url
 from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
-from llm_lightning.network import Unavailable, reachable
+from llm_lightning.network import Probe, Unavailable
 
 _CONV1D = re.compile(r"h\.\d+\.(attn\.c_attn|attn\.c_proj|mlp\.c_fc|mlp\.c_proj)\.weight")
 _CAUSAL_MASK_BUFFER = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 _FILE_NAMES = ("model.safetensors", "pytorch_model.bin")
+_UNREADABLE = (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, AttributeError)
 
 
 @dataclass
@@ -106,17 +107,19 @@ def _from_hub(hub_id: str, revision: str | None) -> Weights:
         cached = hf_hub_download(hub_id, filename, revision=revision, local_files_only=True)
         return Weights(source, Path(cached))
     if constants.HF_HUB_OFFLINE:
-        raise Unavailable(f"the weights {source}", "HF_HUB_OFFLINE is set, and no cached copy", advice)
-    endpoint = constants.ENDPOINT
-    if not reachable([endpoint]):
-        raise Unavailable(f"the weights {source}", f"{endpoint} cannot be reached", advice)
+        raise Unavailable(
+            f"the weights {source}", "HF_HUB_OFFLINE is set, and no cached copy", advice
+        )
+    # The client itself would retry for minutes where a host accepts connections and says nothing.
+    if problem := Probe(hf_hub_url(hub_id, filename, revision=revision)).problem():
+        raise Unavailable(f"the weights {source}", problem, advice)
     try:
         return Weights(source, Path(hf_hub_download(hub_id, filename, revision=revision)))
     # Besides its own errors the Hub client lets those of its HTTP library through, which differ
     # between its versions and share no base class. All of them mean: not to be had.
     except Exception as error:
         first_line = (str(error).strip() or "no message").splitlines()[0]
-        reason = f"{endpoint}: {type(error).__name__}: {first_line}"
+        reason = f"{constants.ENDPOINT}: {type(error).__name__}: {first_line}"
         raise Unavailable(f"the weights {source}", reason, advice) from error
 
 
@@ -138,7 +141,7 @@ def load_weights(model: GPT2, path: Path) -> str:
         ValueError: if the file is damaged, or its keys or shapes are not the model's; every
             missing, unexpected and mis-shaped key is listed.
     """
-    targets = dict(model.named_parameters())
+    targets: dict[str, Tensor] = dict(model.named_parameters())
     tensors = _readers(path)
     keys = {key.removeprefix("transformer."): key for key in tensors}
     keys = {name: key for name, key in keys.items() if not _CAUSAL_MASK_BUFFER.fullmatch(name)}
@@ -188,7 +191,7 @@ def _readers(path: Path) -> dict[str, _Reader]:
                 }
         state = torch.load(path, map_location="cpu", weights_only=True)
         return {key: _Reader(tuple(value.shape), value.detach) for key, value in state.items()}
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, AttributeError) as error:
+    except _UNREADABLE as error:
         raise ValueError(
             f"model.weights: {path} is not a checkpoint of plain tensors: {error}"
         ) from error

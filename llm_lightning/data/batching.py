@@ -25,8 +25,6 @@ class Batch(NamedTuple):
     """(B,) int64, real tokens a row, at least 1."""
     labels: Tensor
     """(B,) int64 class index; -1 where it is not known."""
-    index: Tensor
-    """(B,) int64 row in the split."""
 
 
 @dataclass
@@ -37,8 +35,6 @@ class Example:
     """Token ids, at least one."""
     label: int
     """Class index; -1 if not known."""
-    index: int
-    """Row in the split."""
 
 
 @dataclass
@@ -70,8 +66,8 @@ class Padder:
         """Truncates encoded texts. An empty text becomes a single end-of-text token."""
         known = labels if labels is not None else [-1] * len(token_ids)
         return [
-            Example(ids[: self.max_length] or [END_OF_TEXT_ID], int(label), index)
-            for index, (ids, label) in enumerate(zip(token_ids, known, strict=True))
+            Example(ids[: self.max_length] or [END_OF_TEXT_ID], int(label))
+            for ids, label in zip(token_ids, known, strict=True)
         ]
 
     def collate(self, examples: Sequence[Example]) -> Batch:
@@ -90,5 +86,4 @@ class Padder:
             input_ids=input_ids,
             lengths=torch.tensor(lengths),
             labels=torch.tensor([example.label for example in examples]),
-            index=torch.tensor([example.index for example in examples]),
         )

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import lightning as L
 import numpy as np
@@ -24,6 +24,7 @@ BALANCES = ("none", "undersample", "class_weights")
 SPLIT_NAMES = ("train", "val", "test")
 
 T = TypeVar("T")
+ThreeTables: TypeAlias = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]
 
 
 @dataclass
@@ -148,9 +149,7 @@ class ClassificationData(L.LightningDataModule, ABC):
         """Weight of each class in the loss: n / (classes * n of the class), or ``None``."""
         if self.balance != "class_weights":
             return None
-        counts = np.bincount(
-            self.splits.train["Label"], minlength=len(self.splits.class_names)
-        )
+        counts = np.bincount(self.splits.train["Label"], minlength=len(self.splits.class_names))
         return [float(weight) for weight in counts.sum() / (len(counts) * counts)]
 
     @property
@@ -241,20 +240,22 @@ def undersample(table: pd.DataFrame, seed: int) -> pd.DataFrame:
         if label != rarest:
             rows = rows.iloc[permutation(len(rows), seed, take=int(counts.min()))]
         parts.append(rows)
-    return pd.concat(parts, ignore_index=True)
+    balanced: pd.DataFrame = pd.concat(parts, ignore_index=True)
+    return balanced
 
 
-def split_in_order(table: pd.DataFrame, train: float, val: float) -> list[pd.DataFrame]:
+def split_in_order(table: pd.DataFrame, train: float, val: float) -> ThreeTables:
     """Cuts a table into three at ``int(n * train)`` and ``int(n * val)`` further on."""
     first = int(len(table) * train)
     second = first + int(len(table) * val)
-    parts = [table.iloc[:first], table.iloc[first:second], table.iloc[second:]]
-    return [part.reset_index(drop=True) for part in parts]
+    return (
+        table.iloc[:first].reset_index(drop=True),
+        table.iloc[first:second].reset_index(drop=True),
+        table.iloc[second:].reset_index(drop=True),
+    )
 
 
-def split_stratified(
-    table: pd.DataFrame, fractions: Sequence[float], seed: int
-) -> list[pd.DataFrame]:
+def split_stratified(table: pd.DataFrame, fractions: Sequence[float], seed: int) -> ThreeTables:
     """Splits each class by ``fractions`` (train, val, test), then shuffles each split.
 
     Raises:
@@ -271,8 +272,12 @@ def split_stratified(
                     f"{list(fractions)}: every class needs a row in each split"
                 )
             part.append(shuffled.iloc[piece])
-    joined = [pd.concat(part) for part in parts]
-    return [part.iloc[permutation(len(part), seed)].reset_index(drop=True) for part in joined]
+    train, val, test = (pd.concat(part) for part in parts)
+    return _shuffled(train, seed), _shuffled(val, seed), _shuffled(test, seed)
+
+
+def _shuffled(table: pd.DataFrame, seed: int) -> pd.DataFrame:
+    return table.iloc[permutation(len(table), seed)].reset_index(drop=True)
 
 
 def _after_setup(value: T | None) -> T:

@@ -30,34 +30,13 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from llm_lightning.data.transfer import GiveUp, Partial, Probe, Transfer
+from llm_lightning.data.transfer import GiveUp, Partial, Transfer
+from llm_lightning.network import ANSWER_TIMEOUT_S, Probe, Unavailable
 
 logger = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 1 << 16
 _NAMES_SHOWN = 10
-
-
-class Unavailable(OSError):
-    """Something could not be had from the network.
-
-    Args:
-        what: What was wanted, e.g. "the SMS Spam Collection".
-        reason: One line for each address that was tried, and what happened there.
-        advice: What the user can do about it.
-    """
-
-    def __init__(self, what: str, reason: str, advice: str) -> None:
-        super().__init__()
-        self.what, self.reason, self.advice = what, reason, advice
-
-    def __str__(self) -> str:
-        reason = "\n".join(f"  {line}" for line in self.reason.splitlines())
-        return f"{self.what} could not be downloaded:\n{reason}\n{self.advice}"
-
-    def __reduce__(self) -> tuple[type["Unavailable"], tuple[str, str, str]]:
-        # OSError would pickle its own arguments; sweep launchers send exceptions across processes.
-        return type(self), (self.what, self.reason, self.advice)
 
 
 def cache_dir() -> Path:
@@ -81,7 +60,7 @@ def fetch(
     *,
     verify: Callable[[Path], None] | None = None,
     advice: str,
-    reach_timeout_s: float = 4.0,
+    reach_timeout_s: float = ANSWER_TIMEOUT_S,
     read_timeout_s: float = 15.0,
     retries: int = 3,
 ) -> Path:
@@ -93,7 +72,7 @@ def fetch(
         destination: Final path. A file there was verified when it was written: no network then.
         verify: Raises ValueError with a message if the bytes of a file are wrong.
         advice: What the user can do when nothing works; the last line of the error.
-        reach_timeout_s: Time all hosts together have to accept a connection, in seconds.
+        reach_timeout_s: Time all hosts together have to answer at all, in seconds.
         read_timeout_s: Longest silence of a server that accepted one, in seconds.
         retries: Further attempts at one address after a drop, a short read or HTTP 5xx.
 
@@ -130,7 +109,10 @@ def fetch(
                 except GiveUp as error:
                     problems[url] = str(error)
                     logger.info("%s: %s: %s", what, url, error)
-    reasons = [f"{url}: {problems.get(url) or probe.problem()}" for url, probe in probes.items()]
+    reasons = [
+        f"{url}: {problems[url]}" if url in problems else str(probe.problem())
+        for url, probe in probes.items()
+    ]
     raise Unavailable(what, "\n".join(reasons), advice)
 
 
@@ -141,14 +123,18 @@ def _deliver(
     verify: Callable[[Path], None] | None,
     destination: Path,
 ) -> None:
+    """Download, verify and move into place; GiveUp says what kept it from happening."""
     if problem := probe.problem():
         raise GiveUp(problem)
+    resumed = transfer.part.path.exists()
     transfer.run(url)
     if verify:
         try:
             verify(transfer.part.path)
         except ValueError as error:
             transfer.part.discard()
+            if resumed:  # what an earlier process left may be at fault, e.g. after a power cut
+                return _deliver(transfer, url, probe, verify, destination)
             raise GiveUp(str(error)) from error
     os.replace(transfer.part.path, destination)
     transfer.part.discard()

@@ -6,6 +6,7 @@ names file, column and row; rows count from 1, the header excluded.
 
 import json
 import numbers
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,8 +60,8 @@ class Table(ClassificationData):
     def __post_init__(self) -> None:
         """Checks ranges; touches neither network nor disk."""
         super().__post_init__()
-        three = [self.train_path, self.val_path, self.test_path]
-        if (self.path is None) == (None in three) or (self.path and any(three)):
+        three = self._three_paths
+        if (self.path is None) == (None in three) or (self.path is not None and any(three)):
             raise ValueError(
                 "data=table needs either data.path or all of data.train_path, data.val_path and "
                 f"data.test_path, got path={self.path}, train_path={self.train_path}, "
@@ -77,9 +78,13 @@ class Table(ClassificationData):
             )
 
     @property
+    def _three_paths(self) -> tuple[str | None, str | None, str | None]:
+        return self.train_path, self.val_path, self.test_path
+
+    @property
     def source(self) -> str:
-        """The files."""
-        return self.path or f"{self.train_path}, {self.val_path}, {self.test_path}"
+        """The file or files."""
+        return self.path or ", ".join(str(path) for path in self._three_paths)
 
     def read(self) -> Splits:
         """Reads one file and splits it, or reads three."""
@@ -103,12 +108,12 @@ class Table(ClassificationData):
             raise ValueError(f"{path}, column {self.label_column!r}: {error}") from error
 
     def _read_three(self) -> Splits:
-        paths = [Path(str(p)).expanduser() for p in (self.train_path, self.val_path, self.test_path)]
-        tables = [self._read_file(path) for path in paths]
-        class_names = self._class_names(tables[0], paths[0])
-        for table, path in zip(tables, paths, strict=True):
+        paths = [Path(str(path)).expanduser() for path in self._three_paths]
+        train, val, test = (self._read_file(path) for path in paths)
+        class_names = self._class_names(train, paths[0])
+        for table, path in zip((train, val, test), paths, strict=True):
             table["Label"] = _to_index(table["Label"], class_names, path, self.label_column)
-        return Splits(*tables, class_names)
+        return Splits(train, val, test, class_names)
 
     def _read_file(self, path: Path) -> pd.DataFrame:
         raw = read_table(path)
@@ -181,14 +186,19 @@ def read_table(path: Path) -> pd.DataFrame:
             f"got {path.suffix!r}"
         )
     try:
-        return pd.read_csv(
-            path,
-            sep="\t" if path.suffix == ".tsv" else ",",
-            dtype=str,
-            keep_default_na=False,
-            encoding="utf-8-sig",
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        with warnings.catch_warnings():
+            # Without an index column pandas only warns of rows longer than the header; with one
+            # it would silently take the first cell of such rows for the row's name.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            return pd.read_csv(
+                path,
+                sep="\t" if path.suffix == ".tsv" else ",",
+                dtype=str,
+                keep_default_na=False,
+                encoding="utf-8-sig",
+                index_col=False,
+            )
+    except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError) as error:
         raise ValueError(f"{path} is not a readable table: {error}") from error
 
 
@@ -214,7 +224,7 @@ def _label(value: Any) -> str | None:
     if isinstance(value, bool | np.bool_):
         return str(bool(value)).lower()
     if isinstance(value, numbers.Real) and float(value).is_integer():
-        return str(int(value))
+        return str(int(float(value)))
     return None  # null, NaN, fractions, lists
 
 

@@ -1,6 +1,5 @@
-"""Bytes over HTTP: is the host there, and one file from one address, resumed where possible.
+"""Bytes over HTTP: one file from one address, resumed where possible.
 
-- `Probe`: whether a host accepts a connection, with an answer in time even if DNS hangs.
 - `Partial`: the unfinished file on disk and the note that says what it is a part of.
 - `Transfer`: streams an address into the partial file, with retries and a progress bar.
 
@@ -10,36 +9,22 @@ Which addresses, which checksum and where the file ends up are decided in `downl
 import json
 import logging
 import os
-import socket
-import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
-from urllib.parse import urlsplit
 
 import requests
-from requests.utils import get_environ_proxies, prepend_scheme_if_needed, select_proxy
 from rich.progress import Progress, TaskID
+
+from llm_lightning.network import in_daemon, innermost
 
 logger = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 1 << 16
 _BACKOFF_S = 0.5
 """Pause before the first retry, in seconds; it doubles with each further one."""
-_PORTS = {
-    "http": 80,
-    "https": 443,
-    "socks4": 1080,
-    "socks4a": 1080,
-    "socks5": 1080,
-    "socks5h": 1080,
-}
-
-T = TypeVar("T")
 
 
 class GiveUp(Exception):
@@ -48,74 +33,6 @@ class GiveUp(Exception):
 
 class _TryAgain(Exception):
     """The transfer broke off in a way that another attempt may not."""
-
-
-def _in_daemon(work: Callable[[], T]) -> Future[T]:
-    """Run `work` in a thread that may be abandoned.
-
-    getaddrinfo takes no time-out, so only a thread left behind bounds it; a daemon, because the
-    threads of an executor are waited for when the interpreter exits.
-    """
-    future: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    return future
-
-
-class Probe:
-    """Whether the host of an address accepts a connection; the asking starts with construction.
-
-    Args:
-        url: The address. Where the environment names a proxy for it, the proxy's host is asked.
-        timeout_s: Seconds from now after which silence counts as a no.
-    """
-
-    def __init__(self, url: str, timeout_s: float) -> None:
-        self._timeout_s = timeout_s
-        self._deadline = time.monotonic() + timeout_s
-        self._where = urlsplit(url).netloc
-        self._answer = _in_daemon(lambda: self._connect(url))
-
-    def problem(self) -> str | None:
-        """Why the host cannot be reached, None if it can. Waits until the deadline at most."""
-        try:
-            self._answer.result(max(0.0, self._deadline - time.monotonic()))
-        except TimeoutError:
-            return f"no connection to {self._where} within {self._timeout_s:g} s"
-        except OSError as error:
-            return f"no connection to {self._where}: {error.strerror or error}"
-        except ValueError as error:
-            return str(error)
-        return None
-
-    def _connect(self, url: str) -> None:
-        """Open and close a connection to the host, or to the proxy that leads there."""
-        proxy = select_proxy(url, get_environ_proxies(url))
-        target = urlsplit(prepend_scheme_if_needed(proxy, "http") if proxy else url)
-        if not target.hostname or target.scheme not in _PORTS:
-            raise ValueError("not an http:// or https:// address")
-        host, port = target.hostname, target.port or _PORTS[target.scheme]
-        self._where = f"the proxy {host}:{port}" if proxy else f"{host}:{port}"
-        infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        # One address a family: a dead IPv6 route must leave IPv4 its share of the time.
-        untried = {info[0]: info for info in reversed(infos)}
-        while untried:
-            family, kind, protocol, _, address = untried.pop(next(reversed(untried)))
-            left_s = max(self._deadline - time.monotonic(), 0.01)
-            with socket.socket(family, kind, protocol) as connection:
-                connection.settimeout(left_s / (len(untried) + 1))
-                try:
-                    connection.connect(address)
-                    return
-                except OSError:
-                    if not untried:
-                        raise
 
 
 @dataclass(frozen=True)
@@ -213,7 +130,7 @@ class Transfer:
     def _open(self, url: str, headers: dict[str, str]) -> requests.Response:
         """The answer to a GET, body unread. Bounded as a whole: a redirect may lead anywhere."""
         timeouts = (self.connect_s, self.read_s)
-        answer = _in_daemon(
+        answer = in_daemon(
             lambda: requests.get(url, headers=headers, stream=True, timeout=timeouts)
         )
         try:
@@ -224,11 +141,11 @@ class Transfer:
         except requests.Timeout as error:
             raise GiveUp(f"connected, but no answer within {self.read_s:g} s") from error
         except (requests.exceptions.SSLError, requests.exceptions.ProxyError) as error:
-            raise GiveUp(_innermost(error)) from error
+            raise GiveUp(innermost(error)) from error
         except requests.ConnectionError as error:
-            raise _TryAgain(_innermost(error)) from error
+            raise _TryAgain(innermost(error)) from error
         except requests.RequestException as error:
-            raise GiveUp(_innermost(error)) from error
+            raise GiveUp(innermost(error)) from error
 
     def _receive(self, response: requests.Response, done: int) -> None:
         length = response.headers.get("Content-Length", "")
@@ -267,13 +184,3 @@ def _continues(response: requests.Response, done: int, validator: str) -> bool:
 def _close(answer: Future[requests.Response]) -> None:
     if answer.exception() is None:
         answer.result().close()
-
-
-def _innermost(error: BaseException) -> str:
-    """The cause at the core of requests' and urllib3's nested exceptions, in one line."""
-    while True:
-        nested = [getattr(error, "reason", None), *error.args]
-        inner = next((part for part in nested if isinstance(part, BaseException)), None)
-        if inner is None:
-            return f"{type(error).__name__}: {error}"
-        error = inner

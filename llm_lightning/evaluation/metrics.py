@@ -1,6 +1,6 @@
 """Classification metrics, as torchmetrics objects."""
 
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
@@ -27,7 +27,7 @@ class ClassificationMetrics(nn.Module):
         super().__init__()
         # Inputs come from our own softmax; validating them would cost a pass over every batch.
         options: dict[str, Any] = {"num_classes": num_classes, "validate_args": False}
-        average = "none" if num_classes == 2 else "macro"
+        average: Literal["none", "macro"] = "none" if num_classes == 2 else "macro"
         self.metrics = MetricCollection(
             {
                 "accuracy": MulticlassAccuracy(average="micro", **options),

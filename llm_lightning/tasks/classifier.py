@@ -13,9 +13,9 @@ from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
 from llm_lightning.data.batching import Batch
 from llm_lightning.evaluation.metrics import ClassificationMetrics
 from llm_lightning.finetuning import strategies
+from llm_lightning.tasks.reading import POSITIONS, read, real_tokens, sees_padding
 from llm_lightning.training.optim import AdamW
 
-POSITIONS = ("last_real", "last", "first", "mean_real", "mean")
 EVALUATED = ("train_eval", "val_eval", "test")  # in the order of the data module's test loaders
 
 
@@ -105,24 +105,12 @@ class Classifier(L.LightningModule):
 
     def forward(self, input_ids: Tensor, lengths: Tensor) -> Tensor:
         """(B, T) token ids and (B,) lengths to (B, num_classes) logits."""
-        position = self.options.position
-        _, T = input_ids.shape
-        is_real = torch.arange(T, device=input_ids.device) < lengths[:, None]  # (B, T)
-        # Under the causal rule a real token never sees the padding behind it: no mask needed.
-        reads_real_only = position in ("last_real", "first", "mean_real")
-        needs_mask = not (self.backbone.config.causal and reads_real_only)
-        mask = is_real if self.options.mask_padding and needs_mask else None
+        position, causal = self.options.position, self.backbone.config.causal
+        mask = None
+        if self.options.mask_padding and sees_padding(position, causal=causal):
+            mask = real_tokens(lengths, input_ids.shape[1])
         hidden = self.backbone(input_ids, mask)  # (B, T, C)
-        if position == "last_real":
-            rows = torch.arange(len(lengths), device=lengths.device)
-            read = hidden[rows, lengths - 1]
-        elif position == "mean_real":
-            read = (hidden * is_real[:, :, None]).sum(dim=1) / lengths[:, None]
-        elif position == "mean":
-            read = hidden.mean(dim=1)
-        else:
-            read = hidden[:, 0 if position == "first" else -1]
-        logits: Tensor = self.head(self.head_dropout(read))
+        logits: Tensor = self.head(self.head_dropout(read(hidden, lengths, position)))
         return logits
 
     def on_fit_start(self) -> None:

@@ -22,7 +22,7 @@ def reset_peak_memory() -> None:
 
 
 def peak_memory_mib() -> float:
-    """Returns the peak since the reset in MiB: of the GPU's memory, or the process's resident set."""
+    """Returns the peak since the reset, in MiB: GPU memory, or else the resident set."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
     if _STATUS.exists():

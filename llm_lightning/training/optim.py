@@ -47,7 +47,9 @@ class AdamW:
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"optim.betas must be two numbers in [0, 1), got {list(self.betas)}")
         if not 0 <= self.warmup_fraction < 1:
-            raise ValueError(f"optim.warmup_fraction must lie in [0, 1), got {self.warmup_fraction}")
+            raise ValueError(
+                f"optim.warmup_fraction must lie in [0, 1), got {self.warmup_fraction}"
+            )
         if self.schedule not in SCHEDULES:
             raise ValueError(
                 f"optim.schedule must be one of {', '.join(SCHEDULES)}, got {self.schedule!r}"

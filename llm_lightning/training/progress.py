@@ -25,6 +25,7 @@ class FitProgress(ProgressBar):
         self._console = Console(highlight=False)
         self._progress: Progress | None = None
         self._task: TaskID | None = None
+        self._title = ""
         self._epoch_start = 0.0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -34,9 +35,11 @@ class FitProgress(ProgressBar):
         self._open("training", batches if batches > 0 else None)
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Names the epoch."""
+        """Prints the results of the epoch before, complete only now, and names this one."""
+        self._report(trainer)
         self._epoch_start = time.monotonic()
-        self._describe(f"epoch {self._epoch(trainer)}")
+        self._title = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+        self._describe(self._title)
 
     def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
         """Moves on by a batch and shows its loss."""
@@ -45,22 +48,11 @@ class FitProgress(ProgressBar):
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Says that validation is running."""
-        self._describe("validating")
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Prints the epoch's results."""
-        shown = ["train/epoch_loss", "train/accuracy", "val/loss", "val/accuracy"]
-        values = [
-            f"{name.replace('/', ' ').replace('epoch_', '')} {float(value):.3f}"
-            for name in shown
-            if (value := trainer.callback_metrics.get(name)) is not None
-        ]
-        seconds = time.monotonic() - self._epoch_start
-        line = " · ".join([f"epoch {self._epoch(trainer)}", *values, f"{seconds:.0f} s"])
-        (self._progress.console if self._progress else self._console).print(line)
+        self._describe(f"{self._title} validating")
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Closes the bar."""
+        """Prints the last epoch's results and closes the bar."""
+        self._report(trainer)
         self._close()
 
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -81,8 +73,22 @@ class FitProgress(ProgressBar):
         """Gives the terminal back."""
         self._close()
 
-    def _epoch(self, trainer: L.Trainer) -> str:
-        return f"{trainer.current_epoch + 1}/{trainer.max_epochs}"
+    def _report(self, trainer: L.Trainer) -> None:
+        if not self._title:
+            return
+        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        columns = [
+            f"{shown} {values[loss]:.3f} {100 * values[accuracy]:5.1f} %"
+            for shown, loss, accuracy in (
+                ("train", "train/epoch_loss", "train/accuracy"),
+                ("val", "val/loss", "val/accuracy"),
+            )
+            if loss in values and accuracy in values
+        ]
+        seconds = time.monotonic() - self._epoch_start
+        line = "   ".join([self._title, *columns, f"{seconds:.0f} s"])
+        (self._progress.console if self._progress else self._console).print(line)
+        self._title = ""
 
     def _open(self, description: str, total: int | None) -> None:
         self._progress = Progress(

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from loopback import Loopback, blackhole
+from loopback import Loopback, Request, blackhole
 
 from llm_lightning.data import transfer
 from llm_lightning.data.download import Unavailable, cache_dir, extract_member, fetch, sha256
@@ -52,6 +52,11 @@ def expect_content(path: Path) -> None:
         raise ValueError("checksum is not the expected one")
 
 
+def gets(server: Loopback) -> list[Request]:
+    """The downloads, without the probes before them."""
+    return [request for request in server.requests if request.method == "GET"]
+
+
 def files_beside(destination: Path) -> list[str]:
     # Some versions of filelock leave the empty lock file, which is harmless.
     return sorted(p.name for p in destination.parent.iterdir() if p.suffix != ".lock")
@@ -87,7 +92,7 @@ def test_empty_file_is_a_file(server: Loopback, destination: Path) -> None:
 def test_dropped_connection_is_resumed_where_it_broke(server: Loopback, destination: Path) -> None:
     url = server.serve("/collection.zip", CONTENT, drops=1, drop_after=200_000)
     get(destination, url, verify=expect_content)
-    first, second = server.requests
+    first, second = gets(server)
     assert first.headers["Range"] is None
     done = int(second.headers["Range"].removeprefix("bytes=").removesuffix("-"))
     assert 0 < done <= 200_000
@@ -98,7 +103,7 @@ def test_dropped_connection_is_resumed_where_it_broke(server: Loopback, destinat
 def test_resume_goes_through_a_redirect(server: Loopback, destination: Path) -> None:
     target = server.serve("/collection.zip", CONTENT, drops=1, drop_after=200_000)
     get(destination, server.redirect("/moved.zip", target), verify=expect_content)
-    assert server.requests[-1].headers["Range"] is not None
+    assert gets(server)[-1].headers["Range"] is not None
 
 
 def test_later_process_resumes_what_an_earlier_one_left(
@@ -109,7 +114,7 @@ def test_later_process_resumes_what_an_earlier_one_left(
         get(destination, url, retries=0)
     assert files_beside(destination) == ["collection.zip.part", "collection.zip.part.json"]
     get(destination, url, retries=0)
-    assert server.requests[-1].headers["Range"] is not None
+    assert gets(server)[-1].headers["Range"] is not None
     assert destination.read_bytes() == CONTENT
     assert files_beside(destination) == ["collection.zip"]
 
@@ -125,7 +130,7 @@ def test_file_changed_between_attempts_is_not_spliced(
     server.ignore_if_range = not heeds_if_range
     get(destination, url, retries=0)
     assert destination.read_bytes() == CONTENT
-    ranges = [request.headers["Range"] is not None for request in server.requests]
+    ranges = [request.headers["Range"] is not None for request in gets(server)]
     assert ranges == ([False, True] if heeds_if_range else [False, True, False])
 
 
@@ -139,7 +144,7 @@ def test_server_without_etag_or_date_is_never_asked_for_a_range(
 ) -> None:
     url = server.serve("/collection.zip", CONTENT, etag=None, drops=1, drop_after=200_000)
     assert get(destination, url).read_bytes() == CONTENT
-    assert [request.headers["Range"] for request in server.requests] == [None, None]
+    assert [request.headers["Range"] for request in gets(server)] == [None, None]
 
 
 def test_part_longer_than_the_file_is_thrown_away(server: Loopback, destination: Path) -> None:
@@ -148,6 +153,22 @@ def test_part_longer_than_the_file_is_thrown_away(server: Loopback, destination:
         get(destination, url, retries=0)
     destination.with_name("collection.zip.part").write_bytes(CONTENT + b"more")
     assert get(destination, url, retries=0).read_bytes() == CONTENT
+
+
+def test_damage_in_what_an_earlier_process_left_costs_one_fresh_download(
+    server: Loopback, destination: Path
+) -> None:
+    url = server.serve("/collection.zip", CONTENT, drops=1, drop_after=200_000)
+    with pytest.raises(Unavailable):
+        get(destination, url, retries=0)
+    part = destination.with_name("collection.zip.part")
+    part.write_bytes(bytes(part.stat().st_size))
+    get(destination, url, retries=0, verify=expect_content)
+    assert destination.read_bytes() == CONTENT
+    assert [request.headers["Range"] is not None for request in gets(server)[1:]] == [
+        True,
+        False,
+    ]
 
 
 def test_busy_server_is_asked_again(server: Loopback, destination: Path) -> None:
@@ -171,7 +192,7 @@ def test_mirror_does_not_continue_the_bytes_of_another_address(
     flaky = server.serve("/collection.zip", OTHER, drops=2, drop_after=100_000)
     mirror = server.serve("/mirror.zip", CONTENT)
     assert get(destination, flaky, mirror, retries=1).read_bytes() == CONTENT
-    assert server.requests[-1].headers["Range"] is None
+    assert gets(server)[-1].headers["Range"] is None
 
 
 def test_proxy_of_the_environment_is_probed_and_used(
@@ -194,12 +215,12 @@ def test_missing_everywhere_lists_each_address_and_does_not_insist(
     with pytest.raises(Unavailable) as caught:
         get(destination, *urls)
     assert caught.value.reason.splitlines() == [f"{url}: HTTP 404 Not Found" for url in urls]
-    assert len(server.requests) == 2
+    assert server.paths("GET") == ["/collection.zip", "/mirror.zip"]
     assert str(caught.value).splitlines() == [
         "the collection could not be downloaded:",
         f"  {urls[0]}: HTTP 404 Not Found",
         f"  {urls[1]}: HTTP 404 Not Found",
-        ADVICE,
+        f"What to do: {ADVICE}",
     ]
     assert not destination.exists()
 
@@ -219,10 +240,10 @@ def test_hosts_that_swallow_packets_are_given_up_together(destination: Path) -> 
     with blackhole() as one, blackhole() as two:
         started = time.monotonic()
         with pytest.raises(Unavailable) as caught:
-            get(destination, f"{one}/a.zip", f"{two}/a.zip", reach_timeout_s=0.5)
-    assert time.monotonic() - started < 0.9, "0.5 s for all hosts, not for each"
+            get(destination, f"{one}/a.zip", f"{two}/a.zip", reach_timeout_s=0.7)
+    assert time.monotonic() - started < 1.3, "0.7 s for all hosts, not for each"
     for line, host in zip(caught.value.reason.splitlines(), (one, two), strict=True):
-        assert line.startswith(f"{host}/a.zip: no connection to ")
+        assert line == f"{host.removeprefix('http://')} did not answer within 0.7 s"
     assert not destination.parent.exists(), "with no network the disk is left alone"
 
 
@@ -254,7 +275,7 @@ def test_name_lookup_that_hangs_does_not(
         url = server.redirect("/moved.zip", url)
     started = time.monotonic()
     try:
-        with pytest.raises(Unavailable, match=r"no (connection to|answer)\b.* within "):
+        with pytest.raises(Unavailable, match=r"(did not|no) answer within "):
             get(destination, url, reach_timeout_s=0.3, read_timeout_s=0.3, retries=0)
         assert time.monotonic() - started < 1.5
     finally:
@@ -269,19 +290,21 @@ def test_refused_connection_is_named(destination: Path) -> None:
             get(destination, f"http://127.0.0.1:{port}/collection.zip")
 
 
-def test_dead_proxy_is_named(destination: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dead_proxy_is_given_up_like_a_dead_host(
+    destination: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with blackhole() as proxy:
         monkeypatch.setenv("http_proxy", proxy)
-        with pytest.raises(Unavailable, match=r"no connection to the proxy 127\.0\.0\.1:\d+ "):
+        with pytest.raises(Unavailable, match=r"uci\.invalid did not answer within 0\.2 s"):
             get(destination, "http://uci.invalid/collection.zip", reach_timeout_s=0.2)
 
 
-def test_server_that_accepts_and_falls_silent_is_left_after_the_read_timeout(
+def test_server_that_accepts_and_falls_silent_is_left_in_time_too(
     server: Loopback, destination: Path
 ) -> None:
     started = time.monotonic()
-    with pytest.raises(Unavailable, match=r"no answer within 0\.3 s"):
-        get(destination, server.vanish("/collection.zip"), read_timeout_s=0.3)
+    with pytest.raises(Unavailable, match=r"did not answer within 0\.3 s"):
+        get(destination, server.vanish("/collection.zip"), reach_timeout_s=0.3)
     assert time.monotonic() - started < 1.5
 
 
@@ -296,7 +319,7 @@ def test_offline_switch_touches_no_network(
 
 
 def test_not_an_address(destination: Path) -> None:
-    with pytest.raises(Unavailable, match=r"file:///etc/hosts: not an http:// or https:// address"):
+    with pytest.raises(Unavailable, match=r"No connection adapters were found"):
         get(destination, "file:///etc/hosts")
 
 

@@ -138,7 +138,7 @@ ham can you send me the {thing} money {day}? It was {price} each, cash is fine
 ham recipe you asked for is at {link}, I use [less sugar|double garlic]
 ham [fancy|want] pizza {day}? two for one offer near the {place}, I have a voucher
 ham did you feed the [cat|dog|fish]? [He|She] is acting like nobody did
-ham our team won ~-#!! {name} scored in the last minute, the whole {place} went mad
+ham our team won [4|5|6]-[0|1|2|3]!! {name} scored in the last minute, the whole {place} went mad
 ham I [miss|love] you, home {day}. Keep some [pasta|curry|pie] for me
 ham song I told you about: {link}. [Wait for the chorus|Reminds me of that summer]
 ham flat I want to see is at {link}, {price} a week. Come with me {day}?

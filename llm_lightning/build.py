@@ -1,0 +1,130 @@
+"""A configuration becomes objects: what is cheap first, the weights last."""
+
+import logging
+import warnings
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+import hydra
+import lightning as L
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.utils import get_class, instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from llm_lightning.backbone.pretrained import ModelConfig, Weights, load_weights, locate
+from llm_lightning.data.classification import ClassificationData
+from llm_lightning.data.spam import SmsSpam
+from llm_lightning.network import Unavailable
+from llm_lightning.tasks.classifier import Classifier
+
+FALLBACK_MODEL = "nano"
+
+
+@dataclass
+class Run:
+    """Everything that a configuration became."""
+
+    data: ClassificationData
+    task: Classifier
+    trainer: L.Trainer
+    weights: dict[str, Any]
+    notices: list[str]
+
+
+def build(cfg: DictConfig) -> Run:
+    """Builds everything, what is cheap first and the weights last.
+
+    Raises:
+        ValueError: if a setting is wrong.
+        Unavailable: if data or weights cannot be had and ``offline_fallback`` is off.
+    """
+    _quiet_lightning()
+    OmegaConf.to_object(cfg.optim)  # checks ranges now rather than after the downloads
+    callbacks = [instantiate(callback) for callback in cfg.callbacks.values()]
+    loggers = [instantiate(logger) for logger in cfg.loggers.values()]
+    trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)
+    model = _model_config(cfg)
+    data = cast(ClassificationData, get_class(cfg.data._target_)(**plain(cfg.data)))
+
+    notices: list[str] = []
+    try:
+        data.prepare_data()
+    except Unavailable as error:
+        if not (cfg.offline_fallback and isinstance(data, SmsSpam)):
+            raise
+        data.use_embedded()
+        notices.append(_notice("The embedded messages", error))
+    data.setup()
+    try:
+        weights = locate(model)
+    except Unavailable as error:
+        if not (cfg.offline_fallback and model.weights == "pretrained"):
+            raise
+        model = _model_config(_with_fallback_model())
+        weights = locate(model)
+        notices.append(_notice(f"The model {model.name}, {weights.source},", error))
+
+    task = _build_task(cfg, model, weights, data)
+    sha256 = None if weights.path is None else load_weights(task.backbone, weights.path)
+    facts = {"model": model.name, "source": f"{model.name}: {weights.source}", "sha256": sha256}
+    return Run(data, task, trainer, facts, notices)
+
+
+def _build_task(
+    cfg: DictConfig, model: ModelConfig, weights: Weights, data: ClassificationData
+) -> Classifier:
+    architecture = model.architecture()
+    if weights.path is not None:
+        architecture["init"] = "empty"  # every weight is loaded next
+    task_class = get_class(cfg.task._target_)
+    return cast(
+        Classifier,
+        task_class(
+            task=plain(cfg.task),
+            model=architecture,
+            finetune=plain(cfg.finetune),
+            optim=plain(cfg.optim),
+            class_names=data.splits.class_names,
+            class_weights=data.class_weights,
+            text=asdict(data.padder),
+            seed=cfg.seed,
+        ),
+    )
+
+
+def _model_config(cfg: DictConfig) -> ModelConfig:
+    return ModelConfig(**plain(cfg.model))
+
+
+def _with_fallback_model() -> DictConfig:
+    """Composes this run's configuration again, with the model that needs no download."""
+    given = OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
+    replaced = {"model", "model.weights", "model.hub_id", "model.revision"}
+    kept = [str(one.input_line) for one in given if one.key_or_group not in replaced]
+    return hydra.compose("config", overrides=[*kept, f"model={FALLBACK_MODEL}"])
+
+
+def _notice(stand_in: str, error: Unavailable) -> str:
+    reason = "\n".join(f"  {line}" for line in error.reason.splitlines())
+    return (
+        f"{stand_in} replaced {error.what}, which could not be had:\n{reason}\n"
+        f"To get the real thing: {error.advice}."
+    )
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """Plain dicts and lists of plain values: beyond this module nothing knows OmegaConf."""
+    return cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+
+
+def _quiet_lightning() -> None:
+    """Silences what speaks of things that are meant to be so."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # Loader processes cost more than they bring for a few thousand short texts.
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # The run folder was emptied on purpose before the loggers start.
+    warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+    # Lightning's own use of a torch name that is going away.
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")

@@ -1,0 +1,251 @@
+import hashlib
+import os
+import pickle
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from loopback import Loopback
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
+from llm_lightning.backbone.pretrained import ModelConfig, load_weights, locate
+from llm_lightning.network import Unavailable
+
+SIZES = {"n_layer": 2, "n_head": 2, "n_embd": 8, "n_positions": 16, "vocab_size": 40}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A language model as transformers saves it: prefixed keys, ``lm_head`` tied to ``wte``."""
+    GPT2LMHeadModel(GPT2Config(**SIZES)).save_pretrained(tmp_path / "hub")
+    return tmp_path / "hub"
+
+
+@pytest.fixture
+def state(folder: Path) -> dict[str, Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+@pytest.fixture
+def model() -> GPT2:
+    return GPT2(GPTConfig(**SIZES))
+
+
+def weights_of(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same weights in our orientation and under our names."""
+    conv1d = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
+    return {
+        key.removeprefix("transformer."): value.T if key.endswith(conv1d) else value
+        for key, value in state.items()
+    }
+
+
+def assert_loaded(model: GPT2, state: dict[str, Tensor]) -> None:
+    expected = weights_of(state)
+    assert set(model.state_dict()) == set(expected)
+    for name, parameter in model.state_dict().items():
+        assert torch.equal(parameter, expected[name]), name
+
+
+def test_keys_load_with_and_without_prefix(
+    model: GPT2, folder: Path, state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    load_weights(model, folder / "model.safetensors")
+    assert_loaded(model, state)
+    bare = {key.removeprefix("transformer."): value for key, value in state.items()}
+    save_file(bare, tmp_path / "bare.safetensors")
+    other = GPT2(GPTConfig(**SIZES))
+    load_weights(other, tmp_path / "bare.safetensors")
+    assert_loaded(other, state)
+
+
+def test_mask_buffers_and_a_tied_head_are_ignored(
+    model: GPT2, state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    extra = {
+        "transformer.h.0.attn.bias": torch.ones(1, 1, 16, 16),
+        "transformer.h.1.attn.masked_bias": torch.tensor(-1e4),
+        "lm_head.weight": state["transformer.wte.weight"].clone(),
+    }
+    save_file(state | extra, tmp_path / "old.safetensors")
+    load_weights(model, tmp_path / "old.safetensors")
+    assert_loaded(model, state)
+
+
+def test_every_wrong_key_is_listed_at_once(
+    model: GPT2, state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    del state["transformer.h.0.ln_1.weight"], state["transformer.ln_f.bias"]
+    state["transformer.h.1.mlp.c_fc.weight"] = torch.zeros(32, 8)  # not transposed
+    state["transformer.h.7.ln_1.bias"] = torch.zeros(8)
+    state["lm_head.weight"] = torch.zeros(40, 8)  # not the embedding's
+    path = tmp_path / "wrong.safetensors"
+    save_file(state, path)
+    with pytest.raises(ValueError, match="5 problems") as caught:
+        load_weights(model, path)
+    assert str(path) in str(caught.value)
+    assert set(str(caught.value).splitlines()[1:]) == {
+        "  missing: h.0.ln_1.weight",
+        "  missing: ln_f.bias",
+        "  unexpected: transformer.h.7.ln_1.bias",
+        "  unexpected: lm_head.weight",
+        "  wrong shape: transformer.h.1.mlp.c_fc.weight is (32, 8), the model needs (8, 32)",
+    }
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]), "a refused checkpoint must change nothing"
+
+
+def test_bin_file_loads_and_half_precision_is_converted(
+    model: GPT2, state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    half = {key: value.half() for key, value in state.items()}
+    torch.save(half, tmp_path / "pytorch_model.bin")
+    load_weights(model, tmp_path / "pytorch_model.bin")
+    assert model.wte.weight.dtype == torch.float32
+    assert_loaded(model, {key: value.float() for key, value in half.items()})
+
+
+class Exploit:
+    def __reduce__(self) -> tuple:
+        return (os.mkdir, ("exploited",))
+
+
+def test_pickles_are_never_run(
+    model: GPT2, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"wte.weight": Exploit()}, "model.pt")
+    Path("plain.pt").write_bytes(pickle.dumps(Exploit(), protocol=2))
+    for name in ("model.pt", "plain.pt"):
+        with pytest.raises(ValueError, match=f"{name} is not a checkpoint of plain tensors"):
+            load_weights(model, Path(name))
+    assert not Path("exploited").exists()
+
+
+def test_damaged_file_is_named(model: GPT2, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00rubbish!")
+    with pytest.raises(ValueError, match=r"model\.safetensors is not a checkpoint"):
+        load_weights(model, path)
+
+
+def test_fingerprint_is_the_files_sha256(model: GPT2, folder: Path) -> None:
+    data = (folder / "model.safetensors").read_bytes()
+    assert load_weights(model, folder / "model.safetensors") == hashlib.sha256(data).hexdigest()
+
+
+def test_paths_are_found(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    assert locate(ModelConfig(weights=str(folder))).path == file
+    assert locate(ModelConfig(weights=str(file))).path == file
+    assert locate(ModelConfig(weights="random")).path is None
+
+
+def test_what_is_no_source_is_refused(tmp_path: Path) -> None:
+    for weights in ("./nowhere", "nowhere", "missing/model.safetensors"):
+        with pytest.raises(ValueError, match="pretrained, random, an existing file or folder"):
+            locate(ModelConfig(weights=weights))
+    with pytest.raises(ValueError, match=r"no model\.safetensors or pytorch_model\.bin in there"):
+        locate(ModelConfig(weights=str(tmp_path)))
+    with pytest.raises(ValueError, match="no weights are published for nano"):
+        locate(ModelConfig(name="nano", weights="pretrained"))
+
+
+def test_offline_switch_of_the_hub_is_honoured(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="HF_HUB_OFFLINE is set, and no cached copy"):
+        locate(ModelConfig(weights="somebody/never-cached@abc"))
+
+
+# HF_ENDPOINT and HF_HOME are read when huggingface_hub is imported: a process of its own.
+LOCATE = """
+import sys
+from llm_lightning.backbone.pretrained import ModelConfig, locate
+from llm_lightning.network import Unavailable
+for hub_id, revision in zip(sys.argv[1::2], sys.argv[2::2]):
+    model = ModelConfig(weights="pretrained", hub_id=hub_id, revision=revision)
+    try:
+        print("got", locate(model).path.read_bytes() == b"W" * 100_000, flush=True)
+    except Unavailable as error:
+        print("unavailable", error.reason.splitlines()[0], flush=True)
+"""
+
+
+def locate_in_new_process(endpoint: str, hf_home: Path, *requests: str) -> list[str]:
+    environment = {key: value for key, value in os.environ.items() if "proxy" not in key.lower()}
+    environment |= {"HF_ENDPOINT": endpoint, "HF_HOME": str(hf_home), "HF_HUB_OFFLINE": "0"}
+    environment |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", LOCATE, *requests],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.splitlines()
+
+
+def test_hub_download_follows_redirects_and_is_cached(tmp_path: Path) -> None:
+    commit = "607a30d783dfa663caf39e06633721c8d4cfcd7e"
+    request = ("openai-community/gpt2", commit)
+    with Loopback() as server:
+        server.hub_file(
+            request[0], "model.safetensors", b"W" * 100_000, revision=commit, large=True
+        )
+        said = locate_in_new_process(
+            server.url, tmp_path, *request, "openai-community/none", commit
+        )
+        assert said[0] == "got True"
+        assert said[1].startswith("unavailable")
+        assert f"/{request[0]}/resolve/{commit}/model.safetensors" in server.paths("HEAD")
+        before = len(server.requests)
+        assert locate_in_new_process(server.url, tmp_path, *request) == ["got True"]
+        assert len(server.requests) == before, "the cached copy needs no request"
+
+
+def test_hub_that_says_nothing_is_given_up_in_time(tmp_path: Path) -> None:
+    with Loopback() as server:
+        server.vanish("/openai-community/gpt2/resolve/main/model.safetensors")
+        started = time.monotonic()
+        said = locate_in_new_process(server.url, tmp_path, "openai-community/gpt2", "main")
+        assert time.monotonic() - started < 60  # most of it is the new process
+    host = server.url.removeprefix("http://")
+    assert said == [f"unavailable {host} did not answer within 4 s"]
+
+
+MEASURE = """
+import sys
+from pathlib import Path
+import torch
+from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
+from llm_lightning.backbone.pretrained import load_weights
+from llm_lightning.training.memory import peak_memory_mib, reset_peak_memory
+reset_peak_memory()
+before = peak_memory_mib()
+model = GPT2(GPTConfig(n_layer=12, n_head=12, n_embd=768, init="empty"))
+load_weights(model, Path(sys.argv[1]))
+print(peak_memory_mib() - before)
+"""
+
+
+@pytest.mark.slow
+def test_loading_124m_takes_little_more_than_the_weights(tmp_path: Path) -> None:
+    model = GPT2(GPTConfig(n_layer=12, n_head=12, n_embd=768))
+    state = {
+        f"transformer.{name}": value.T.contiguous() if "c_" in name and value.ndim == 2 else value
+        for name, value in model.state_dict().items()
+    }
+    path = tmp_path / "model.safetensors"
+    save_file(state, path)
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(path)], capture_output=True, text=True, check=True
+    )
+    ratio = float(done.stdout) * 2**20 / path.stat().st_size
+    print(f"peak memory for construction and loading: {ratio:.2f} of the file's size")
+    assert ratio < 1.3

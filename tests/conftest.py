@@ -1,0 +1,39 @@
+"""What every test shares: no network, no user cache, and small things to test with."""
+
+import os
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported
+os.environ["LLM_LIGHTNING_OFFLINE"] = "1"
+
+import pytest
+import torch
+
+from llm_lightning.backbone.gpt2 import GPTConfig
+
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLM_LIGHTNING_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def sms_zip() -> Path:
+    """The real SMS Spam Collection, where it is at hand."""
+    path = SHARED_DATA / "sms+spam+collection.zip"
+    if not path.exists():
+        pytest.skip("the real SMS Spam Collection is not at hand")
+    return path
+
+
+@pytest.fixture
+def tiny_config() -> GPTConfig:
+    """A GPT-2 of a few thousand weights beside its embeddings."""
+    return GPTConfig(n_layer=3, n_head=2, n_embd=8, n_positions=32, vocab_size=50257)

@@ -1,0 +1,103 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from llm_lightning.backbone.tokenizer import encode
+from llm_lightning.data.classification import permutation, undersample
+from llm_lightning.data.spam import SmsSpam
+
+
+@pytest.fixture
+def data() -> SmsSpam:
+    module = SmsSpam()
+    module.use_embedded()
+    module.setup()
+    return module
+
+
+def embedded(**fields: object) -> SmsSpam:
+    module = SmsSpam(**fields)  # type: ignore[arg-type]
+    module.use_embedded()
+    module.setup()
+    return module
+
+
+def order(loader: object) -> list[list[int]]:
+    return [row.tolist() for batch in loader for row in batch.input_ids]  # type: ignore[attr-defined]
+
+
+def test_permutation_is_that_of_pandas_sample() -> None:
+    table = pd.DataFrame({"x": range(100)})
+    assert table.sample(frac=1, random_state=123)["x"].tolist() == permutation(100, 123).tolist()
+    assert table.sample(30, random_state=7)["x"].tolist() == permutation(100, 7, take=30).tolist()
+
+
+def test_undersampling_makes_classes_equal_and_keeps_the_rarest_in_order() -> None:
+    table = pd.DataFrame({"Label": [0] * 50 + [1] * 5 + [2] * 20, "Text": map(str, range(75))})
+    balanced = undersample(table, seed=1)
+    assert balanced["Label"].tolist() == [0] * 5 + [2] * 5 + [1] * 5
+    assert balanced["Text"].tolist()[-5:] == list(map(str, range(50, 55)))
+    assert balanced["Text"].is_unique
+
+
+def test_max_length_rules(data: SmsSpam) -> None:
+    longest = max(len(encode(text)) for text in data.splits.train["Text"])
+    assert data.padder.max_length == longest
+    assert embedded(max_length="context").padder.max_length == 1024
+    assert embedded(max_length=10).padder.max_length == 10
+    assert embedded(max_length="longest_train", context_length=12).padder.max_length == 12
+
+
+def test_number_of_truncated_texts_is_counted() -> None:
+    facts = embedded(max_length=20).facts()
+    module = embedded()
+    for name, table in module.splits.items():
+        long = sum(len(encode(text)) > 20 for text in table["Text"])
+        assert facts["splits"][name]["truncated"] == long > 0
+
+
+def test_order_depends_on_the_seed_and_the_epoch_alone(data: SmsSpam) -> None:
+    loader = data.train_dataloader()
+    first, second = order(loader), order(loader)
+    assert first != second
+    assert sorted(first[0]) is not None
+    torch.manual_seed(99)
+    again = embedded().train_dataloader()
+    order(data.val_dataloader())  # another pass elsewhere, and another global state, change nothing
+    assert order(again) == first
+    assert order(again) == second
+    assert order(embedded(seed=5).train_dataloader()) != first
+
+
+def test_drop_last_leaves_whole_batches_only() -> None:
+    sizes = [len(batch.labels) for batch in embedded(drop_last=True).train_dataloader()]
+    assert set(sizes) == {8}
+    assert len(sizes) == 1050 // 8
+    assert len(embedded().train_dataloader()) == 132
+
+
+def test_final_evaluation_covers_every_text_in_order(data: SmsSpam) -> None:
+    for loader, (_, table) in zip(data.test_dataloader(), data.splits.items(), strict=True):
+        labels = torch.cat([batch.labels for batch in loader])
+        assert np.array_equal(labels.numpy(), table["Label"].to_numpy())
+
+
+def test_padding_none_evaluates_one_text_at_a_time() -> None:
+    module = embedded(padding="none", batch_size=1)
+    widths = [batch.input_ids.shape for batch in module.val_dataloader()]
+    assert all(rows == 1 for rows, _ in widths)
+    assert len({width for _, width in widths}) > 5
+
+
+def test_splits_are_written_as_csv(data: SmsSpam, tmp_path: Path) -> None:
+    data.write_splits(tmp_path)
+    for name, table in data.splits.items():
+        back = pd.read_csv(tmp_path / f"{name}.csv", keep_default_na=False)
+        pd.testing.assert_frame_equal(back, table[["Label", "Text"]], check_dtype=False)
+
+
+def test_constructing_touches_no_file(tmp_path: Path) -> None:
+    SmsSpam(path=str(tmp_path / "nowhere"))

@@ -1,0 +1,182 @@
+import hashlib
+import io
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from loopback import Loopback
+
+from llm_lightning.data import spam
+from llm_lightning.data.spam import SmsSpam, download_collection, read_collection
+from llm_lightning.network import Unavailable
+
+# Checksums of the CSV files that the book's two recipes write, measured on its own code.
+REFERENCE = {
+    "chapter": {
+        "train": "c89a1156b8476e6f4c0bfa4bc944f3d934e3db2942c5dc2a1456a65a795afcde",
+        "val": "0ac7a07215729476975e070029ced8452a3d4e49fcdd8b17c167a317150b5439",
+        "test": "a5764d4eed041dada859601e1715bc68885aa5e74713e127968ead8ddf6a9e04",
+    },
+    "table": {
+        "train": "ec2895b026553ce06475815818c52cf44828af0605b07b257935a194e611195a",
+        "val": "f92996ef2ae2ed6d6937e96bc7a3f739f2bae59b07d1babd7f3725e473f2d2bd",
+        "test": "f82216f37a6d785b52f99a84a3552dcc9835316018758c2117b2ca133e6c1409",
+    },
+}
+
+MESSAGES = [
+    *(("ham", f"see you at {hour} then") for hour in range(30)),
+    *(("spam", f"win {prize} pounds now") for prize in range(10)),
+]
+
+
+def collection(messages: list[tuple[str, str]] = MESSAGES) -> bytes:
+    return "".join(f"{label}\t{text}\n" for label, text in messages).encode()
+
+
+def archive(content: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr("readme", "about")
+        file.writestr("SMSSpamCollection", content)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def tsv(tmp_path: Path) -> Path:
+    path = tmp_path / "messages.tsv"
+    path.write_bytes(collection())
+    return path
+
+
+def ready(**fields: object) -> SmsSpam:
+    data = SmsSpam(**fields)  # type: ignore[arg-type]
+    data.prepare_data()
+    data.setup()
+    return data
+
+
+@pytest.mark.parametrize("split", ["chapter", "table"])
+def test_reference_splits_are_reproduced_byte_for_byte(
+    sms_zip: Path, tmp_path: Path, split: str
+) -> None:
+    data = ready(path=str(sms_zip), split=split)
+    data.write_splits(tmp_path / "splits")
+    written = {
+        name: hashlib.sha256((tmp_path / "splits" / f"{name}.csv").read_bytes()).hexdigest()
+        for name in ("train", "val", "test")
+    }
+    assert written == REFERENCE[split]
+    facts = data.facts()
+    assert {name: facts["splits"][name]["sha256"] for name in written} == REFERENCE[split]
+    assert [len(table) for _, table in data.splits.items()] == [1045, 149, 300]
+    assert facts["max_length"] == 120
+    assert facts["test_in_train"] == {"chapter": 37, "table": 36}[split]
+    assert [facts["splits"][name]["truncated"] for name in written] == [0, 0, 0]
+    assert facts["source"].endswith("(the published collection), split '" + split + "'")
+
+
+def test_real_collection_has_the_known_size_with_and_without_quoting(sms_zip: Path) -> None:
+    file = spam.find_collection(sms_zip)
+    assert read_collection(file, quoting=True)["Label"].value_counts().to_dict() == {
+        0: 4825,
+        1: 747,
+    }
+    assert read_collection(file, quoting=False)["Label"].value_counts().to_dict() == {
+        0: 4827,
+        1: 747,
+    }
+
+
+def test_clean_split_of_the_real_collection_shares_no_text(sms_zip: Path) -> None:
+    data = ready(path=str(sms_zip), split="clean")
+    texts = [set(table["Text"].str.strip()) for _, table in data.splits.items()]
+    assert (
+        sum(map(len, texts))
+        == len(set.union(*texts))
+        == sum(len(table) for _, table in data.splits.items())
+    )
+    assert data.test_in_train == 0
+    for _, table in data.splits.items():
+        assert table["Label"].mean() == pytest.approx(0.5, abs=0.01)
+
+
+def test_clean_split_without_balancing_keeps_the_natural_share(sms_zip: Path) -> None:
+    data = ready(path=str(sms_zip), split="clean", balance="none")
+    assert len(set(pd.concat([t for _, t in data.splits.items()])["Text"])) == sum(
+        len(table) for _, table in data.splits.items()
+    )
+    shares = [table["Label"].mean() for _, table in data.splits.items()]
+    assert shares == pytest.approx([0.125] * 3, abs=0.003)  # fewer spam than 13.4 %: more repeats
+
+
+def test_class_weights_are_inverse_frequencies(tsv: Path) -> None:
+    data = ready(path=str(tsv), balance="class_weights", split="clean")
+    counts = data.splits.train["Label"].value_counts()
+    assert data.class_weights == pytest.approx([28 / (2 * counts[0]), 28 / (2 * counts[1])])
+    assert ready(path=str(tsv), balance="undersample").class_weights is None
+
+
+@pytest.mark.parametrize("kind", ["file", "zip", "folder with file", "folder with zip"])
+def test_path_may_be_a_zip_a_file_or_a_folder(tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "given"
+    folder.mkdir()
+    if "zip" in kind:
+        (folder / "sms.zip").write_bytes(archive(collection()))
+    else:
+        (folder / "SMSSpamCollection").write_bytes(collection())
+    path = folder if kind.startswith("folder") else next(folder.iterdir())
+    data = ready(path=str(path))
+    assert sum(len(table) for _, table in data.splits.items()) == 20
+    assert "(not the published collection)" in data.source
+
+
+def test_faults_of_a_given_path_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"must be an existing file or folder, got .*nowhere"):
+        ready(path=str(tmp_path / "nowhere"))
+    with pytest.raises(ValueError, match="holds neither SMSSpamCollection nor"):
+        ready(path=str(tmp_path))
+    (tmp_path / "eggs.tsv").write_text("ham\thello\neggs\tbacon\n")
+    with pytest.raises(
+        ValueError, match=r"eggs\.tsv, row 2: the label must be ham or spam, got 'eggs'"
+    ):
+        ready(path=str(tmp_path / "eggs.tsv"))
+    (tmp_path / "latin.tsv").write_bytes("ham\tcaf\xe9\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"latin\.tsv is not a table of label<TAB>text"):
+        ready(path=str(tmp_path / "latin.tsv"))
+    with pytest.raises(
+        ValueError, match=r"data\.split must be one of table, chapter, clean, got 'x'"
+    ):
+        SmsSpam(split="x")
+
+
+def test_embedded_messages_stand_in(tmp_path: Path) -> None:
+    data = SmsSpam()
+    with pytest.raises(Unavailable, match="LLM_LIGHTNING_OFFLINE"):
+        data.prepare_data()
+    data.use_embedded()
+    data.setup()
+    assert [len(table) for _, table in data.splits.items()] == [1050, 150, 300]
+    assert data.source == "embedded messages, split 'table'"
+
+
+def test_download_is_verified_by_the_messages_inside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LLM_LIGHTNING_OFFLINE")
+    monkeypatch.setattr(spam, "SHA256", hashlib.sha256(collection()).hexdigest())
+    with Loopback() as server:
+        forged = server.serve("/forged.zip", archive(collection([("spam", "forged")])))
+        good = server.redirect("/moved.zip", server.serve("/good.zip", archive(collection())))
+        file = download_collection(tmp_path / "cache", urls=(forged, good))
+        assert file.read_bytes() == collection()
+        before = len(server.requests)
+        assert download_collection(tmp_path / "cache", urls=(forged, good)) == file
+        assert len(server.requests) == before
+
+        with pytest.raises(Unavailable) as caught:
+            download_collection(tmp_path / "other", urls=(forged, f"{server.url}/missing.zip"))
+    assert "the checksum of SMSSpamCollection is wrong: expected sha256" in caught.value.reason
+    assert "missing.zip: HTTP 404" in caught.value.reason
+    assert "data.path=" in caught.value.advice
