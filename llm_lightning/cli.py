@@ -25,6 +25,7 @@ from omegaconf import DictConfig
 
 from llm_lightning import config, console, run_folder
 from llm_lightning.build import Run, build, plain
+from llm_lightning.config import Checkpoint
 from llm_lightning.finetuning.coverage import parameter_groups
 from llm_lightning.network import Unavailable
 from llm_lightning.reporting.run_plots import plot_run
@@ -41,10 +42,11 @@ def main() -> None:
     # With --config-dir a user brings experiments of their own, which only Hydra can look up.
     hydras = {"--config-dir", "-cd", "--hydra-help", "--version", "--info", "-i"}
     if not hydras & {argument.split("=")[0] for argument in arguments}:
-        problem = _experiment_problem(arguments, list_experiments())
-        if problem is not None or {"--help", "-h"} & set(arguments):
+        asks_help = bool({"--help", "-h"} & set(arguments))
+        problem = None if asks_help else _experiment_problem(arguments, list_experiments())
+        if asks_help or problem is not None:
             console.print_experiments(list_experiments(), problem)
-            sys.exit(2 if problem is not None else 0)
+            sys.exit(0 if asks_help else 2)
     run_one = hydra.main(
         version_base="1.3", config_path=str(config.conf_dir()), config_name="config"
     )(run)
@@ -129,13 +131,13 @@ def run(cfg: DictConfig) -> None:
     console.print_notices(built.notices)
 
 
-def evaluate(built: Run, checkpoint: str) -> dict[str, dict[str, float]]:
-    """Evaluates the ``last`` or ``best`` weights on all of train, val and test.
+def evaluate(built: Run, checkpoint: Checkpoint) -> dict[str, dict[str, float]]:
+    """Evaluates the chosen weights on all of train, val and test.
 
     Returns:
         For each split its metrics, accuracies and the like as shares in [0, 1].
     """
-    if checkpoint == "best":
+    if checkpoint is Checkpoint.best:
         path = _checkpoints(built.trainer).best_model_path
         state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
         built.task.load_state_dict(state, strict=True)
@@ -156,7 +158,7 @@ def summarize(
     trainer = built.trainer
     timer = next(callback for callback in trainer.callbacks if isinstance(callback, Timer))  # type: ignore[attr-defined]
     fit, validation, test = (timer.time_elapsed(stage) for stage in ("train", "validate", "test"))
-    other = {"last": "best", "best": "last"}[cfg.evaluate]
+    other = next(checkpoint for checkpoint in Checkpoint if checkpoint is not cfg.evaluate)
     return {
         "name": run_dir.parent.name,
         "experiment": HydraConfig.get().runtime.choices.get("experiment"),
@@ -164,10 +166,11 @@ def summarize(
         "seed": cfg.seed,
         "notices": built.notices,
         "metrics": metrics,
-        "published": plain(cfg.published) if cfg.published else None,
+        # A stand-in is never set beside the real thing.
+        "published": plain(cfg.published) if cfg.published and not built.notices else None,
         "class_names": built.data.splits.class_names,
-        "checkpoint": f"checkpoints/{cfg.evaluate}.ckpt",
-        "other_checkpoint": f"checkpoints/{other}.ckpt",
+        "checkpoint": f"checkpoints/{cfg.evaluate.value}.ckpt",
+        "other_checkpoint": f"checkpoints/{other.value}.ckpt",
         "parameters": {
             "trainable": sum(group.trainable for group in groups),
             "total": sum(group.total for group in groups),

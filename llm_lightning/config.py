@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,6 @@ from llm_lightning.data.table import Table
 from llm_lightning.finetuning.strategies import AllLayers, TopBlocks
 from llm_lightning.tasks.classifier import ClassifierOptions
 from llm_lightning.training.optim import AdamW
-
-EVALUATED_CHECKPOINTS = ("last", "best")
 
 # Overrides that do not change what a run computes, and so stay out of its folder's name.
 _NOT_IN_NAME = ("experiment", "seed", "runs_dir", "offline_fallback")
@@ -40,6 +39,15 @@ class Published:
     """Where the figures stand."""
     note: str | None = None
     """What is known to be wrong with them."""
+
+
+class Checkpoint(Enum):
+    """Which weights of a run."""
+
+    last = "last"
+    """Those after the last epoch, as in the book."""
+    best = "best"
+    """Those with the lowest validation loss; the validation metrics are then flattering."""
 
 
 @dataclass
@@ -66,21 +74,14 @@ class Config:
     """Seed of starting weights, order of examples and dropout."""
     offline_fallback: bool = True
     """Whether small stand-ins replace data or weights that cannot be had; else that is an error."""
-    evaluate: str = "last"
-    """Checkpoint that the final table speaks of: ``last``, or ``best`` by validation loss."""
+    evaluate: Checkpoint = Checkpoint.last
+    """Checkpoint that the final table speaks of."""
     runs_dir: str = "runs"
     """Folder of all run folders."""
     run_dir: str = MISSING
     """This run's folder."""
     published: Published | None = None
     """What the book reports for this setting, if it does."""
-
-    def __post_init__(self) -> None:
-        """Checks what no group checks."""
-        if self.evaluate not in EVALUATED_CHECKPOINTS:
-            raise ValueError(
-                f"evaluate must be one of {', '.join(EVALUATED_CHECKPOINTS)}, got {self.evaluate!r}"
-            )
 
 
 def conf_dir() -> Path:
@@ -103,9 +104,9 @@ def run_name(overrides: Sequence[str]) -> str:
         if key == "experiment":
             experiment = value
         elif key not in _NOT_IN_NAME and not key.startswith("hydra"):
-            prefix = "~" if override.is_delete() else ""
-            tail = value.rstrip("/\"'").rsplit("/", 1)[-1]
-            changes.append(f"{prefix}{key}={tail}".replace(" ", "_"))
+            tail = value.strip("'\"").rstrip("/").rsplit("/", 1)[-1]
+            change = f"~{key}" if override.is_delete() else f"{key}={tail}"
+            changes.append(change.replace(" ", "_"))
     return "-".join([experiment, *sorted(changes)])
 
 

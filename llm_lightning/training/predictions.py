@@ -44,10 +44,11 @@ class PredictionWriter(L.Callback):
         probabilities = torch.cat(self._probabilities).numpy()
         self._probabilities.clear()
         names = data.splits.class_names
+        test = data.splits.test.iloc[: len(probabilities)]  # fewer with limit_test_batches
         table = pd.DataFrame(
             {
-                "text": data.splits.test["Text"],
-                "label": [names[label] for label in data.splits.test["Label"]],
+                "text": test["Text"],
+                "label": [names[label] for label in test["Label"]],
                 "predicted": [names[best] for best in probabilities.argmax(axis=1)],
             }
         )

@@ -1,0 +1,321 @@
+"""The command as a user types it, run in this process with a run of seconds."""
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from omegaconf import OmegaConf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from llm_lightning import cli, console
+
+SMOKE = ("trainer=smoke", "model=nano")
+
+
+@pytest.fixture(autouse=True)
+def _wide_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:No positive samples"),
+    pytest.mark.filterwarnings("ignore:No negative samples"),
+]
+
+
+def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["llm_lightning", *arguments])
+    cli.main()
+
+
+def test_experiment_end_to_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(
+        monkeypatch, "+experiment=last_block", *SMOKE, "seed=5", "trainer.limit_test_batches=null"
+    )
+    name = "last_block-model=nano-trainer.limit_test_batches=null-trainer=smoke"
+    folder = Path("runs") / name / "seed_5"
+
+    assert {path.name for path in folder.iterdir() if "tfevents" not in path.name} == {
+        "checkpoints",
+        "config.yaml",
+        "metrics.csv",
+        "plots",
+        "predictions_test.csv",
+        "splits",
+        "summary.json",
+    }
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert {path.name for path in (folder / "plots").iterdir()} == {
+        "accuracy.png",
+        "confusion_matrix.png",
+        "loss.png",
+        "precision_recall.png",
+        "roc.png",
+    }
+
+    summary = json.loads((folder / "summary.json").read_text())
+    assert (summary["experiment"], summary["seed"]) == ("last_block", 5)
+    assert summary["class_names"] == ["ham", "spam"]
+    assert summary["parameters"]["trainable"] == 198_786
+    assert summary["parameters"]["total"] == 7_357_570
+    assert [group["name"] for group in summary["parameters"]["groups"]][-3:] == [
+        "backbone.h.3",
+        "backbone.ln_f",
+        "head",
+    ]
+    assert set(summary["metrics"]) == {"train", "val", "test"}
+    for values in summary["metrics"].values():
+        assert set(values) == set(console.METRICS)
+    assert len(summary["notices"]) == 1  # the messages; the model was asked for by name
+    assert summary["notices"][0].startswith(
+        "The embedded messages replaced the SMS Spam Collection"
+    )
+    assert summary["optimizer_steps"] == 4
+    assert summary["steps_per_epoch"] == 4
+    assert summary["peak_memory_mib"] > 100
+    assert summary["versions"]["torch"] == torch.__version__
+    assert summary["data"]["splits"]["test"]["examples"] == 300
+    assert len(summary["data"]["splits"]["train"]["sha256"]) == 64
+
+    predictions = pd.read_csv(folder / "predictions_test.csv")
+    assert list(predictions) == [
+        "text",
+        "label",
+        "predicted",
+        "probability_ham",
+        "probability_spam",
+    ]
+    assert len(predictions) == 300
+    accuracy = (predictions["label"] == predictions["predicted"]).mean()
+    assert accuracy == pytest.approx(summary["metrics"]["test"]["accuracy"], abs=1e-6)
+
+    cfg = OmegaConf.load(folder / "config.yaml")
+    assert (cfg.seed, cfg.data.seed, cfg.finetune.num_blocks) == (5, 5, 1)
+
+    printed = capsys.readouterr().out
+    assert "backbone.h.0-2" in printed
+    assert "198,786" in printed
+    assert printed.count("stand-in: these numbers say nothing about the real thing") == 2
+    assert "0 of 300 test texts also stand in training" in printed
+    assert "llm_lightning.predict" in printed
+
+
+def test_tensorboard_has_curves_hyperparameters_and_final_metrics(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    command(monkeypatch, "+experiment=last_layer", *SMOKE, "optim.lr=1e-3")
+    folder = next(Path("runs").glob("*/seed_123"))
+    events = EventAccumulator(str(folder)).Reload()
+    tags = set(events.Tags()["scalars"])
+    assert {"train/loss", "train/epoch_loss", "train/accuracy", "val/loss", "val/f1"} <= tags
+    assert {"test/accuracy", "train_eval/auroc", "val_eval/loss", "final/test_accuracy"} <= tags
+    assert len(events.Scalars("train/loss")) == 4
+    plugins = events.summary_metadata
+    assert any(data.plugin_data.plugin_name == "hparams" for data in plugins.values())
+    summary = json.loads((folder / "summary.json").read_text())
+    final = events.Scalars("final/test_accuracy")[-1].value
+    assert final == pytest.approx(summary["metrics"]["test"]["accuracy"])
+
+
+@pytest.mark.parametrize("name", cli.list_experiments())
+def test_every_experiment_runs(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    # Wide padding is kept wide, but not to the full context of 1,024, for the sake of time.
+    command(monkeypatch, f"+experiment={name}", *SMOKE, "model.n_positions=128")
+    folder = next(Path("runs").glob(f"{name}-*/seed_123"))
+    summary = json.loads((folder / "summary.json").read_text())
+    assert math.isfinite(summary["metrics"]["test"]["loss"])
+    assert summary["published"] is None, "a stand-in is never set beside published numbers"
+    assert (folder / "checkpoints" / "last.ckpt").is_file()
+
+
+def test_same_seed_gives_the_same_losses_and_another_seed_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def losses(runs_dir: str, seed: int) -> list[float]:
+        torch.manual_seed(hash(runs_dir) % 1000)  # what went on before must not matter
+        command(
+            monkeypatch, "+experiment=all", *SMOKE, "model.resid_pdrop=0.1", f"seed={seed}",
+            f"runs_dir={runs_dir}",
+        )  # fmt: skip
+        table = pd.read_csv(next(Path(runs_dir).glob(f"*/seed_{seed}/metrics.csv")))
+        return table["train/loss"].dropna().tolist()
+
+    first = losses("one", 1)
+    assert len(first) == 4
+    assert losses("two", 1) == first
+    assert losses("three", 2) != first
+
+
+def test_losses_are_the_recorded_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twenty steps on the embedded messages: a change that moves these must say why."""
+    recorded = json.loads((Path(__file__).parent / "fixtures" / "golden_losses.json").read_text())
+    for name, expected in recorded.items():
+        command(
+            monkeypatch, f"+experiment={name}", *SMOKE, "trainer.limit_train_batches=20",
+            "optim.lr=1e-3", "runs_dir=golden",
+        )  # fmt: skip
+        table = pd.read_csv(next(Path("golden").glob(f"{name}-*/seed_123/metrics.csv")))
+        assert table["train/loss"].dropna().tolist() == pytest.approx(expected, abs=2e-4), name
+
+
+def test_sweep_makes_one_folder_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    command(monkeypatch, "-m", "+experiment=last_layer,last_block", "seed=1,2", *SMOKE)
+    folders = {str(path.parent) for path in Path("runs").glob("**/summary.json")}
+    assert folders == {
+        f"runs/{name}-model=nano-trainer=smoke/seed_{seed}"
+        for name in ("last_layer", "last_block")
+        for seed in (1, 2)
+    }
+
+
+def test_running_again_replaces_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(2):
+        command(monkeypatch, "+experiment=last_layer", *SMOKE)
+    table = pd.read_csv("runs/last_layer-model=nano-trainer=smoke/seed_123/metrics.csv")
+    assert len(table["train/loss"].dropna()) == 4
+
+
+def test_best_checkpoint_can_be_the_one_that_is_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
+    command(
+        monkeypatch, "+experiment=all", *SMOKE, "evaluate=best", "trainer.max_epochs=3",
+        "optim.lr=0.05", "trainer.limit_val_batches=null", "trainer.limit_test_batches=null",
+    )  # fmt: skip
+    folder = next(Path("runs").glob("*/seed_123"))
+    summary = json.loads((folder / "summary.json").read_text())
+    curve = pd.read_csv(folder / "metrics.csv")["val/loss"].dropna()
+    assert summary["metrics"]["val"]["loss"] == pytest.approx(curve.min(), rel=1e-4)
+    assert summary["checkpoint"] == "checkpoints/best.ckpt"
+
+
+def test_class_weights_reach_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    command(monkeypatch, "+experiment=last_layer", *SMOKE, "data.balance=class_weights")
+    path = next(Path("runs").glob("*/seed_123/checkpoints/last.ckpt"))
+    fields = torch.load(path, weights_only=True)["hyper_parameters"]
+    assert fields["class_weights"] == pytest.approx([1050 / (2 * 515), 1050 / (2 * 535)], rel=0.05)
+
+
+# --- stand-ins and errors -------------------------------------------------------------------------
+
+
+def test_unreachable_weights_are_replaced_and_other_model_settings_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(
+        monkeypatch, "+experiment=row_17", "trainer=smoke", "model=gpt2_medium", "model.init=torch"
+    )
+    folder = next(Path("runs").glob("*/seed_123"))
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["weights"]["model"] == "nano"
+    assert len(summary["notices"]) == 2
+    assert "openai-community/gpt2-medium@6dcaa7a, which could not be had" in summary["notices"][1]
+    assert "HF_HUB_OFFLINE" in summary["notices"][1]
+    assert "To get the real thing:" in summary["notices"][1]
+    fields = torch.load(folder / summary["checkpoint"], weights_only=True)["hyper_parameters"]
+    assert (fields["model"]["causal"], fields["model"]["init"]) == (False, "torch")
+    assert capsys.readouterr().out.count("gpt2-medium@6dcaa7a") == 2
+
+
+def refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
+) -> tuple[object, str]:
+    with pytest.raises(SystemExit) as caught:
+        command(monkeypatch, *arguments)
+    return caught.value.code, " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+def test_without_fallback_the_same_is_an_error_with_the_same_advice(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, told = refused(monkeypatch, capsys, "+experiment=last_block", "offline_fallback=false")
+    assert status == 1
+    assert "the SMS Spam Collection could not be downloaded" in told
+    assert "data.path=<zip, file or folder>" in told
+    status, told = refused(
+        monkeypatch, capsys, "+experiment=last_block", "offline_fallback=false", "data=table",
+        "data.path=table.csv",
+    )  # fmt: skip
+    assert "table.csv does not exist" in told
+
+
+def test_explicit_paths_never_fall_back(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, told = refused(monkeypatch, capsys, "+experiment=last_block", "data.path=gone.zip")
+    assert (status, "must be an existing file or folder, got gone.zip" in told) == (1, True)
+    status, told = refused(monkeypatch, capsys, "+experiment=last_block", "model.weights=./gone")
+    assert (status, "an existing file or folder, or a Hub id" in told) == (1, True)
+    assert not list(Path("runs").glob("**/summary.json"))
+
+
+@pytest.mark.parametrize(
+    ("override", "told_part"),
+    [
+        (
+            "finetune.num_blocks=9",
+            "finetune.num_blocks must be at most the model's 4 blocks, got 9",
+        ),
+        ("optim.lr=-1", "optim.lr must be above 0, got -1.0"),
+        ("data.padding=none", "data.padding=none needs data.batch_size=1, got 8"),
+        ("task.position=middle", "task.position must be one of"),
+    ],
+)
+def test_a_wrong_setting_is_one_framed_message(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    override: str,
+    told_part: str,
+) -> None:
+    status, told = refused(monkeypatch, capsys, "+experiment=last_block", *SMOKE, override)
+    assert status == 1
+    assert told_part in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ((), ""),
+        (("model=nano",), ""),
+        (("+experiment=last_blok",), "+experiment=last_blok: there is no experiment of this name"),
+        (("-m", "+experiment=all,nil"), "+experiment: there is no experiment nil"),
+        (("-m", "+experiment=glob(nil*)"), "+experiment=glob(nil*): no experiment matches"),
+        (("experiment=all",), "write +experiment=all, with a plus sign"),
+    ],
+)
+def test_without_a_known_experiment_the_answer_is_a_list(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    problem: str,
+) -> None:
+    status, told = refused(monkeypatch, capsys, *arguments)
+    assert status == 2
+    assert told.startswith(f"{problem} Experiments: all everything trains".strip())
+    assert "Example: python -m llm_lightning +experiment=last_block" in told
+    assert not Path("runs").exists()
+
+
+def test_help_lists_experiments(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, told = refused(monkeypatch, capsys, "--help")
+    assert status == 0
+    assert "row_01" in told
+
+
+def test_a_folder_that_is_no_run_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    precious = Path("runs/last_layer-model=nano-trainer=smoke/seed_123/thesis.txt")
+    precious.parent.mkdir(parents=True)
+    precious.write_text("x")
+    status, told = refused(monkeypatch, capsys, "+experiment=last_layer", *SMOKE)
+    assert (status, precious.read_text()) == (1, "x")
+    assert "is not empty and holds no run" in told
