@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from llm_lightning.backbone.pretrained import ModelConfig, Weights, load_weights, locate
+from llm_lightning.backbone.pretrained import ModelConfig, Weights, ask_hub, load_weights, locate
 from llm_lightning.data.classification import ClassificationData
 from llm_lightning.data.spam import SmsSpam
 from llm_lightning.network import Unavailable
@@ -48,6 +48,7 @@ def build(cfg: DictConfig) -> Run:
     data = cast(ClassificationData, get_class(cfg.data._target_)(**plain(cfg.data)))
 
     notices: list[str] = []
+    hub_probe = ask_hub(model)  # waits, if it must, while the data are fetched
     try:
         data.prepare_data()
     except Unavailable as error:
@@ -57,7 +58,7 @@ def build(cfg: DictConfig) -> Run:
         notices.append(_notice("The embedded messages", error))
     data.setup()
     try:
-        weights = locate(model)
+        weights = locate(model, hub_probe)
     except Unavailable as error:
         if not (cfg.offline_fallback and model.weights == "pretrained"):
             raise

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -82,13 +81,6 @@ class Config:
     """This run's folder."""
     published: Published | None = None
     """What the book reports for this setting, if it does."""
-
-
-def conf_dir() -> Path:
-    """Returns the folder of YAML files: inside an installed package, beside it in a checkout."""
-    package = Path(__file__).resolve().parent
-    packaged = package / "conf"
-    return packaged if packaged.is_dir() else package.parent / "conf"
 
 
 def run_name(overrides: Sequence[str]) -> str:

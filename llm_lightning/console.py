@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -10,7 +10,8 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
-from llm_lightning.finetuning.coverage import ParameterGroup
+if TYPE_CHECKING:  # the list of experiments should not wait for torch
+    from llm_lightning.finetuning.coverage import ParameterGroup
 
 METRICS = ("loss", "accuracy", "balanced_accuracy", "precision", "recall", "f1", "auroc")
 
@@ -48,7 +49,7 @@ def print_notices(notices: Sequence[str]) -> None:
 def print_start(
     name: str,
     seed: int,
-    groups: Sequence[ParameterGroup],
+    groups: Sequence["ParameterGroup"],
     data: dict[str, Any],
     weights: str,
     device: str,

@@ -7,8 +7,8 @@ from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf
 
 from llm_lightning import config
-from llm_lightning.cli import list_experiments
-from llm_lightning.config import conf_dir, run_name
+from llm_lightning.cli import conf_dir, list_experiments
+from llm_lightning.config import run_name
 
 GROUPS = ("model", "task", "data", "finetune", "trainer")
 # What the book's table says: row -> (train, validation, test) accuracy in percent.
@@ -176,7 +176,7 @@ def test_every_experiment_named_in_the_documents_exists() -> None:
     root = Path(__file__).parents[1]
     named = set()
     for document in (root / "README.md", root / "experiments" / "README.md"):
-        for found in re.findall(r"\+experiment=([\w,]+)", document.read_text()):
+        for found in re.findall(r"\+experiment=([\w,]+)(?![\w,(])", document.read_text()):
             named |= set(found.split(","))
     assert named
     assert named <= set(list_experiments())

@@ -61,10 +61,26 @@ class Weights:
     """The checkpoint; ``None`` for random weights."""
 
 
-def locate(model: ModelConfig) -> Weights:
+def ask_hub(model: ModelConfig) -> Probe | None:
+    """Starts asking whether the Hub answers, if the pretrained weights are not cached.
+
+    The answer is waited for in :func:`locate`; meanwhile other things can be fetched.
+    """
+    if model.weights != "pretrained" or model.hub_id is None or constants.HF_HUB_OFFLINE:
+        return None
+    if _cached(model.hub_id, model.revision):
+        return None
+    return Probe(hf_hub_url(model.hub_id, _FILE_NAMES[0], revision=model.revision))
+
+
+def locate(model: ModelConfig, hub_probe: Probe | None = None) -> Weights:
     """Finds the checkpoint that ``model.weights`` names, downloading it if it must.
 
     The Hub is asked through ``huggingface_hub``: HF_HOME, HF_ENDPOINT and HF_HUB_OFFLINE apply.
+
+    Args:
+        model: what to find.
+        hub_probe: what :func:`ask_hub` started, if it was asked before.
 
     Raises:
         Unavailable: if weights from the Hub cannot be had, within 10 s where there is no network.
@@ -78,7 +94,7 @@ def locate(model: ModelConfig) -> Weights:
                 f"model.weights=pretrained: no weights are published for {model.name}; "
                 f"use model.weights=random, or a file, folder or Hub id"
             )
-        return _from_hub(model.hub_id, model.revision)
+        return _from_hub(model.hub_id, model.revision, hub_probe)
     path = Path(model.weights).expanduser()
     if path.is_dir():
         for name in _FILE_NAMES:
@@ -89,29 +105,37 @@ def locate(model: ModelConfig) -> Weights:
         return Weights(str(path), path)
     if _HUB_ID.fullmatch(model.weights) and path.suffix not in {".safetensors", ".bin", ".pt"}:
         hub_id, _, revision = model.weights.partition("@")
-        return _from_hub(hub_id, revision or None)
+        return _from_hub(hub_id, revision or None, hub_probe)
     raise ValueError(
         f"model.weights must be pretrained, random, an existing file or folder, or a Hub id "
         f"(owner/name), got {model.weights!r}"
     )
 
 
-def _from_hub(hub_id: str, revision: str | None) -> Weights:
+def _cached(hub_id: str, revision: str | None) -> Path | None:
+    with contextlib.suppress(LocalEntryNotFoundError):
+        return Path(
+            hf_hub_download(hub_id, _FILE_NAMES[0], revision=revision, local_files_only=True)
+        )
+    return None
+
+
+def _from_hub(hub_id: str, revision: str | None, probe: Probe | None) -> Weights:
     source = f"{hub_id}@{revision[:7]}" if revision else hub_id
     advice = (
         "connect once so that the file is cached, or point model.weights at a folder with "
         "model.safetensors, or set HF_ENDPOINT to a mirror"
     )
+    if cached := _cached(hub_id, revision):
+        return Weights(source, cached)
     filename = _FILE_NAMES[0]
-    with contextlib.suppress(LocalEntryNotFoundError):
-        cached = hf_hub_download(hub_id, filename, revision=revision, local_files_only=True)
-        return Weights(source, Path(cached))
     if constants.HF_HUB_OFFLINE:
         raise Unavailable(
             f"the weights {source}", "HF_HUB_OFFLINE is set, and no cached copy", advice
         )
     # The client itself would retry for minutes where a host accepts connections and says nothing.
-    if problem := Probe(hf_hub_url(hub_id, filename, revision=revision)).problem():
+    probe = probe or Probe(hf_hub_url(hub_id, filename, revision=revision))
+    if problem := probe.problem():
         raise Unavailable(f"the weights {source}", problem, advice)
     try:
         return Weights(source, Path(hf_hub_download(hub_id, filename, revision=revision)))
