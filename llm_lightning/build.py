@@ -10,9 +10,11 @@ import lightning as L
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import get_class, instantiate
+from lightning.pytorch.callbacks import Timer
 from omegaconf import DictConfig, OmegaConf
 
 from llm_lightning.backbone.pretrained import ModelConfig, Weights, ask_hub, load_weights, locate
+from llm_lightning.config import Checkpoint
 from llm_lightning.data.classification import ClassificationData
 from llm_lightning.data.spam import SmsSpam
 from llm_lightning.network import Unavailable
@@ -28,8 +30,11 @@ class Run:
     data: ClassificationData
     task: Classifier
     trainer: L.Trainer
+    timer: Timer
     weights: dict[str, Any]
+    """``model``, ``source`` and ``sha256`` of the weights, as the summary records them."""
     notices: list[str]
+    """What stands in for something else; empty in a run that means what it says."""
 
 
 def build(cfg: DictConfig) -> Run:
@@ -40,10 +45,14 @@ def build(cfg: DictConfig) -> Run:
         Unavailable: if data or weights cannot be had and ``offline_fallback`` is off.
     """
     _quiet_lightning()
-    OmegaConf.to_object(cfg.optim)  # checks ranges now rather than after the downloads
-    callbacks = [instantiate(callback) for callback in cfg.callbacks.values()]
+    for group in ("model", "task", "finetune", "optim"):
+        OmegaConf.to_object(cfg[group])  # checks ranges now rather than after the downloads
+    timer = Timer()
+    callbacks = [timer, *(instantiate(callback) for callback in cfg.callbacks.values())]
     loggers = [instantiate(logger) for logger in cfg.loggers.values()]
     trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)
+    if cfg.evaluate is Checkpoint.best and trainer.checkpoint_callback is None:
+        raise ValueError("evaluate=best needs callbacks.checkpoint, which was removed")
     model = _model_config(cfg)
     data = cast(ClassificationData, get_class(cfg.data._target_)(**plain(cfg.data)))
 
@@ -67,9 +76,11 @@ def build(cfg: DictConfig) -> Run:
         notices.append(_notice(f"The model {model.name}, {weights.source},", error))
 
     task = _build_task(cfg, model, weights, data)
-    sha256 = None if weights.path is None else load_weights(task.backbone, weights.path)
+    sha256 = None
+    if weights.path is not None:
+        sha256 = load_weights(task.backbone, weights.path, expected_sha256=weights.sha256)
     facts = {"model": model.name, "source": f"{model.name}: {weights.source}", "sha256": sha256}
-    return Run(data, task, trainer, facts, notices)
+    return Run(data, task, trainer, timer, facts, notices)
 
 
 def _build_task(
@@ -116,7 +127,8 @@ def _notice(stand_in: str, error: Unavailable) -> str:
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
     """Plain dicts and lists of plain values: beyond this module nothing knows OmegaConf."""
-    return cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+    container = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    return cast(dict[str, Any], container)
 
 
 def _quiet_lightning() -> None:

@@ -1,5 +1,6 @@
 """The root configuration, and the schemas that every YAML file in ``conf/`` starts from."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -15,6 +16,8 @@ from llm_lightning.data.table import Table
 from llm_lightning.finetuning.strategies import AllLayers, TopBlocks
 from llm_lightning.tasks.classifier import ClassifierOptions
 from llm_lightning.training.optim import AdamW
+
+MAX_NAME_LENGTH = 150  # of a run folder, in characters
 
 # Overrides that do not change what a run computes, and so stay out of its folder's name.
 _NOT_IN_NAME = ("experiment", "seed", "runs_dir", "offline_fallback")
@@ -99,7 +102,11 @@ def run_name(overrides: Sequence[str]) -> str:
             tail = value.strip("'\"").rstrip("/").rsplit("/", 1)[-1]
             change = f"~{key}" if override.is_delete() else f"{key}={tail}"
             changes.append(change.replace(" ", "_"))
-    return "-".join([experiment, *sorted(changes)])
+    name = "-".join([experiment, *sorted(changes)])
+    if len(name) > MAX_NAME_LENGTH:  # file systems allow 255 bytes
+        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+        name = f"{name[: MAX_NAME_LENGTH - 9]}-{digest}"
+    return name
 
 
 def register() -> None:

@@ -8,15 +8,15 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
-from lightning.pytorch.callbacks import ModelCheckpoint, Timer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
-from omegaconf import DictConfig
+from omegaconf import DictConfig, MissingMandatoryValue
 
 from llm_lightning import console, run_folder
 from llm_lightning.build import Run, build, plain
@@ -41,11 +41,10 @@ def run(cfg: DictConfig) -> None:
     try:
         run_folder.start(run_dir, cfg)
         built = build(cfg)
-    except (ValueError, Unavailable, InstantiationException) as error:
+    except (ValueError, Unavailable, InstantiationException, MissingMandatoryValue) as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        cause = error.__cause__ if isinstance(error, InstantiationException) else error
-        console.print_error(str(cause or error))
+        console.print_error(_told(error))
         raise SystemExit(1) from error
 
     built.data.write_splits(run_dir / run_folder.SPLITS)
@@ -73,6 +72,14 @@ def run(cfg: DictConfig) -> None:
     console.print_notices(built.notices)
 
 
+def _told(error: Exception) -> str:
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key} has no default: give it a value, as in {error.full_key}=3"
+    if isinstance(error, InstantiationException):
+        return str(error.__cause__ or error)
+    return str(error)
+
+
 def evaluate(built: Run, checkpoint: Checkpoint) -> dict[str, dict[str, float]]:
     """Evaluates the chosen weights on all of train, val and test.
 
@@ -80,7 +87,7 @@ def evaluate(built: Run, checkpoint: Checkpoint) -> dict[str, dict[str, float]]:
         For each split its metrics, accuracies and the like as shares in [0, 1].
     """
     if checkpoint is Checkpoint.best:
-        path = _checkpoints(built.trainer).best_model_path
+        path = cast(ModelCheckpoint, built.trainer.checkpoint_callback).best_model_path
         state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
         built.task.load_state_dict(state, strict=True)
     built.trainer.test(built.task, datamodule=built.data, verbose=False)
@@ -98,8 +105,9 @@ def summarize(
     run_dir = Path(cfg.run_dir)
     groups = parameter_groups(built.task)
     trainer = built.trainer
-    timer = next(callback for callback in trainer.callbacks if isinstance(callback, Timer))  # type: ignore[attr-defined]
-    fit, validation, test = (timer.time_elapsed(stage) for stage in ("train", "validate", "test"))
+    fit, validation, test = (
+        built.timer.time_elapsed(stage) for stage in ("train", "validate", "test")
+    )
     other = next(checkpoint for checkpoint in Checkpoint if checkpoint is not cfg.evaluate)
     return {
         "name": run_dir.parent.name,
@@ -155,24 +163,14 @@ def _log_hparams(trainer: L.Trainer, summary: dict[str, Any]) -> None:
             if not override.startswith("+experiment")
         },
     }
-    final = {
-        f"final/{split}_{metric}": value
-        for split, values in summary["metrics"].items()
-        for metric, value in values.items()
-    }
+    final = {f"final/test_{name}": value for name, value in summary["metrics"]["test"].items()}
+    final["final/val_accuracy"] = summary["metrics"]["val"]["accuracy"]
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
             logger.log_hyperparams(hparams, final)
         logger.finalize("success")
     # Lightning's loggers leave an empty one beside config.yaml, which says it all.
     (Path(trainer.default_root_dir) / "hparams.yaml").unlink(missing_ok=True)
-
-
-def _checkpoints(trainer: L.Trainer) -> ModelCheckpoint:
-    checkpoint = trainer.checkpoint_callback
-    if not isinstance(checkpoint, ModelCheckpoint):
-        raise ValueError("evaluate=best needs the checkpoint callback (callbacks.checkpoint)")
-    return checkpoint
 
 
 def _device(trainer: L.Trainer) -> str:

@@ -194,6 +194,14 @@ def test_best_checkpoint_can_be_the_one_that_is_evaluated(monkeypatch: pytest.Mo
     assert summary["checkpoint"] == "checkpoints/best.ckpt"
 
 
+def test_any_number_of_blocks_can_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    command(
+        monkeypatch, "+experiment=all", "finetune=last_n_blocks", "finetune.num_blocks=3", *SMOKE
+    )
+    summary = json.loads(next(Path("runs").glob("*/seed_123/summary.json")).read_text())
+    assert summary["parameters"]["trainable"] == 3 * 198_272 + 256 + 258
+
+
 def test_class_weights_reach_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
     command(monkeypatch, "+experiment=last_layer", *SMOKE, "data.balance=class_weights")
     path = next(Path("runs").glob("*/seed_123/checkpoints/last.ckpt"))
@@ -264,6 +272,8 @@ def test_explicit_paths_never_fall_back(
         ("optim.lr=-1", "optim.lr must be above 0, got -1.0"),
         ("data.padding=none", "data.padding=none needs data.batch_size=1, got 8"),
         ("task.position=middle", "task.position must be one of"),
+        ("finetune=last_n_blocks", "finetune.num_blocks has no default: give it a value"),
+        ("model.n_head=3", "model.n_embd must be a multiple of model.n_head"),
     ],
 )
 def test_a_wrong_setting_is_one_framed_message(

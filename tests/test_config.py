@@ -172,6 +172,13 @@ def test_run_folders_are_named_after_what_was_changed(overrides: list[str], name
     assert run_name(overrides) == name
 
 
+def test_long_names_are_cut_and_stay_different() -> None:
+    changes = [f"+trainer.option_{i}={i}" for i in range(30)]
+    one, other = run_name(changes), run_name([*changes, "optim.lr=1"])
+    assert len(one) == len(other) == 150
+    assert one != other
+
+
 def test_every_experiment_named_in_the_documents_exists() -> None:
     root = Path(__file__).parents[1]
     named = set()

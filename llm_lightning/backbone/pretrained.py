@@ -59,6 +59,8 @@ class Weights:
     """Where they come from, for people."""
     path: Path | None
     """The checkpoint; ``None`` for random weights."""
+    sha256: str | None = None
+    """What the Hub says the file's SHA-256 is; ``None`` where nobody says."""
 
 
 def ask_hub(model: ModelConfig) -> Probe | None:
@@ -127,7 +129,7 @@ def _from_hub(hub_id: str, revision: str | None, probe: Probe | None) -> Weights
         "model.safetensors, or set HF_ENDPOINT to a mirror"
     )
     if cached := _cached(hub_id, revision):
-        return Weights(source, cached)
+        return Weights(source, cached, _promised_sha256(cached))
     filename = _FILE_NAMES[0]
     if constants.HF_HUB_OFFLINE:
         raise Unavailable(
@@ -138,7 +140,8 @@ def _from_hub(hub_id: str, revision: str | None, probe: Probe | None) -> Weights
     if problem := probe.problem():
         raise Unavailable(f"the weights {source}", problem, advice)
     try:
-        return Weights(source, Path(hf_hub_download(hub_id, filename, revision=revision)))
+        path = Path(hf_hub_download(hub_id, filename, revision=revision))
+        return Weights(source, path, _promised_sha256(path))
     # Besides its own errors the Hub client lets those of its HTTP library through, which differ
     # between its versions and share no base class. All of them mean: not to be had.
     except Exception as error:
@@ -147,7 +150,13 @@ def _from_hub(hub_id: str, revision: str | None, probe: Probe | None) -> Weights
         raise Unavailable(f"the weights {source}", reason, advice) from error
 
 
-def load_weights(model: GPT2, path: Path) -> str:
+def _promised_sha256(path: Path) -> str | None:
+    # The cache keeps large files under their ETag, which for them is the SHA-256.
+    etag = path.resolve().name
+    return etag if re.fullmatch("[0-9a-f]{64}", etag) else None
+
+
+def load_weights(model: GPT2, path: Path, *, expected_sha256: str | None = None) -> str:
     """Copies a checkpoint into a model, tensor by tensor.
 
     Keys may carry the prefix ``transformer.``; causal-mask buffers and an ``lm_head.weight`` that
@@ -157,6 +166,7 @@ def load_weights(model: GPT2, path: Path) -> str:
     Args:
         model: changed in place; half-precision tensors are converted to the model's dtype.
         path: a ``.safetensors``, ``.bin`` or ``.pt`` file in transformers' GPT-2 layout.
+        expected_sha256: what the file's SHA-256 must be, if it is known.
 
     Returns:
         The file's SHA-256.
@@ -165,6 +175,13 @@ def load_weights(model: GPT2, path: Path) -> str:
         ValueError: if the file is damaged, or its keys or shapes are not the model's; every
             missing, unexpected and mis-shaped key is listed.
     """
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    if expected_sha256 not in (None, sha256):
+        raise ValueError(
+            f"model.weights: {path} is damaged: its sha256 is {sha256}, expected "
+            f"{expected_sha256}; delete it and run again"
+        )
     targets: dict[str, Tensor] = dict(model.named_parameters())
     tensors = _readers(path)
     keys = {key.removeprefix("transformer."): key for key in tensors}
@@ -193,8 +210,7 @@ def load_weights(model: GPT2, path: Path) -> str:
         # temporary tensor never stands beside a full model.
         for name in sorted(targets, key=lambda name: targets[name].numel(), reverse=True):
             targets[name].copy_(tensors[keys[name]].read())
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256
 
 
 @dataclass

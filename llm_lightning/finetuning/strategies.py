@@ -29,9 +29,9 @@ class TopBlocks:
         ValueError: if ``num_blocks`` is negative or, when applied, more than the model has.
     """
 
-    _target_: str = "llm_lightning.finetuning.strategies.TopBlocks"
-    num_blocks: int = 1
+    num_blocks: int
     """How many of the last blocks train, 0 to ``n_layer``."""
+    _target_: str = "llm_lightning.finetuning.strategies.TopBlocks"
     train_final_norm: bool = True
     """Whether the LayerNorm between the last block and the head trains."""
 

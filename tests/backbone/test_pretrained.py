@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
-from llm_lightning.backbone.pretrained import ModelConfig, load_weights, locate
+from llm_lightning.backbone.pretrained import ModelConfig, _promised_sha256, load_weights, locate
 from llm_lightning.network import Unavailable
 
 SIZES = {"n_layer": 2, "n_head": 2, "n_embd": 8, "n_positions": 16, "vocab_size": 40}
@@ -141,6 +141,22 @@ def test_fingerprint_is_the_files_sha256(model: GPT2, folder: Path) -> None:
     assert load_weights(model, folder / "model.safetensors") == hashlib.sha256(data).hexdigest()
 
 
+def test_file_that_is_not_what_the_hub_promised_is_refused(
+    model: GPT2, folder: Path, tmp_path: Path
+) -> None:
+    # The Hub's cache: a link whose target is named after the checksum.
+    data = (folder / "model.safetensors").read_bytes()
+    promised = hashlib.sha256(data).hexdigest()
+    blob, link = tmp_path / promised, tmp_path / "model.safetensors"
+    link.symlink_to(blob)
+    blob.write_bytes(data)
+    assert load_weights(model, link, expected_sha256=_promised_sha256(link)) == promised
+    blob.write_bytes(data[:-1] + b"?")
+    with pytest.raises(ValueError, match=r"is damaged: its sha256 is \w+, expected \w+; delete it"):
+        load_weights(model, link, expected_sha256=_promised_sha256(link))
+    assert _promised_sha256(folder / "model.safetensors") is None
+
+
 def test_paths_are_found(folder: Path) -> None:
     file = folder / "model.safetensors"
     assert locate(ModelConfig(weights=str(folder))).path == file
@@ -204,6 +220,8 @@ def test_hub_download_follows_redirects_and_is_cached(tmp_path: Path) -> None:
         assert said[0] == "got True"
         assert said[1].startswith("unavailable")
         assert f"/{request[0]}/resolve/{commit}/model.safetensors" in server.paths("HEAD")
+        server.hub_file("org/drops", "model.safetensors", b"W" * 100_000, large=True, drops=1)
+        assert locate_in_new_process(server.url, tmp_path, "org/drops", "main") == ["got True"]
         before = len(server.requests)
         assert locate_in_new_process(server.url, tmp_path, *request) == ["got True"]
         assert len(server.requests) == before, "the cached copy needs no request"

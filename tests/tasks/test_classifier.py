@@ -169,6 +169,25 @@ def test_accumulation_equals_one_large_batch_even_in_a_partial_last_window(
             torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6, msg=name)
 
 
+def test_gradients_are_clipped_after_they_became_a_mean() -> None:
+    rows = examples([3, 9, 5, 7])
+    norms: list[float] = []
+
+    class Watch(L.Callback):
+        def on_train_batch_end(self, trainer: Any, module: Any, *args: Any) -> None:
+            gradients = [p.grad for p in module.parameters() if p.grad is not None]
+            norms.append(torch.nn.utils.get_total_norm(gradients).item())
+
+    def norm(**options: Any) -> float:
+        loader, watch = batches(rows, 1), Watch()
+        fit(classifier(), loader, accumulate_grad_batches=4, callbacks=[watch], **options)
+        return norms[-1]
+
+    free = norm()
+    assert norm(gradient_clip_val=free / 2) == pytest.approx(free / 2, rel=1e-4)
+    assert norm(gradient_clip_val=free * 2) == pytest.approx(free, rel=1e-4)
+
+
 def test_logged_loss_is_not_divided_by_accumulation() -> None:
     rows = examples([4, 4, 4, 4])
     plain = fit(classifier(optim={"lr": 1e-12}), batches(rows, 2)).callback_metrics
