@@ -39,8 +39,8 @@ def run(cfg: DictConfig) -> None:
     started = time.perf_counter()
     run_dir = Path(cfg.run_dir)
     try:
-        run_folder.start(run_dir, cfg)
         built = build(cfg)
+        run_folder.start(run_dir, cfg)  # a former run of this name goes only now
     except (ValueError, Unavailable, InstantiationException, MissingMandatoryValue) as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
@@ -61,8 +61,6 @@ def run(cfg: DictConfig) -> None:
     reset_peak_memory()
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     built.trainer.fit(built.task, datamodule=built.data)
-    if built.trainer.interrupted:
-        raise SystemExit(130)
     metrics = evaluate(built, cfg.evaluate)
     summary = summarize(cfg, built, metrics, seconds=time.perf_counter() - started)
     run_folder.write_summary(run_dir, summary)

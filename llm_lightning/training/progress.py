@@ -70,8 +70,13 @@ class FitProgress(ProgressBar):
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
-        """Gives the terminal back."""
+        """Gives the terminal back; Lightning ends the process after Ctrl-C without a word."""
         self._close()
+        if isinstance(exception, KeyboardInterrupt):
+            self._console.print(
+                f"interrupted in epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: "
+                f"no summary is written; checkpoints/ keeps the finished epochs"
+            )
 
     def _report(self, trainer: L.Trainer) -> None:
         if not self._title:
