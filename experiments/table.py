@@ -2,13 +2,14 @@
 
 python experiments/table.py experiments/which_layers/runs
 
-Accuracies are means over seeds. The interval is of test accuracy: over seeds, Student's t on the
-seeds' values (it does not speak of other test messages); for a single run, Wilson's on the number
-of test messages it got right.
+Accuracies are means over seeds, in percent. Two things make them uncertain: the seed, shown as the
+lowest and highest test accuracy of the row, and the choice of test messages, shown as Wilson's 95 %
+interval for the mean accuracy on that many messages.
 """
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -16,46 +17,50 @@ from scipy import stats
 
 
 def load(folder: Path) -> pd.DataFrame:
-    """One row a run."""
+    """One row a run; runs with stand-ins are left out."""
     rows = []
     for file in sorted(folder.glob("**/summary.json")):
         summary = json.loads(file.read_text())
+        if summary["notices"]:
+            print(f"{file.parent}: left out, it used stand-ins", file=sys.stderr)
+            continue
         rows.append(
             {
-                "run": summary["name"],
+                "name": summary["name"],  # every changed setting is in it
+                "weights": summary["weights"]["source"],
+                "experiment": summary["experiment"],
                 "trainable": summary["parameters"]["trainable"],
-                "seed": summary["seed"],
-                "examples": summary["data"]["test_examples"],
+                "examples": summary["evaluated_examples"]["test"],
                 **{split: values["accuracy"] for split, values in summary["metrics"].items()},
             }
         )
     if not rows:
-        raise SystemExit(f"{folder} holds no finished run")
+        raise SystemExit(f"{folder} holds no finished run on real data and weights")
     return pd.DataFrame(rows)
 
 
-def interval(test: pd.Series, examples: int) -> tuple[float, float]:
-    """95 % interval of test accuracy, as shares."""
-    if len(test) == 1:
-        right = round(test.iloc[0] * examples)
-        bounds = stats.binomtest(right, examples).proportion_ci(method="wilson")
-        return bounds.low, bounds.high
-    half = stats.t.ppf(0.975, len(test) - 1) * stats.sem(test)
-    return test.mean() - half, min(1.0, test.mean() + half)
+def wilson(accuracy: float, examples: int) -> str:
+    """95 % interval of an accuracy measured on so many examples, in percent."""
+    right = round(accuracy * examples)
+    bounds = stats.binomtest(right, examples).proportion_ci(method="wilson")
+    return f"{100 * bounds.low:.1f}-{100 * bounds.high:.1f}"
 
 
 def table(runs: pd.DataFrame) -> str:
-    """Markdown, ordered by the number of trainable parameters."""
+    """Markdown, ordered by weights and the number of trainable parameters."""
     lines = [
-        "| run | trainable | seeds | train | val | test | 95 % interval |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | --- |",
+        "| weights | experiment | trainable | seeds | train | val | test | seeds' range | 95 % |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- | --- |",
     ]
-    for (trainable, name), group in runs.groupby(["trainable", "run"]):
-        low, high = interval(group["test"], int(group["examples"].iloc[0]))
-        accuracies = " | ".join(f"{100 * group[s].mean():.2f}" for s in ("train", "val", "test"))
+    for (weights, trainable, experiment, _), group in runs.groupby(
+        ["weights", "trainable", "experiment", "name"]
+    ):
+        means = " | ".join(f"{100 * group[s].mean():.2f}" for s in ("train", "val", "test"))
+        lowest, highest = 100 * group["test"].min(), 100 * group["test"].max()
+        spread = "" if len(group) == 1 else f"{lowest:.2f}-{highest:.2f}"
         lines.append(
-            f"| `{name}` | {trainable:,} | {len(group)} | {accuracies} | "
-            f"{100 * low:.1f}-{100 * high:.1f} |"
+            f"| {weights} | `{experiment}` | {trainable:,} | {len(group)} | {means} | {spread} | "
+            f"{wilson(group['test'].mean(), int(group['examples'].iloc[0]))} |"
         )
     return "\n".join(lines)
 

@@ -47,12 +47,16 @@ def build(cfg: DictConfig) -> Run:
     _quiet_lightning()
     for group in ("model", "task", "finetune", "optim"):
         OmegaConf.to_object(cfg[group])  # checks ranges now rather than after the downloads
+    _check(cfg)
     timer = Timer()
     callbacks = [timer, *(instantiate(callback) for callback in cfg.callbacks.values())]
     loggers = [instantiate(logger) for logger in cfg.loggers.values()]
-    trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)
-    if cfg.evaluate is Checkpoint.best and trainer.checkpoint_callback is None:
-        raise ValueError("evaluate=best needs callbacks.checkpoint, which was removed")
+    trainer = instantiate(
+        cfg.trainer,
+        callbacks=callbacks,
+        logger=loggers,
+        enable_checkpointing="checkpoint" in cfg.callbacks,
+    )
     model = _model_config(cfg)
     data = cast(ClassificationData, get_class(cfg.data._target_)(**plain(cfg.data)))
 
@@ -81,6 +85,36 @@ def build(cfg: DictConfig) -> Run:
         sha256 = load_weights(task.backbone, weights.path, expected_sha256=weights.sha256)
     facts = {"model": model.name, "source": f"{model.name}: {weights.source}", "sha256": sha256}
     return Run(data, task, trainer, timer, facts, notices)
+
+
+def _check(cfg: DictConfig) -> None:
+    """Refuses what Lightning would only notice later, or with a stack trace."""
+    rules = (
+        ("seed", 0 <= cfg.seed < 2**32, "between 0 and 2**32 - 1"),
+        ("trainer.max_epochs", _is_count(cfg.trainer.max_epochs, least=0), "a whole number >= 0"),
+        (
+            "trainer.accumulate_grad_batches",
+            _is_count(cfg.trainer.accumulate_grad_batches, least=1),
+            "a whole number >= 1",
+        ),
+        ("trainer.devices", cfg.trainer.devices == 1, "1: gradients are averaged on one device"),
+        (
+            "trainer.limit_test_batches",
+            cfg.trainer.limit_test_batches != 0,
+            "above 0: the final table needs something to speak of",
+        ),
+    )
+    for key, holds, rule in rules:
+        if not holds:
+            raise ValueError(f"{key} must be {rule}, got {OmegaConf.select(cfg, key)!r}")
+    if cfg.evaluate is Checkpoint.best and "checkpoint" not in cfg.callbacks:
+        raise ValueError("evaluate=best needs callbacks.checkpoint, which was removed")
+    if cfg.evaluate is Checkpoint.best and cfg.trainer.limit_val_batches == 0:
+        raise ValueError("evaluate=best needs validation, got trainer.limit_val_batches=0")
+
+
+def _is_count(value: Any, *, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def _build_task(

@@ -56,6 +56,10 @@ def list_experiments() -> dict[str, str]:
 def _experiment_problem(arguments: Sequence[str], experiments: dict[str, str]) -> str | None:
     """Says what is wrong with the choice of experiment: ``""`` if there is none at all."""
     overrides = [argument for argument in arguments if not argument.startswith("-")]
+    for word in overrides:
+        if "=" not in word and not word.startswith("~"):
+            meant = f"+experiment={word}" if word in experiments else "setting=value"
+            return f"{word}: write {meant}"
     try:
         parsed = OverridesParser.create().parse_overrides(overrides)
     except HydraException:

@@ -90,7 +90,8 @@ def run_name(overrides: Sequence[str]) -> str:
     """Names a run after its experiment and every setting that was changed on the command line.
 
     ``["+experiment=last_block", "optim.lr=1e-4", "seed=2"]`` becomes
-    ``last_block-optim.lr=1e-4``; of paths only the last part is kept.
+    ``last_block-optim.lr=0.0001``. Of paths only the last part is kept, with a digest of the
+    whole, so that ``a/data.csv`` and ``b/data.csv`` stay different runs.
     """
     experiment, changes = "run", []
     for override in OverridesParser.create().parse_overrides(list(overrides)):
@@ -99,14 +100,20 @@ def run_name(overrides: Sequence[str]) -> str:
         if key == "experiment":
             experiment = value
         elif key not in _NOT_IN_NAME and not key.startswith("hydra"):
-            tail = value.strip("'\"").rstrip("/").rsplit("/", 1)[-1]
+            value = value.strip("'\"")
+            tail = value.rstrip("/").rsplit("/", 1)[-1]
+            if tail != value:
+                tail += f"@{_digest(value)[:4]}"
             change = f"~{key}" if override.is_delete() else f"{key}={tail}"
             changes.append(change.replace(" ", "_"))
     name = "-".join([experiment, *sorted(changes)])
     if len(name) > MAX_NAME_LENGTH:  # file systems allow 255 bytes
-        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-        name = f"{name[: MAX_NAME_LENGTH - 9]}-{digest}"
+        name = f"{name[: MAX_NAME_LENGTH - 9]}-{_digest(name)[:8]}"
     return name
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def register() -> None:

@@ -13,7 +13,6 @@ from rich.table import Table
 if TYPE_CHECKING:  # the list of experiments should not wait for torch
     from llm_lightning.finetuning.coverage import ParameterGroup
 
-METRICS = ("loss", "accuracy", "balanced_accuracy", "precision", "recall", "f1", "auroc")
 
 METRIC_TITLES = {"balanced_accuracy": "balanced", "f1": "F1", "auroc": "AUROC"}
 
@@ -22,15 +21,21 @@ _errors = Console(highlight=False, stderr=True)
 
 
 def print_experiments(experiments: dict[str, str], problem: str | None = None) -> None:
-    """Lists what can be run, in answer to a command that names no experiment or a wrong one."""
+    """Lists what can be run, to answer a command that names no experiment or a wrong one.
+
+    Args:
+        experiments: name and one line each.
+        problem: what was wrong; ``None`` if the list was asked for.
+    """
+    target = _console if problem is None else _errors
     if problem:
-        _errors.print(f"[red]{escape(problem)}[/red]\n")
-    _errors.print("Experiments:")
+        target.print(f"[red]{escape(problem)}[/red]\n")
+    target.print("Experiments:")
     width = max(map(len, experiments))
     for name, description in experiments.items():
-        _errors.print(f"  {name:<{width}}  {escape(description)}")
-    _errors.print("\nExample: [bold]python -m llm_lightning +experiment=last_block[/bold]")
-    _errors.print("Add [bold]--cfg job[/bold] to see every setting and [bold]-m[/bold] to sweep.")
+        target.print(f"  {name:<{width}}  {escape(description)}")
+    target.print("\nExample: [bold]python -m llm_lightning +experiment=last_block[/bold]")
+    target.print("Add [bold]--cfg job[/bold] to see every setting and [bold]-m[/bold] to sweep.")
 
 
 def print_error(message: str) -> None:
@@ -90,35 +95,40 @@ def print_start(
 
 def print_results(summary: dict[str, Any], run_dir: Path) -> None:
     """Prints the final table, the times, and what to do next."""
+    columns = list(summary["metrics"]["test"])
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("")
-    for metric in METRICS:
+    for metric in columns:
         table.add_column(METRIC_TITLES.get(metric, metric), justify="right")
     for split, values in summary["metrics"].items():
-        table.add_row(
-            split,
-            *(
-                f"{values[metric]:.3f}" if metric == "loss" else f"{100 * values[metric]:.2f}"
-                for metric in METRICS
-            ),
-        )
+        table.add_row(split, *(_metric(metric, values[metric]) for metric in columns))
     _console.print(table)
-    seconds = summary["seconds"]
     facts = Table.grid(padding=(0, 2))
+    names = summary["class_names"]
+    of = f"of {names[1]!r}" if len(names) == 2 else f"averaged over {len(names)} classes"
+    facts.add_row("classes", escape(f"precision, recall, F1 and AUROC are {of}"))
+    seconds = summary["seconds"]
     facts.add_row(
         "time",
         f"{seconds['total']:.0f} s in all: {seconds['training']:.0f} training, "
         f"{seconds['validation']:.0f} validation, {seconds['evaluation']:.0f} final evaluation",
     )
     facts.add_row("memory", f"{summary['peak_memory_mib']:,.0f} MiB at the peak")
-    facts.add_row(
-        "weights", f"{summary['checkpoint']} (the table's) and {summary['other_checkpoint']}"
-    )
+    if summary["checkpoint"]:
+        others = "".join(f", also {other}" for other in summary["other_checkpoints"])
+        facts.add_row("weights", f"{summary['checkpoint']} (the table's){others}")
     facts.add_row("folder", escape(str(run_dir)))
-    facts.add_row("curves", "tensorboard --logdir runs")
+    facts.add_row("curves", escape(f"tensorboard --logdir {run_dir.parent.parent}"))
     _console.print(facts)
-    command = f'python -m llm_lightning.predict "{run_dir}" "You won a prize!"'
-    _console.print(f"\n{escape(command)}\n", soft_wrap=True)
+    if summary["checkpoint"]:
+        command = f'python -m llm_lightning.predict "{run_dir}" "You won a prize!"'
+        _console.print(f"\n{escape(command)}\n", soft_wrap=True)
+
+
+def _metric(name: str, value: float | None) -> str:
+    if value is None:
+        return "undefined"
+    return f"{value:.3f}" if name == "loss" else f"{100 * value:.2f}"
 
 
 def print_predictions(

@@ -4,6 +4,7 @@ Below every room, because both weights and data are fetched: the backbone from a
 data by plain HTTP.
 """
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +18,11 @@ ANSWER_TIMEOUT_S = 4.0
 """Time a host has to answer at all, in seconds: data and weights together stay below 10."""
 
 T = TypeVar("T")
+
+
+def offline() -> bool:
+    """Whether ``LLM_LIGHTNING_OFFLINE=1`` forbids the network."""
+    return os.environ.get("LLM_LIGHTNING_OFFLINE") == "1"
 
 
 class Unavailable(OSError):
@@ -55,8 +61,9 @@ class Probe:
         self._timeout_s = timeout_s
         self._deadline = time.monotonic() + timeout_s
         self._host = urlsplit(url).netloc or url
+        # The request's own time-out only ends the thread; the deadline above is what counts.
         self._answer = in_daemon(
-            lambda: requests.head(url, timeout=timeout_s, allow_redirects=False).close()
+            lambda: requests.head(url, timeout=2 * timeout_s, allow_redirects=False).close()
         )
 
     def problem(self) -> str | None:

@@ -5,6 +5,7 @@ Labels, lengths, padding, position rule and weights all come from the run folder
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("text", nargs="*", help="texts to classify")
     parser.add_argument("--file", type=Path, help="UTF-8 file with one text a line")
     parser.add_argument("--json", action="store_true", help="print one JSON object a text")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     try:
         texts = _texts(options.text, options.file)
         model, summary = load_classifier(options.run)
@@ -133,4 +134,8 @@ def _texts(given: Sequence[str], file: Path | None) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

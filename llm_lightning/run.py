@@ -1,5 +1,6 @@
 """The one Hydra task: build, fit, evaluate, summarise."""
 
+import contextlib
 import math
 import os
 import platform
@@ -8,7 +9,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import lightning as L
 import torch
@@ -16,15 +17,18 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
-from omegaconf import DictConfig, MissingMandatoryValue
+from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from llm_lightning import console, run_folder
 from llm_lightning.build import Run, build, plain
 from llm_lightning.config import Checkpoint
+from llm_lightning.data.classification import SPLIT_NAMES
+from llm_lightning.evaluation.metrics import METRICS
 from llm_lightning.finetuning.coverage import parameter_groups
 from llm_lightning.network import Unavailable
 from llm_lightning.reporting.run_plots import plot_run
-from llm_lightning.tasks.classifier import EVALUATED
+from llm_lightning.tasks.classifier import EVALUATED, Diverged
 from llm_lightning.training.memory import peak_memory_mib, reset_peak_memory
 
 LIBRARIES = ("torch", "lightning", "torchmetrics", "tiktoken", "pandas", "hydra-core")
@@ -40,12 +44,10 @@ def run(cfg: DictConfig) -> None:
     run_dir = Path(cfg.run_dir)
     try:
         built = build(cfg)
-        run_folder.start(run_dir, cfg)  # a former run of this name goes only now
-    except (ValueError, Unavailable, InstantiationException, MissingMandatoryValue) as error:
-        if os.environ.get("HYDRA_FULL_ERROR") == "1":
-            raise
-        console.print_error(_told(error))
-        raise SystemExit(1) from error
+        run_folder.start(run_dir, cfg, is_stand_in=bool(built.notices))
+    except (ValueError, Unavailable, InstantiationException, OmegaConfBaseException) as error:
+        _remove_if_empty(run_dir)  # Hydra makes the folder before anything is known
+        _refuse(error)
 
     built.data.write_splits(run_dir / run_folder.SPLITS)
     console.print_notices(built.notices)
@@ -55,34 +57,53 @@ def run(cfg: DictConfig) -> None:
         groups=parameter_groups(built.task),
         data=built.data.facts(),
         weights=built.weights["source"],
-        device=f"{_device(built.trainer)}, precision {built.trainer.precision}",
+        device=f"{_device_name(built.trainer)}, precision {built.trainer.precision}",
         run_dir=_shown(run_dir),
     )
-    reset_peak_memory()
+    reset_peak_memory(built.trainer.strategy.root_device)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
-    built.trainer.fit(built.task, datamodule=built.data)
+    try:
+        built.trainer.fit(built.task, datamodule=built.data)
+    except Diverged as error:
+        _refuse(error)
+    if "checkpoint" in cfg.callbacks:
+        # The callback's own last.ckpt is that of the last validation.
+        built.trainer.save_checkpoint(run_dir / run_folder.CHECKPOINTS / "last.ckpt")
     metrics = evaluate(built, cfg.evaluate)
     summary = summarize(cfg, built, metrics, seconds=time.perf_counter() - started)
     run_folder.write_summary(run_dir, summary)
-    _log_hparams(built.trainer, summary)
+    _log_hparams(cfg, built, summary)
     plot_run(run_dir)
     console.print_results(summary, _shown(run_dir))
     console.print_notices(built.notices)
 
 
-def _told(error: Exception) -> str:
+def _refuse(error: Exception) -> NoReturn:
+    """Tells the user what was wrong, framed, and ends the process."""
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        raise error
     if isinstance(error, MissingMandatoryValue):
-        return f"{error.full_key} has no default: give it a value, as in {error.full_key}=3"
-    if isinstance(error, InstantiationException):
-        return str(error.__cause__ or error)
-    return str(error)
+        told = f"{error.full_key} has no default: give it a value, as in {error.full_key}=3"
+    elif isinstance(error, InstantiationException):
+        told = str(error.__cause__ or error)
+    else:
+        told = str(error)
+    console.print_error(told)
+    raise SystemExit(1) from error
 
 
-def evaluate(built: Run, checkpoint: Checkpoint) -> dict[str, dict[str, float]]:
+def _remove_if_empty(run_dir: Path) -> None:
+    with contextlib.suppress(OSError):
+        run_dir.rmdir()
+        run_dir.parent.rmdir()
+
+
+def evaluate(built: Run, checkpoint: Checkpoint) -> dict[str, dict[str, float | None]]:
     """Evaluates the chosen weights on all of train, val and test.
 
     Returns:
-        For each split its metrics, accuracies and the like as shares in [0, 1].
+        For each split its loss and metrics, accuracies and the like as shares in [0, 1]; ``None``
+        for what is not defined, such as the AUROC of a single class.
     """
     if checkpoint is Checkpoint.best:
         path = cast(ModelCheckpoint, built.trainer.checkpoint_callback).best_model_path
@@ -90,23 +111,30 @@ def evaluate(built: Run, checkpoint: Checkpoint) -> dict[str, dict[str, float]]:
         built.task.load_state_dict(state, strict=True)
     built.trainer.test(built.task, datamodule=built.data, verbose=False)
     logged = {name: float(value) for name, value in built.trainer.callback_metrics.items()}
-    return {
-        shown: {metric: logged[f"{split}/{metric}"] for metric in console.METRICS}
-        for shown, split in zip(("train", "val", "test"), EVALUATED, strict=True)
-    }
+
+    def values(split: str) -> dict[str, float | None]:
+        named = {name: logged[f"{split}/{name}"] for name in ("loss", *METRICS)}
+        return {name: value if math.isfinite(value) else None for name, value in named.items()}
+
+    return dict(zip(SPLIT_NAMES, map(values, EVALUATED), strict=True))
 
 
 def summarize(
-    cfg: DictConfig, built: Run, metrics: dict[str, dict[str, float]], seconds: float
+    cfg: DictConfig, built: Run, metrics: dict[str, dict[str, float | None]], seconds: float
 ) -> dict[str, Any]:
     """Returns the contents of ``summary.json``."""
     run_dir = Path(cfg.run_dir)
     groups = parameter_groups(built.task)
-    trainer = built.trainer
+    data, trainer = built.data, built.trainer
+    facts = data.facts()
     fit, validation, test = (
         built.timer.time_elapsed(stage) for stage in ("train", "validate", "test")
     )
-    other = next(checkpoint for checkpoint in Checkpoint if checkpoint is not cfg.evaluate)
+    checkpoints = {
+        checkpoint: f"{run_folder.CHECKPOINTS}/{checkpoint.value}.ckpt"
+        for checkpoint in Checkpoint
+        if (run_dir / run_folder.CHECKPOINTS / f"{checkpoint.value}.ckpt").is_file()
+    }
     return {
         "name": run_dir.parent.name,
         "experiment": HydraConfig.get().runtime.choices.get("experiment"),
@@ -114,22 +142,31 @@ def summarize(
         "seed": cfg.seed,
         "notices": built.notices,
         "metrics": metrics,
+        # Fewer than the splits hold with trainer.limit_test_batches.
+        "evaluated_examples": {
+            name: min(facts["splits"][name]["examples"], int(batches) * data.eval_batch_size)
+            for name, batches in zip(SPLIT_NAMES, trainer.num_test_batches, strict=True)
+        },
         # A stand-in is never set beside the real thing.
         "published": plain(cfg.published) if cfg.published and not built.notices else None,
-        "class_names": built.data.splits.class_names,
-        "checkpoint": f"checkpoints/{cfg.evaluate.value}.ckpt",
-        "other_checkpoint": f"checkpoints/{other.value}.ckpt",
+        "class_names": data.splits.class_names,
+        "checkpoint": checkpoints.pop(cfg.evaluate, None),
+        "other_checkpoints": list(checkpoints.values()),
         "parameters": {
             "trainable": sum(group.trainable for group in groups),
             "total": sum(group.total for group in groups),
             "groups": [asdict(group) for group in groups],
         },
-        "data": built.data.facts(),
+        "data": facts,
         "weights": built.weights,
         "epochs": trainer.current_epoch,
         "optimizer_steps": trainer.global_step,
         "steps_per_epoch": math.ceil(
             trainer.num_training_batches / trainer.accumulate_grad_batches
+        ),
+        "examples_per_epoch": min(
+            facts["splits"]["train"]["examples"],
+            int(trainer.num_training_batches) * data.batch_size,
         ),
         "seconds": {
             "total": seconds,
@@ -137,8 +174,8 @@ def summarize(
             "validation": validation,
             "evaluation": test,
         },
-        "peak_memory_mib": peak_memory_mib(),
-        "device": _device(trainer),
+        "peak_memory_mib": peak_memory_mib(trainer.strategy.root_device),
+        "device": _device_name(trainer),
         "precision": str(trainer.precision),
         "versions": {"python": platform.python_version(), "llm-lightning": version("llm-lightning")}
         | {name: version(name) for name in LIBRARIES},
@@ -146,32 +183,49 @@ def summarize(
     }
 
 
-def _log_hparams(trainer: L.Trainer, summary: dict[str, Any]) -> None:
-    """Fills TensorBoard's HPARAMS page: the choices people compare, beside the final metrics."""
-    hparams = {
+# What TensorBoard's HPARAMS page shows of a run's settings.
+HPARAMS = (
+    "seed",
+    "model.init",
+    "model.causal",
+    "task.position",
+    "task.mask_padding",
+    "data.split",
+    "data.balance",
+    "data.padding",
+    "data.batch_size",
+    "optim.lr",
+    "optim.weight_decay",
+    "optim.schedule",
+    "trainer.max_epochs",
+    "trainer.accumulate_grad_batches",
+    "trainer.precision",
+)
+
+
+def _log_hparams(cfg: DictConfig, built: Run, summary: dict[str, Any]) -> None:
+    """Fills the HPARAMS page: the choices people compare, beside the final test metrics."""
+    hparams = {key: OmegaConf.select(cfg, key) for key in HPARAMS}
+    hparams |= {
         "experiment": summary["experiment"],
-        "seed": summary["seed"],
-        "model": summary["weights"]["model"],
+        "weights": built.weights["source"],
         "trainable": summary["parameters"]["trainable"],
-        "max_length": summary["data"]["max_length"],
-        "padding": summary["data"]["padding"],
-        **{
-            override.split("=", 1)[0].lstrip("+"): override.split("=", 1)[-1]
-            for override in summary["overrides"]
-            if not override.startswith("+experiment")
-        },
+        "data.max_length": summary["data"]["max_length"],
     }
-    final = {f"final/test_{name}": value for name, value in summary["metrics"]["test"].items()}
-    final["final/val_accuracy"] = summary["metrics"]["val"]["accuracy"]
-    for logger in trainer.loggers:
+    final = {
+        f"final/test_{name}": value
+        for name, value in summary["metrics"]["test"].items()
+        if value is not None
+    }
+    for logger in built.trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
             logger.log_hyperparams(hparams, final)
         logger.finalize("success")
     # Lightning's loggers leave an empty one beside config.yaml, which says it all.
-    (Path(trainer.default_root_dir) / "hparams.yaml").unlink(missing_ok=True)
+    (Path(cfg.run_dir) / "hparams.yaml").unlink(missing_ok=True)
 
 
-def _device(trainer: L.Trainer) -> str:
+def _device_name(trainer: L.Trainer) -> str:
     device = trainer.strategy.root_device
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)

@@ -12,6 +12,7 @@
 """
 
 import json
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -24,27 +25,57 @@ from llm_lightning.tasks.classifier import Classifier
 CONFIG = "config.yaml"
 SUMMARY = "summary.json"
 SPLITS = "splits"
+CHECKPOINTS = "checkpoints"
+PREDICTIONS = "predictions_test.csv"
+_MARK = "# A run of llm_lightning: running the same command again replaces this folder's files.\n"
 
 
-def start(folder: Path, cfg: DictConfig) -> None:
+def start(folder: Path, cfg: DictConfig, *, is_stand_in: bool) -> None:
     """Makes the folder and writes the configuration. A former run of the same name goes.
 
+    Args:
+        folder: the run's folder.
+        cfg: the composed configuration.
+        is_stand_in: whether the run replaces data or weights by stand-ins.
+
     Raises:
-        ValueError: if the folder holds something that is not a run.
+        ValueError: if the folder holds something that is not a run, or the results of a run on
+            the real thing that a stand-in would replace.
     """
     if folder.exists() and any(folder.iterdir()):
-        if not (folder / CONFIG).is_file():
+        if not _is_run(folder):
             raise ValueError(
                 f"run_dir {folder} is not empty and holds no run; choose another runs_dir"
             )
-        shutil.rmtree(folder)
+        if is_stand_in and (folder / SUMMARY).is_file() and not read_summary(folder)["notices"]:
+            raise ValueError(
+                f"run_dir {folder} holds a run on the real data and weights, which this run with "
+                f"stand-ins would replace; choose another runs_dir, or delete that folder"
+            )
+        _clear(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(cfg, folder / CONFIG, resolve=True)
+    movable = cfg.copy()
+    movable.run_dir = "."  # paths inside the folder are recorded relative to it
+    (folder / CONFIG).write_text(_MARK + OmegaConf.to_yaml(movable, resolve=True))
+
+
+def _is_run(folder: Path) -> bool:
+    config = folder / CONFIG
+    return config.is_file() and config.read_text().startswith(_MARK)
+
+
+def _clear(folder: Path) -> None:
+    """Deletes what a run writes and nothing else."""
+    for pattern in (CONFIG, SUMMARY, "metrics.csv", PREDICTIONS, "events.out.tfevents.*"):
+        for file in folder.glob(pattern):
+            file.unlink()
+    for name in (SPLITS, CHECKPOINTS, "plots"):
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def write_summary(folder: Path, summary: dict[str, Any]) -> None:
     """Writes ``summary.json``."""
-    text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=True)
+    text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
     (folder / SUMMARY).write_text(text + "\n", encoding="utf-8")
 
 
@@ -70,13 +101,18 @@ def load_classifier(folder: Path) -> tuple[Classifier, dict[str, Any]]:
         The model and the summary.
 
     Raises:
-        ValueError: if the folder holds no finished run, or its checkpoint is gone.
+        ValueError: if the folder holds no finished run, or its checkpoint is gone or damaged.
     """
     summary = read_summary(folder)
+    if summary["checkpoint"] is None:
+        raise ValueError(f"{folder} kept no checkpoint: callbacks.checkpoint was removed")
     path = folder / summary["checkpoint"]
     if not path.is_file():
         raise ValueError(f"the checkpoint {path} is missing")
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(f"the checkpoint {path} is damaged: {type(error).__name__}") from error
     fields = checkpoint["hyper_parameters"]
     fields["model"] = fields["model"] | {"init": "empty"}  # every weight is loaded next
     model = Classifier(**fields)

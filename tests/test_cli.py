@@ -10,8 +10,13 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from llm_lightning import cli, console
+from llm_lightning import cli
+from llm_lightning import run as cli_run
+from llm_lightning.evaluation.metrics import METRICS
+from llm_lightning.predict import predict
+from llm_lightning.run_folder import load_classifier
 
 SMOKE = ("trainer=smoke", "model=nano")
 
@@ -20,12 +25,6 @@ SMOKE = ("trainer=smoke", "model=nano")
 def _wide_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(tmp_path)
-
-
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:No positive samples"),
-    pytest.mark.filterwarnings("ignore:No negative samples"),
-]
 
 
 def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
@@ -72,13 +71,15 @@ def test_experiment_end_to_end(
     ]
     assert set(summary["metrics"]) == {"train", "val", "test"}
     for values in summary["metrics"].values():
-        assert set(values) == set(console.METRICS)
+        assert set(values) == {"loss", *METRICS}
     assert len(summary["notices"]) == 1  # the messages; the model was asked for by name
     assert summary["notices"][0].startswith(
         "The embedded messages replaced the SMS Spam Collection"
     )
     assert summary["optimizer_steps"] == 4
     assert summary["steps_per_epoch"] == 4
+    assert summary["examples_per_epoch"] == 32
+    assert summary["evaluated_examples"] == {"train": 1050, "val": 150, "test": 300}
     assert summary["peak_memory_mib"] > 100
     assert summary["versions"]["torch"] == torch.__version__
     assert summary["data"]["splits"]["test"]["examples"] == 300
@@ -98,9 +99,12 @@ def test_experiment_end_to_end(
 
     cfg = OmegaConf.load(folder / "config.yaml")
     assert (cfg.seed, cfg.data.seed, cfg.finetune.num_blocks) == (5, 5, 1)
+    assert cfg.callbacks.checkpoint.dirpath == "./checkpoints"
 
     printed = capsys.readouterr().out
     assert "backbone.h.0-2" in printed
+    assert "precision, recall, F1 and AUROC are of 'spam'" in printed
+    assert "tensorboard --logdir runs" in printed
     assert "198,786" in printed
     assert printed.count("stand-in: these numbers say nothing about the real thing") == 2
     assert "0 of 300 test texts also stand in training" in printed
@@ -117,8 +121,11 @@ def test_tensorboard_has_curves_hyperparameters_and_final_metrics(
     assert {"train/loss", "train/epoch_loss", "train/accuracy", "val/loss", "val/f1"} <= tags
     assert {"test/accuracy", "train_eval/auroc", "val_eval/loss", "final/test_accuracy"} <= tags
     assert len(events.Scalars("train/loss")) == 4
-    plugins = events.summary_metadata
-    assert any(data.plugin_data.plugin_name == "hparams" for data in plugins.values())
+    metadata = events.summary_metadata["_hparams_/session_start_info"]
+    shown = HParamsPluginData.FromString(metadata.plugin_data.content).session_start_info.hparams
+    assert set(cli_run.HPARAMS) < set(shown)
+    assert shown["optim.lr"].number_value == 1e-3
+    assert shown["task.position"].string_value == "last_real"
     summary = json.loads((folder / "summary.json").read_text())
     final = events.Scalars("final/test_accuracy")[-1].value
     assert final == pytest.approx(summary["metrics"]["test"]["accuracy"])
@@ -204,9 +211,12 @@ def test_any_number_of_blocks_can_train(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_class_weights_reach_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
     command(monkeypatch, "+experiment=last_layer", *SMOKE, "data.balance=class_weights")
-    path = next(Path("runs").glob("*/seed_123/checkpoints/last.ckpt"))
-    fields = torch.load(path, weights_only=True)["hyper_parameters"]
-    assert fields["class_weights"] == pytest.approx([1050 / (2 * 515), 1050 / (2 * 535)], rel=0.05)
+    folder = next(Path("runs").glob("*/seed_123"))
+    counts = json.loads((folder / "summary.json").read_text())["data"]["splits"]["train"]
+    ham, spam = counts["class_counts"]["ham"], counts["class_counts"]["spam"]
+    assert ham != spam
+    fields = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["hyper_parameters"]
+    assert fields["class_weights"] == pytest.approx([1050 / (2 * ham), 1050 / (2 * spam)])
 
 
 # --- stand-ins and errors -------------------------------------------------------------------------
@@ -274,6 +284,15 @@ def test_explicit_paths_never_fall_back(
         ("task.position=middle", "task.position must be one of"),
         ("finetune=last_n_blocks", "finetune.num_blocks has no default: give it a value"),
         ("model.n_head=3", "model.n_embd must be a multiple of model.n_head"),
+        ("model.init=empty", "model.init must be gpt2 or torch, got 'empty'"),
+        ("model.vocab_size=100", "model.vocab_size must be at least the tokenizer's 50257"),
+        ("seed=-1", "seed must be between 0 and 2**32 - 1, got -1"),
+        ("trainer.max_epochs=abc", "trainer.max_epochs must be a whole number >= 0, got 'abc'"),
+        ("trainer.accumulate_grad_batches=0", "must be a whole number >= 1, got 0"),
+        ("trainer.devices=2", "trainer.devices must be 1: gradients are averaged on one device"),
+        ("trainer.limit_test_batches=0", "trainer.limit_test_batches must be above 0"),
+        ("trainer.precision=17", "17"),
+        ("~loggers", "loggers"),
     ],
 )
 def test_a_wrong_setting_is_one_framed_message(
@@ -286,6 +305,28 @@ def test_a_wrong_setting_is_one_framed_message(
     assert status == 1
     assert told_part in told
     assert "Traceback" not in told
+    assert not list(Path("runs").glob("*/*")), "a refused run leaves no folder"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("evaluate=best", "~callbacks.checkpoint"), ("evaluate=best", "trainer.limit_val_batches=0")],
+)
+def test_best_checkpoint_that_cannot_be_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple
+) -> None:
+    status, told = refused(monkeypatch, capsys, "+experiment=last_layer", *SMOKE, *arguments)
+    assert status == 1
+    assert "evaluate=best needs" in told
+
+
+def test_divergence_is_told_and_leaves_no_summary(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, told = refused(monkeypatch, capsys, "+experiment=all", *SMOKE, "optim.lr=1e30")
+    assert status == 1
+    assert "training diverged in epoch 1" in told
+    assert not list(Path("runs").glob("**/summary.json"))
 
 
 @pytest.mark.parametrize(
@@ -297,6 +338,8 @@ def test_a_wrong_setting_is_one_framed_message(
         (("-m", "+experiment=all,nil"), "+experiment: there is no experiment nil"),
         (("-m", "+experiment=glob(nil*)"), "+experiment=glob(nil*): no experiment matches"),
         (("experiment=all",), "write +experiment=all, with a plus sign"),
+        (("last_block",), "last_block: write +experiment=last_block"),
+        (("+experiment=all", "fast"), "fast: write setting=value"),
     ],
 )
 def test_without_a_known_experiment_the_answer_is_a_list(
@@ -315,9 +358,76 @@ def test_without_a_known_experiment_the_answer_is_a_list(
 def test_help_lists_experiments(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status, told = refused(monkeypatch, capsys, "--help")
-    assert status == 0
-    assert "row_01" in told
+    with pytest.raises(SystemExit) as caught:
+        command(monkeypatch, "--help")
+    assert caught.value.code == 0
+    assert "row_01" in capsys.readouterr().out
+
+
+def test_the_tables_checkpoint_is_that_of_the_last_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checkpoint callback saves at validations, which need not end the run."""
+    command(
+        monkeypatch, "+experiment=all", *SMOKE, "+trainer.check_val_every_n_epoch=2",
+        "trainer.max_epochs=3", "optim.lr=1e-3",
+    )  # fmt: skip
+    folder = next(Path("runs").glob("*/seed_123"))
+    recorded = pd.read_csv(folder / "predictions_test.csv")
+    model, summary = load_classifier(folder)
+    assert torch.load(folder / summary["checkpoint"], weights_only=True)["global_step"] == 12
+    predicted = [p.probabilities["spam"] for p in predict(model, recorded["text"].tolist())]
+    assert predicted == pytest.approx(recorded["probability_spam"].tolist(), abs=1e-5)
+
+
+def test_without_checkpoints_none_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(monkeypatch, "+experiment=last_layer", *SMOKE, "~callbacks.checkpoint")
+    folder = next(Path("runs").glob("*/seed_123"))
+    assert not list(folder.glob("**/*.ckpt"))
+    assert json.loads((folder / "summary.json").read_text())["checkpoint"] is None
+    assert "llm_lightning.predict" not in capsys.readouterr().out
+    with pytest.raises(ValueError, match="kept no checkpoint"):
+        load_classifier(folder)
+
+
+def test_no_epochs_evaluate_the_untrained_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    command(monkeypatch, "+experiment=last_layer", *SMOKE, "trainer.max_epochs=0")
+    folder = next(Path("runs").glob("*/seed_123"))
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["optimizer_steps"] == 0
+    assert (folder / summary["checkpoint"]).is_file()
+    assert summary["other_checkpoints"] == []
+
+
+def test_a_stand_in_never_replaces_a_real_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(monkeypatch, "+experiment=last_layer", *SMOKE)
+    folder = next(Path("runs").glob("*/seed_123"))
+    summary = json.loads((folder / "summary.json").read_text())
+    (folder / "summary.json").write_text(json.dumps(summary | {"notices": []}))  # a real run
+    status, told = refused(monkeypatch, capsys, "+experiment=last_layer", *SMOKE)
+    assert status == 1
+    assert "holds a run on the real data and weights" in told
+    assert (folder / "checkpoints" / "last.ckpt").is_file()
+
+
+def test_only_a_runs_own_files_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    command(monkeypatch, "+experiment=last_layer", *SMOKE)
+    folder = next(Path("runs").glob("*/seed_123"))
+    (folder / "notes.txt").write_text("mine")
+    old = {path.name for path in folder.glob("events.*")}
+    command(monkeypatch, "+experiment=last_layer", *SMOKE)
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert not old & {path.name for path in folder.glob("events.*")}
+
+
+def test_a_project_with_a_config_of_its_own_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("config.yaml").write_text("mine: true\n")
+    status, _ = refused(monkeypatch, capsys, "+experiment=last_layer", *SMOKE, "hydra.run.dir=.")
+    assert (status, Path("config.yaml").read_text()) == (1, "mine: true\n")
 
 
 def test_a_folder_that_is_no_run_is_left_alone(

@@ -163,13 +163,18 @@ def test_seed_and_context_reach_the_data() -> None:
             "last_block",
         ),
         (["optim.lr=1e-4", "+experiment=all", "model=nano"], "all-model=nano-optim.lr=0.0001"),
-        (["+experiment=all", "data.path=/a/b/sms.zip"], "all-data.path=sms.zip"),
-        (["+experiment=all", "data.path='my files/'"], "all-data.path=my_files"),
+        (["+experiment=all", "data.path=sms.zip"], "all-data.path=sms.zip"),
+        (["+experiment=all", "data.path=/a/b/sms.zip"], "all-data.path=sms.zip@c379"),
+        (["+experiment=all", "data.path='my files/'"], "all-data.path=my_files@a8ff"),
         (["+experiment=all", "~callbacks.progress"], "all-~callbacks.progress"),
     ],
 )
 def test_run_folders_are_named_after_what_was_changed(overrides: list[str], name: str) -> None:
     assert run_name(overrides) == name
+
+
+def test_files_of_one_name_in_two_folders_are_two_runs() -> None:
+    assert run_name(["data.path=a/data.csv"]) != run_name(["data.path=b/data.csv"])
 
 
 def test_long_names_are_cut_and_stay_different() -> None:

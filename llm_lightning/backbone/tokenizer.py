@@ -12,6 +12,7 @@ import tiktoken
 
 END_OF_TEXT = "<|endoftext|>"
 END_OF_TEXT_ID = 50256
+VOCAB_SIZE = 50257
 
 # GPT-2's pre-tokenisation (Radford et al. 2019, section 2.2; encoder.py of the published code).
 _SPLIT_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -27,7 +28,7 @@ def gpt2_encoding() -> tiktoken.Encoding:
         pat_str=_SPLIT_PATTERN,
         mergeable_ranks=ranks,
         special_tokens={END_OF_TEXT: END_OF_TEXT_ID},
-        explicit_n_vocab=50257,
+        explicit_n_vocab=VOCAB_SIZE,
     )
 
 

@@ -1,50 +1,30 @@
 """A table of texts and labels becomes batches.
 
 Where the table comes from is a subclass's business (``spam.py``, ``table.py``): it fills
-``Splits``; encoding, padding, loaders and the facts worth recording are here.
+``Splits`` (``splits.py``); encoding, padding, loaders and the facts worth recording are here.
 """
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import lightning as L
 import numpy as np
-import pandas as pd
 import torch
 from torch.utils.data import DataLoader
 
 from llm_lightning.backbone.tokenizer import encode
 from llm_lightning.data.batching import Batch, Example, Padder
 
+# `as SPLIT_NAMES`: other rooms import it from here.
+from llm_lightning.data.splits import SPLIT_NAMES as SPLIT_NAMES
+from llm_lightning.data.splits import Splits, as_csv
+
 BALANCES = ("none", "undersample", "class_weights")
-SPLIT_NAMES = ("train", "val", "test")
 
 T = TypeVar("T")
-ThreeTables: TypeAlias = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]
-
-
-@dataclass
-class Splits:
-    """Three tables with the columns ``Label`` (class index) and ``Text``, and the class names."""
-
-    train: pd.DataFrame
-    val: pd.DataFrame
-    test: pd.DataFrame
-    class_names: list[str]
-    """Name of each class index; in two-class tasks the second is the positive class."""
-
-    def items(self) -> list[tuple[str, pd.DataFrame]]:
-        """Returns (name, table) for each split, in a fixed order."""
-        return [(name, getattr(self, name)) for name in SPLIT_NAMES]
-
-
-def as_csv(table: pd.DataFrame) -> bytes:
-    """Returns a split's CSV bytes, which are its fingerprint: header ``Label,Text``, no index."""
-    return table.to_csv(index=False, lineterminator="\n", columns=["Label", "Text"]).encode()
 
 
 @dataclass(eq=False)
@@ -83,9 +63,9 @@ class ClassificationData(L.LightningDataModule, ABC):
             raise ValueError(
                 f"data.balance must be one of {', '.join(BALANCES)}, got {self.balance!r}"
             )
-        for key in ("batch_size", "eval_batch_size"):
-            if getattr(self, key) < 1:
-                raise ValueError(f"data.{key} must be at least 1, got {getattr(self, key)}")
+        for key, least in (("batch_size", 1), ("eval_batch_size", 1), ("num_workers", 0)):
+            if getattr(self, key) < least:
+                raise ValueError(f"data.{key} must be at least {least}, got {getattr(self, key)}")
         if self.padding == "none":
             self.eval_batch_size = 1
             if self.batch_size != 1:
@@ -105,6 +85,8 @@ class ClassificationData(L.LightningDataModule, ABC):
                 f"data.max_length must be between 1 and the model's context of "
                 f"{self.context_length} tokens, got {self.max_length}"
             )
+        self.num_duplicates_dropped = 0
+        """How many rows ``read`` left out because an earlier one has the same text."""
         self._splits: Splits | None = None
         self._padder: Padder | None = None
         self._examples: dict[str, list[Example]] = {}
@@ -166,6 +148,7 @@ class ClassificationData(L.LightningDataModule, ABC):
             "max_length": self.padder.max_length,
             "padding": self.padder.padding,
             "test_in_train": self.test_in_train,
+            "duplicates_dropped": self.num_duplicates_dropped,
             **{f"{name}_examples": len(table) for name, table in splits.items()},
             "splits": {
                 name: {
@@ -215,69 +198,6 @@ class ClassificationData(L.LightningDataModule, ABC):
             num_workers=self.num_workers,
             generator=torch.Generator(),
         )
-
-
-def permutation(size: int, seed: int, take: int | None = None) -> np.ndarray:
-    """Returns ``take`` (default all) of ``range(size)``, shuffled.
-
-    NumPy freezes the stream of ``RandomState`` (NEP 19), so a split made today is the split made
-    tomorrow. It is also the generator behind ``DataFrame.sample(random_state=seed)``, which is
-    how the book shuffles.
-    """
-    return np.random.RandomState(seed).choice(size, size if take is None else take, replace=False)
-
-
-def undersample(table: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Cuts every class down to the size of the rarest, which keeps its order.
-
-    Classes follow one another, the rarest last, as in the book's ``create_balanced_dataset``.
-    """
-    counts = table["Label"].value_counts()
-    rarest = counts.index[counts == counts.min()].max()
-    parts = []
-    for label in sorted(counts.index, key=lambda label: (label == rarest, label)):
-        rows = table[table["Label"] == label]
-        if label != rarest:
-            rows = rows.iloc[permutation(len(rows), seed, take=int(counts.min()))]
-        parts.append(rows)
-    balanced: pd.DataFrame = pd.concat(parts, ignore_index=True)
-    return balanced
-
-
-def split_in_order(table: pd.DataFrame, train: float, val: float) -> ThreeTables:
-    """Cuts a table into three at ``int(n * train)`` and ``int(n * val)`` further on."""
-    first = int(len(table) * train)
-    second = first + int(len(table) * val)
-    return (
-        table.iloc[:first].reset_index(drop=True),
-        table.iloc[first:second].reset_index(drop=True),
-        table.iloc[second:].reset_index(drop=True),
-    )
-
-
-def split_stratified(table: pd.DataFrame, fractions: Sequence[float], seed: int) -> ThreeTables:
-    """Splits each class by ``fractions`` (train, val, test), then shuffles each split.
-
-    Raises:
-        ValueError: naming a class that has too few rows to stand in every split.
-    """
-    parts: list[list[pd.DataFrame]] = [[], [], []]
-    for label, rows in table.groupby("Label", sort=True):
-        shuffled = rows.iloc[permutation(len(rows), seed)]
-        cuts = np.round(np.cumsum(fractions)[:2] * len(rows)).astype(int)
-        for part, piece in zip(parts, np.split(np.arange(len(rows)), cuts), strict=True):
-            if not len(piece):
-                raise ValueError(
-                    f"class {label} has {len(rows)} rows, too few for fractions "
-                    f"{list(fractions)}: every class needs a row in each split"
-                )
-            part.append(shuffled.iloc[piece])
-    train, val, test = (pd.concat(part) for part in parts)
-    return _shuffled(train, seed), _shuffled(val, seed), _shuffled(test, seed)
-
-
-def _shuffled(table: pd.DataFrame, seed: int) -> pd.DataFrame:
-    return table.iloc[permutation(len(table), seed)].reset_index(drop=True)
 
 
 def _after_setup(value: T | None) -> T:

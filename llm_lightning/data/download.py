@@ -31,7 +31,7 @@ from rich.progress import (
 )
 
 from llm_lightning.data.transfer import GiveUp, Partial, Transfer
-from llm_lightning.network import ANSWER_TIMEOUT_S, Probe, Unavailable
+from llm_lightning.network import ANSWER_TIMEOUT_S, Probe, Unavailable, offline
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def fetch(
     """
     if destination.exists():
         return destination
-    if os.environ.get("LLM_LIGHTNING_OFFLINE") == "1":
+    if offline():
         raise Unavailable(what, "LLM_LIGHTNING_OFFLINE=1: the network was not touched", advice)
     probes = {url: Probe(url, reach_timeout_s) for url in urls}
     problems: dict[str, str] = {}

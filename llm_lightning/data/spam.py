@@ -6,7 +6,9 @@ glues three messages into one, duplicates are kept, and some test messages also 
 """
 
 import csv
+import logging
 import tempfile
+import warnings
 import zipfile
 from dataclasses import dataclass
 from importlib import resources
@@ -15,14 +17,19 @@ from pathlib import Path
 import pandas as pd
 
 from llm_lightning.data import download
-from llm_lightning.data.classification import (
-    ClassificationData,
+from llm_lightning.data.classification import ClassificationData
+from llm_lightning.data.splits import (
     Splits,
+    ThreeTables,
+    counted,
     permutation,
     split_in_order,
     split_stratified,
+    text_key,
     undersample,
 )
+
+logger = logging.getLogger(__name__)
 
 URLS = (
     "https://archive.ics.uci.edu/static/public/228/sms+spam+collection.zip",
@@ -90,20 +97,33 @@ class SmsSpam(ClassificationData):
         self._origin = "embedded messages"
 
     def read(self) -> Splits:
-        """Reads, balances and splits; see the module's first lines for the recipes."""
+        """Reads, balances and splits; see the module's first lines for the recipes.
+
+        Raises:
+            ValueError: naming the file, if it is no collection or too small to be split.
+        """
         self.prepare_data()
         if self._file is None:
             raise RuntimeError("prepare_data() found no file and raised nothing")
         messages = read_collection(self._file, quoting=self.split != "clean")
         if self.split == "clean":
-            messages = messages[~messages["Text"].str.strip().duplicated()]
+            repeated = text_key(messages).duplicated()
+            self.num_duplicates_dropped = int(repeated.sum())
+            messages = messages[~repeated]
         if self.balance == "undersample":
             messages = undersample(messages, SPLIT_SEED)
+        try:
+            return Splits(*self._split(messages), CLASS_NAMES)
+        except ValueError as error:
+            state = ", undersampled" if self.balance == "undersample" else ""
+            raise ValueError(f"data.path: {self._file}{state}: {error}") from error
+
+    def _split(self, messages: pd.DataFrame) -> ThreeTables:
         if self.split == "clean":
-            return Splits(*split_stratified(messages, FRACTIONS, SPLIT_SEED), CLASS_NAMES)
+            return split_stratified(messages, FRACTIONS, SPLIT_SEED, CLASS_NAMES)
         for _ in range(2 if self.split == "table" else 1):
             messages = messages.iloc[permutation(len(messages), SPLIT_SEED)]
-        return Splits(*split_in_order(messages, train=FRACTIONS[0], val=FRACTIONS[1]), CLASS_NAMES)
+        return split_in_order(messages, train=FRACTIONS[0], val=FRACTIONS[1])
 
 
 def read_collection(file: Path, *, quoting: bool) -> pd.DataFrame:
@@ -115,25 +135,47 @@ def read_collection(file: Path, *, quoting: bool) -> pd.DataFrame:
             of the published file), or are ordinary characters (5,574).
 
     Raises:
-        ValueError: naming file and row, if the file is not UTF-8 or a label is unknown.
+        ValueError: naming the file and, where there is one, the row (from 1, blank lines left
+            out): not UTF-8, no rows, no tab, an empty text, an unknown label, a single class.
     """
     try:
-        table = pd.read_csv(
-            file,
-            sep="\t",
-            header=None,
-            names=["Label", "Text"],
-            quoting=csv.QUOTE_MINIMAL if quoting else csv.QUOTE_NONE,
-            keep_default_na=False,
-        )
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        with warnings.catch_warnings():
+            # Without an index column pandas only warns of a first row with two tabs or more.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            table = pd.read_csv(
+                file,
+                sep="\t",
+                header=None,
+                names=["Label", "Text"],
+                quoting=csv.QUOTE_MINIMAL if quoting else csv.QUOTE_NONE,
+                dtype=str,
+                keep_default_na=False,
+                index_col=False,
+            )
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
         raise ValueError(f"data.path: {file} is not a table of label<TAB>text: {error}") from error
+    if table.empty:
+        raise ValueError(f"data.path: {file} is empty: it has no line of label<TAB>text")
+    # pandas reads a line without a tab as a label with an empty text.
+    no_text = (text_key(table) == "").to_numpy()
+    if no_text.any():
+        row = int(no_text.argmax())
+        raise ValueError(
+            f"data.path: {file}, row {row + 1}: an empty text or no tab; a line must be "
+            f"label<TAB>text, got {table['Label'].iloc[row][:60]!r} "
+            f"({counted(int(no_text.sum()), 'such row')})"
+        )
     labels = table["Label"].map({name: label for label, name in enumerate(CLASS_NAMES)})
     if labels.isna().any():
         row = int(labels.isna().to_numpy().argmax())
         raise ValueError(
             f"data.path: {file}, row {row + 1}: the label must be ham or spam, "
             f"got {table['Label'].iloc[row]!r}; for other tables use data=table"
+        )
+    if labels.nunique() < len(CLASS_NAMES):
+        raise ValueError(
+            f"data.path: {file}: a single class, {table['Label'].iloc[0]!r} in all of "
+            f"{counted(len(table), 'row')}; a classifier needs ham and spam"
         )
     return pd.DataFrame({"Label": labels.astype(int), "Text": table["Text"]})
 
@@ -157,24 +199,34 @@ def find_collection(path: Path) -> Path:
         raise ValueError(f"data.path must be an existing file or folder, got {path}")
     if not zipfile.is_zipfile(path):
         return path
+    # Extracted anew each time: it is cheap, and an earlier copy may have been damaged since.
     folder = download.cache_dir() / "sms_spam" / download.sha256(path)[:16]
-    extracted = folder / MEMBER
-    return extracted if extracted.is_file() else download.extract_member(path, MEMBER, extracted)
+    return download.extract_member(path, MEMBER, folder / MEMBER)
 
 
 def download_collection(folder: Path, urls: tuple[str, ...] = URLS) -> Path:
-    """Returns the verified collection in ``folder``, fetching it the first time.
+    """Returns the collection in ``folder``, verified at each use, fetching it if need be.
 
     Raises:
         Unavailable: if no address gives the collection.
     """
     extracted = folder / MEMBER
+    archive = folder / "sms+spam+collection.zip"
     if extracted.is_file():
-        return extracted
-    archive = download.fetch(
+        if download.sha256(extracted) == SHA256:
+            return extracted
+        logger.warning("%s has changed since it was downloaded and is fetched again", extracted)
+        extracted.unlink(missing_ok=True)
+    if archive.is_file():  # `fetch` would take it unseen
+        try:
+            verify_archive(archive)
+        except ValueError as error:
+            logger.warning("%s is fetched again: %s", archive, error)
+            archive.unlink(missing_ok=True)
+    download.fetch(
         "the SMS Spam Collection",
         urls,
-        folder / "sms+spam+collection.zip",
+        archive,
         verify=verify_archive,
         advice=(
             "connect once so that it is cached, or get the zip by other means and pass "

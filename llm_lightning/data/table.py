@@ -4,23 +4,21 @@ One file that is split here, or three files that are split already. Every fault 
 names file, column and row; rows count from 1, the header excluded.
 """
 
+import csv
 import json
 import numbers
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from llm_lightning.data.classification import (
-    ClassificationData,
-    Splits,
-    split_stratified,
-    undersample,
-)
+from llm_lightning.data.classification import ClassificationData
+from llm_lightning.data.splits import Splits, counted, split_stratified, text_key, undersample
 
 SPLIT_SEED = 123  # splits stay the same whatever seed a run trains with
 
@@ -47,7 +45,7 @@ class Table(ClassificationData):
     text_column: str = "text"
     """Column of the texts."""
     label_column: str = "label"
-    """Column of the labels: strings or whole numbers."""
+    """Column of the labels: strings or numbers."""
     class_names: list[str] | None = None
     """All labels in the order of their class index; by default sorted. With two classes the
     second is the positive one, of which precision and recall speak."""
@@ -55,7 +53,8 @@ class Table(ClassificationData):
     """Shares of training, validation and test in ``path``; they add up to 1."""
     deduplicate: bool = True
     """Whether only the first of equal texts in ``path`` is kept, so that no text is in two
-    splits. Three files are left as they are."""
+    splits; white space at the ends makes no difference, and equal texts with different labels are
+    an error. Three files are left as they are."""
 
     def __post_init__(self) -> None:
         """Checks ranges; touches neither network nor disk."""
@@ -99,13 +98,32 @@ class Table(ClassificationData):
     def _read_one(self, path: Path) -> Splits:
         table = self._read_file(path)
         class_names = self._class_names(table, path)
+        if self.deduplicate:
+            self._check_labels_agree(table, path)
         table["Label"] = _to_index(table["Label"], class_names, path, self.label_column)
         if self.deduplicate:
-            table = table[~table["Text"].duplicated()]
+            repeated = text_key(table).duplicated()
+            self.num_duplicates_dropped = int(repeated.sum())
+            table = table[~repeated]
         try:
-            return Splits(*split_stratified(table, self.fractions, SPLIT_SEED), class_names)
+            parts = split_stratified(table, self.fractions, SPLIT_SEED, class_names)
+            return Splits(*parts, class_names)
         except ValueError as error:
             raise ValueError(f"{path}, column {self.label_column!r}: {error}") from error
+
+    def _check_labels_agree(self, table: pd.DataFrame, path: Path) -> None:
+        keys = text_key(table)
+        contradicts = (table["Label"] != table["Label"].groupby(keys).transform("first")).to_numpy()
+        if not contradicts.any():
+            return
+        row = int(contradicts.argmax())
+        first = int((keys == keys.iloc[row]).to_numpy().argmax())
+        raise ValueError(
+            f"{path}, column {self.text_column!r}, rows {first + 1} and {row + 1}: the same text "
+            f"is labelled {table['Label'].iloc[first]!r} and {table['Label'].iloc[row]!r} "
+            f"({counted(keys[contradicts].nunique(), 'such text')}); correct the labels, or keep "
+            f"every row with data.deduplicate=false"
+        )
 
     def _read_three(self) -> Splits:
         paths = [Path(str(path)).expanduser() for path in self._three_paths]
@@ -129,12 +147,12 @@ class Table(ClassificationData):
         for column, bad, what in (
             (self.text_column, ~texts.map(lambda text: isinstance(text, str)), "not a text"),
             (self.text_column, texts.map(str).str.strip() == "", "an empty text"),
-            (self.label_column, labels.isna(), "no label (a string or a whole number)"),
+            (self.label_column, labels.isna(), "no label (a string or a number)"),
         ):
             if bad.any():
                 raise ValueError(
                     f"{path}, column {column!r}, row {int(bad.to_numpy().argmax()) + 1}: {what} "
-                    f"({int(bad.sum())} such rows)"
+                    f"({counted(int(bad.sum()), 'such row')})"
                 )
         return pd.DataFrame({"Label": labels, "Text": texts}).reset_index(drop=True)
 
@@ -146,8 +164,9 @@ class Table(ClassificationData):
                 f"a classifier needs at least two"
             )
         if self.class_names is None:
-            numeric = all(name.lstrip("-").isdigit() for name in present)
-            return sorted(present, key=int) if numeric else sorted(present)
+            if all(name.removeprefix("-").isdecimal() for name in present):
+                return sorted(present, key=lambda name: (int(name), name))  # 01 and 1 tie
+            return sorted(present)
         if unused := set(self.class_names) - present:
             raise ValueError(f"data.class_names: {path} has no rows labelled {sorted(unused)}")
         return list(self.class_names)
@@ -156,7 +175,8 @@ class Table(ClassificationData):
 def read_table(path: Path) -> pd.DataFrame:
     """Reads a file by its ending: ``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson`` or ``.parquet``.
 
-    CSV and TSV cells stay strings: a text ``NA`` is a text, a label ``01`` is not ``1``.
+    CSV and TSV cells stay strings: a text ``NA`` is a text, a label ``01`` is not ``1``. In CSV
+    double quotes quote, also over several lines; in TSV they are ordinary characters.
 
     Raises:
         ValueError: if the file is missing, empty, not UTF-8 or not what its ending says.
@@ -165,7 +185,8 @@ def read_table(path: Path) -> pd.DataFrame:
         raise ValueError(f"data=table: {path} does not exist or is not a file")
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty")
-    if path.suffix == ".parquet":
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
         try:
             return pd.read_parquet(path)
         except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
@@ -178,9 +199,9 @@ def read_table(path: Path) -> pd.DataFrame:
             f"{path} is not UTF-8: byte {error.start} in line {line} cannot be decoded; "
             f"save it as UTF-8"
         ) from error
-    if path.suffix in (".jsonl", ".ndjson"):
+    if suffix in (".jsonl", ".ndjson"):
         return _read_json_lines(path, text.split("\n"))
-    if path.suffix not in (".csv", ".tsv"):
+    if suffix not in (".csv", ".tsv"):
         raise ValueError(
             f"{path}: the ending must be .csv, .tsv, .jsonl, .ndjson or .parquet, "
             f"got {path.suffix!r}"
@@ -192,7 +213,9 @@ def read_table(path: Path) -> pd.DataFrame:
             warnings.simplefilter("error", pd.errors.ParserWarning)
             return pd.read_csv(
                 path,
-                sep="\t" if path.suffix == ".tsv" else ",",
+                sep="\t" if suffix == ".tsv" else ",",
+                # TSV has no quoting: with it, two stray quotes glue all rows between them into one.
+                quoting=csv.QUOTE_NONE if suffix == ".tsv" else csv.QUOTE_MINIMAL,
                 dtype=str,
                 keep_default_na=False,
                 encoding="utf-8-sig",
@@ -218,14 +241,17 @@ def _read_json_lines(path: Path, lines: Sequence[str]) -> pd.DataFrame:
 
 
 def _label(value: Any) -> str | None:
-    """A label as text, or ``None`` if it is none: whole numbers and strings are labels."""
+    """A label as text, the same from every format, or ``None`` if it is neither text nor number."""
     if isinstance(value, str):
         return value.strip() or None
     if isinstance(value, bool | np.bool_):
         return str(bool(value)).lower()
-    if isinstance(value, numbers.Real) and float(value).is_integer():
-        return str(int(float(value)))
-    return None  # null, NaN, fractions, lists
+    if isinstance(value, numbers.Integral):
+        return str(int(value))  # not by way of float, which is exact up to 2**53 only
+    if not isinstance(value, float | np.floating | Decimal) or value != value:
+        return None  # null, NaN, lists, dates
+    # pandas turns a column with both 4 and 4.5 into floats; the 4 is still the label "4".
+    return str(int(value)) if float(value).is_integer() else str(value)
 
 
 def _to_index(labels: pd.Series, class_names: list[str], path: Path, column: str) -> pd.Series:

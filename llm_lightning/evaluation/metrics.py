@@ -1,5 +1,6 @@
 """Classification metrics, as torchmetrics objects."""
 
+import warnings
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -10,14 +11,18 @@ from torchmetrics.classification import (
     MulticlassF1Score,
     MulticlassPrecision,
     MulticlassRecall,
+    MulticlassStatScores,
 )
+
+METRICS = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "auroc")
 
 
 class ClassificationMetrics(nn.Module):
     """Accuracy, balanced accuracy, precision, recall, F1 and AUROC of one split.
 
     With two classes precision, recall, F1 and AUROC speak of the positive class, index 1; with
-    more they are macro averages. Balanced accuracy is the mean of the classes' recalls.
+    more they are macro averages. Balanced accuracy is the mean recall, and macro AUROC the mean,
+    of the classes that occur among the labels; AUROC is NaN where a single class occurs.
 
     Args:
         num_classes: at least 2.
@@ -31,11 +36,11 @@ class ClassificationMetrics(nn.Module):
         self.metrics = MetricCollection(
             {
                 "accuracy": MulticlassAccuracy(average="micro", **options),
-                "balanced_accuracy": MulticlassAccuracy(average="macro", **options),
                 "precision": MulticlassPrecision(average=average, **options),
                 "recall": MulticlassRecall(average=average, **options),
                 "f1": MulticlassF1Score(average=average, **options),
-                "auroc": MulticlassAUROC(average=average, **options),
+                "auroc": MulticlassAUROC(average="none", **options),
+                "counts": MulticlassStatScores(average="none", **options),
             }
         )
 
@@ -44,7 +49,15 @@ class ClassificationMetrics(nn.Module):
         self.metrics.update(probabilities.float(), labels)
 
     def compute_and_reset(self) -> dict[str, Tensor]:
-        """Returns each metric over everything added since the last call, and starts anew."""
-        values: dict[str, Tensor] = self.metrics.compute()
+        """Returns ``METRICS`` over everything added since the last call, and starts anew."""
+        with warnings.catch_warnings():
+            # Classes without examples are left out below, where torchmetrics would score them 0.
+            warnings.filterwarnings("ignore", message="No (positive|negative) samples")
+            values: dict[str, Tensor] = self.metrics.compute()
         self.metrics.reset()
-        return {name: value[1] if value.ndim else value for name, value in values.items()}
+        true_positives, _, _, _, support = values.pop("counts").unbind(dim=1)
+        present = support > 0
+        values["balanced_accuracy"] = (true_positives / support)[present].mean()
+        auroc = values.pop("auroc").masked_fill(support == support.sum(), float("nan"))
+        values["auroc"] = auroc[1] if len(auroc) == 2 and present.all() else auroc[present].mean()
+        return {name: values[name][1] if values[name].ndim else values[name] for name in METRICS}

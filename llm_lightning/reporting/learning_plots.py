@@ -58,13 +58,13 @@ def learning_curve(metrics: pd.DataFrame, steps_per_epoch: int | None) -> pd.Dat
     return table.sort_index().rename_axis("epochs_done")
 
 
-def loss_figure(curve: pd.DataFrame, run: style.Run, train_examples: int | None) -> Figure:
+def loss_figure(curve: pd.DataFrame, run: style.Run, examples_per_epoch: int | None) -> Figure:
     """Loss over epochs: steps thin and pale, epoch means and validation bold.
 
     Args:
         curve: From `learning_curve`, with at least one loss in it.
         run: Title and footnote.
-        train_examples: Examples in an epoch; None, if unknown, leaves the upper axis out.
+        examples_per_epoch: Examples in an epoch; None, if unknown, leaves the upper axis out.
     """
     figure, axes = style.new_figure("Cross-entropy loss", run)
     ends = []
@@ -75,14 +75,14 @@ def loss_figure(curve: pd.DataFrame, run: style.Run, train_examples: int | None)
     ends += _draw_splits(axes, curve, "loss", "{:.3f}")
     axes.set_ylabel("Loss (nats per example)")
     axes.set_ylim(bottom=0)
-    _finish(axes, curve, ends, train_examples)
+    _finish(axes, curve, ends, examples_per_epoch)
     return figure
 
 
 def accuracy_figure(
     curve: pd.DataFrame,
     run: style.Run,
-    train_examples: int | None,
+    examples_per_epoch: int | None,
     test_accuracy: float | None = None,
 ) -> Figure:
     """Accuracy over epochs; the test accuracy, a share from 0 to 1, is a level line if given."""
@@ -98,7 +98,7 @@ def accuracy_figure(
     style.percent_axis(axes.yaxis)
     # Up to 100 %, the end that matters, from a whole ten with some room below the lowest point.
     axes.set_ylim(max(0.0, np.floor(10 * lowest - 0.2) / 10), 1)
-    _finish(axes, curve, ends, train_examples)
+    _finish(axes, curve, ends, examples_per_epoch)
     return figure
 
 
@@ -132,7 +132,7 @@ def _finish(
     axes: Axes,
     curve: pd.DataFrame,
     ends: Sequence[tuple[float, str, str]],
-    train_examples: int | None,
+    examples_per_epoch: int | None,
 ) -> None:
     """Set the epoch axis, the examples axis with its ticks above the same epochs, and names."""
     last = float(curve.index.max())
@@ -142,9 +142,9 @@ def _finish(
     axes.set_xticks(ticks)
     axes.set_xlabel("Epochs done")
     axes.grid(axis="y", color=style.PALE, linewidth=0.6)
-    if train_examples is not None:
+    if examples_per_epoch is not None:
         top = axes.secondary_xaxis("top")
-        top.set_xticks(ticks, [f"{tick * train_examples:,.0f}" for tick in ticks])
+        top.set_xticks(ticks, [f"{tick * examples_per_epoch:,.0f}" for tick in ticks])
         top.set_xlabel("Training examples seen", fontsize=9, color=style.GREY)
         top.tick_params(color=style.GREY, labelcolor=style.GREY, labelsize=8)
         top.spines["top"].set_color(style.GREY)

@@ -33,7 +33,7 @@ class RunFacts:
     class_names: list[str] | None = None
     steps_per_epoch: int | None = None
     """Optimizer steps, not batches."""
-    train_examples: int | None = None
+    examples_per_epoch: int | None = None
     test_accuracy: float | None = None
     """Share from 0 to 1."""
 
@@ -88,9 +88,8 @@ def read_facts(run_dir: Path) -> RunFacts:
         ),
         class_names=summary["class_names"],
         steps_per_epoch=summary["steps_per_epoch"],
-        train_examples=summary["data"]["train_examples"],
-        # An interrupted run may have been summed up before it was tested.
-        test_accuracy=summary["metrics"].get("test", {}).get("accuracy"),
+        examples_per_epoch=summary["examples_per_epoch"],
+        test_accuracy=summary["metrics"]["test"]["accuracy"],
     )
 
 
@@ -99,10 +98,10 @@ def learning_figures(metrics: pd.DataFrame, facts: RunFacts) -> dict[str, Figure
     curve = learning_plots.learning_curve(metrics, facts.steps_per_epoch)
     figures = {}
     if curve.filter(like="_loss").notna().to_numpy().any():
-        figures["loss"] = learning_plots.loss_figure(curve, facts.run, facts.train_examples)
+        figures["loss"] = learning_plots.loss_figure(curve, facts.run, facts.examples_per_epoch)
     if curve.filter(like="_accuracy").notna().to_numpy().any():
         figures["accuracy"] = learning_plots.accuracy_figure(
-            curve, facts.run, facts.train_examples, facts.test_accuracy
+            curve, facts.run, facts.examples_per_epoch, facts.test_accuracy
         )
     return figures
 

@@ -50,6 +50,10 @@ class ClassifierOptions:
                 raise ValueError(f"task.{key} must lie in [0, 1), got {getattr(self, key)}")
 
 
+class Diverged(ValueError):
+    """Training left the range of numbers."""
+
+
 class Classifier(L.LightningModule):
     """GPT-2 with a linear head.
 
@@ -134,9 +138,11 @@ class Classifier(L.LightningModule):
             else self.class_weights[batch.labels].sum().item()
         )
         self._weight_in_step += weight
-        self.log("train/loss", total / weight)
-        self.log("train/epoch_loss", total / weight, on_step=False, on_epoch=True, batch_size=B)
-        self._metrics("train").update(logits.detach().softmax(dim=-1), batch.labels)
+        # Logged as it is evaluated, so that the two curves of a plot speak of the same thing.
+        plain, probabilities = self._loss_and_probabilities(logits.detach(), batch)
+        self.log("train/loss", plain)
+        self.log("train/epoch_loss", plain, on_step=False, on_epoch=True, batch_size=B)
+        self._metrics("train").update(probabilities, batch.labels)
         # Lightning divides by the number of accumulated batches; that is undone here, because
         # the right divisor is the weight of all examples in the step, which differs in the last.
         return total * self.trainer.accumulate_grad_batches
@@ -156,13 +162,17 @@ class Classifier(L.LightningModule):
         """Updates the metrics of one of ``EVALUATED``; returns (B, num_classes) probabilities."""
         return self._evaluate(batch, EVALUATED[dataloader_idx])
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Returns (B, num_classes) probabilities."""
-        probabilities: Tensor = self(batch.input_ids, batch.lengths).softmax(dim=-1)
-        return probabilities
-
     def on_train_epoch_end(self) -> None:
-        """Logs the running metrics of the epoch."""
+        """Logs the running metrics of the epoch.
+
+        Raises:
+            Diverged: if the head's weights are no longer finite.
+        """
+        if not self.head.weight.isfinite().all():
+            raise Diverged(
+                f"training diverged in epoch {self.current_epoch + 1}: weights are no longer "
+                f"finite; lower optim.lr (now {self.optim.lr:g}) or set trainer.gradient_clip_val"
+            )
         self._log_metrics("train")
 
     def on_validation_epoch_end(self) -> None:
@@ -186,8 +196,7 @@ class Classifier(L.LightningModule):
 
     def _evaluate(self, batch: Batch, split: str) -> Tensor:
         logits = self(batch.input_ids, batch.lengths)
-        # Neither weighted nor smoothed, so that runs with different objectives can be compared.
-        loss = F.cross_entropy(logits.float(), batch.labels)
+        loss, probabilities = self._loss_and_probabilities(logits, batch)
         self.log(
             f"{split}/loss",
             loss,
@@ -195,9 +204,14 @@ class Classifier(L.LightningModule):
             batch_size=len(batch.labels),
             add_dataloader_idx=False,
         )
-        probabilities: Tensor = logits.softmax(dim=-1)
         self._metrics(split).update(probabilities, batch.labels)
         return probabilities
+
+    def _loss_and_probabilities(self, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        # The loss is neither weighted nor smoothed, so that runs with different objectives can be
+        # compared. Half precision would round probabilities to a few hundred values.
+        logits = logits.float()
+        return F.cross_entropy(logits, batch.labels), logits.softmax(dim=-1)
 
     def _log_metrics(self, split: str) -> None:
         values = self._metrics(split).compute_and_reset()

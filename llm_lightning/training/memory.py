@@ -10,21 +10,21 @@ _CLEAR_REFS = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
 
 
-def reset_peak_memory() -> None:
+def reset_peak_memory(device: torch.device) -> None:
     """Starts a new measurement, so that a sweep's later runs do not inherit an earlier peak.
 
     Only Linux and CUDA can; elsewhere :func:`peak_memory_mib` speaks of the whole process.
     """
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     elif _CLEAR_REFS.exists():
         _CLEAR_REFS.write_text("5")  # "5" resets VmHWM, proc(5)
 
 
-def peak_memory_mib() -> float:
-    """Returns the peak since the reset, in MiB: GPU memory, or else the resident set."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**20
+def peak_memory_mib(device: torch.device) -> float:
+    """Returns the peak since the reset, in MiB: of a GPU's memory, or else the resident set."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
     if _STATUS.exists():
         line = next(row for row in _STATUS.read_text().splitlines() if row.startswith("VmHWM"))
         return int(line.split()[1]) / 2**10  # kB

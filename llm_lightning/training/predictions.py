@@ -54,4 +54,4 @@ class PredictionWriter(L.Callback):
         )
         for column, name in enumerate(names):
             table[f"probability_{name}"] = probabilities[:, column]
-        table.to_csv(self._file, index=False, lineterminator="\n")
+        table.to_csv(self._file, index=False, lineterminator="\n", na_rep="nan")

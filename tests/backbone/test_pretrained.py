@@ -102,6 +102,41 @@ def test_every_wrong_key_is_listed_at_once(
         assert torch.equal(value, before[name]), "a refused checkpoint must change nothing"
 
 
+def test_a_key_given_twice_is_listed(model: GPT2, state: dict[str, Tensor], tmp_path: Path) -> None:
+    state["wte.weight"] = state["transformer.wte.weight"].clone()
+    save_file(state, tmp_path / "twice.safetensors")
+    with pytest.raises(ValueError, match=r"twice: (transformer\.)?wte\.weight and"):
+        load_weights(model, tmp_path / "twice.safetensors")
+
+
+def test_whole_numbers_are_no_weights(
+    model: GPT2, state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    state["transformer.wpe.weight"] = state["transformer.wpe.weight"].long()
+    save_file(state, tmp_path / "integers.safetensors")
+    torch.save(state, tmp_path / "integers.bin")
+    for name in ("integers.safetensors", "integers.bin"):
+        with pytest.raises(ValueError, match=r"wrong type: transformer\.wpe\.weight"):
+            load_weights(model, tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"n_head": 4}, "n_head is 4, the model has 2"),
+        ({"layer_norm_epsilon": 1e-6}, "layer_norm_epsilon is 1e-06, the model has 1e-05"),
+        ({"activation_function": "relu"}, "activation_function is relu, the model has gelu_new"),
+        ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx is True"),
+    ],
+)
+def test_another_architecture_of_the_same_shapes_is_refused(
+    model: GPT2, tmp_path: Path, fields: dict, told: str
+) -> None:
+    GPT2LMHeadModel(GPT2Config(**SIZES | fields)).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=f"config.json: {told}"):
+        load_weights(model, tmp_path / "model.safetensors")
+
+
 def test_bin_file_loads_and_half_precision_is_converted(
     model: GPT2, state: dict[str, Tensor], tmp_path: Path
 ) -> None:
@@ -124,7 +159,7 @@ def test_pickles_are_never_run(
     torch.save({"wte.weight": Exploit()}, "model.pt")
     Path("plain.pt").write_bytes(pickle.dumps(Exploit(), protocol=2))
     for name in ("model.pt", "plain.pt"):
-        with pytest.raises(ValueError, match=f"{name} is not a checkpoint of plain tensors"):
+        with pytest.raises(ValueError, match=f"{name} holds something else than tensors"):
             load_weights(model, Path(name))
     assert not Path("exploited").exists()
 
@@ -132,7 +167,7 @@ def test_pickles_are_never_run(
 def test_damaged_file_is_named(model: GPT2, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00rubbish!")
-    with pytest.raises(ValueError, match=r"model\.safetensors is not a checkpoint"):
+    with pytest.raises(ValueError, match=r"model\.safetensors is not a readable checkpoint"):
         load_weights(model, path)
 
 
@@ -175,8 +210,9 @@ def test_what_is_no_source_is_refused(tmp_path: Path) -> None:
 
 
 def test_offline_switch_of_the_hub_is_honoured(tmp_path: Path) -> None:
-    with pytest.raises(Unavailable, match="HF_HUB_OFFLINE is set, and no cached copy"):
+    with pytest.raises(Unavailable, match="HF_HUB_OFFLINE is set, and no cached copy") as caught:
         locate(ModelConfig(weights="somebody/never-cached@abc"))
+    assert "no file or folder here, so taken for a Hub id" in str(caught.value)
 
 
 # HF_ENDPOINT and HF_HOME are read when huggingface_hub is imported: a process of its own.
@@ -196,6 +232,7 @@ for hub_id, revision in zip(sys.argv[1::2], sys.argv[2::2]):
 def locate_in_new_process(endpoint: str, hf_home: Path, *requests: str) -> list[str]:
     environment = {key: value for key, value in os.environ.items() if "proxy" not in key.lower()}
     environment |= {"HF_ENDPOINT": endpoint, "HF_HOME": str(hf_home), "HF_HUB_OFFLINE": "0"}
+    environment |= {"LLM_LIGHTNING_OFFLINE": "0"}
     environment |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
     done = subprocess.run(
         [sys.executable, "-c", LOCATE, *requests],
@@ -244,11 +281,12 @@ import torch
 from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
 from llm_lightning.backbone.pretrained import load_weights
 from llm_lightning.training.memory import peak_memory_mib, reset_peak_memory
-reset_peak_memory()
-before = peak_memory_mib()
+cpu = torch.device('cpu')
+reset_peak_memory(cpu)
+before = peak_memory_mib(cpu)
 model = GPT2(GPTConfig(n_layer=12, n_head=12, n_embd=768, init="empty"))
 load_weights(model, Path(sys.argv[1]))
-print(peak_memory_mib() - before)
+print(peak_memory_mib(cpu) - before)
 """
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from llm_lightning.backbone.tokenizer import encode
-from llm_lightning.data.classification import permutation, undersample
 from llm_lightning.data.spam import SmsSpam
+from llm_lightning.data.splits import permutation, split_in_order, undersample
 
 
 @pytest.fixture
@@ -26,7 +26,25 @@ def embedded(**fields: object) -> SmsSpam:
 
 
 def order(loader: object) -> list[list[int]]:
-    return [row.tolist() for batch in loader for row in batch.input_ids]  # type: ignore[attr-defined]
+    return [
+        row[:length].tolist()
+        for batch in loader  # type: ignore[attr-defined]
+        for row, length in zip(batch.input_ids, batch.lengths, strict=True)
+    ]
+
+
+def test_no_split_is_empty_and_training_has_every_class() -> None:
+    def cut(labels: list[int]) -> tuple[pd.DataFrame, ...]:
+        table = pd.DataFrame({"Label": labels, "Text": map(str, range(len(labels)))})
+        return split_in_order(table, train=0.7, val=0.1)
+
+    assert [len(part) for part in cut([0, 1] * 5)] == [7, 1, 2]
+    with pytest.raises(ValueError, match=r"^6 rows, too few to split: val would be empty$"):
+        cut([0, 1] * 3)
+    with pytest.raises(ValueError, match=r"^1 row, too few to split: train would be empty$"):
+        cut([0])
+    with pytest.raises(ValueError, match=r"^10 rows, .* a class would have no row in train$"):
+        cut([0] * 8 + [1] * 2)
 
 
 def test_permutation_is_that_of_pandas_sample() -> None:
@@ -63,7 +81,7 @@ def test_order_depends_on_the_seed_and_the_epoch_alone(data: SmsSpam) -> None:
     loader = data.train_dataloader()
     first, second = order(loader), order(loader)
     assert first != second
-    assert sorted(first[0]) is not None
+    assert sorted(first) == sorted(second) == sorted(map(encode, data.splits.train["Text"]))
     torch.manual_seed(99)
     again = embedded().train_dataloader()
     order(data.val_dataloader())  # another pass elsewhere, and another global state, change nothing

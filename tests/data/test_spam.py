@@ -151,6 +151,85 @@ def test_faults_of_a_given_path_are_named(tmp_path: Path) -> None:
         SmsSpam(split="x")
 
 
+@pytest.mark.parametrize("quoting", [True, False])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "FILE is empty: it has no line of label<TAB>text"),
+        (b"\n\n", "FILE is empty: it has no line of label<TAB>text"),
+        (
+            b"ham\thello\nham\tthere\n",
+            "FILE: a single class, 'ham' in all of 2 rows; a classifier needs ham and spam",
+        ),
+        (
+            b"ham\thello\nspam\t \nham\tthere\n",
+            "FILE, row 2: an empty text or no tab; a line must be label<TAB>text, got 'spam' "
+            "(1 such row)",
+        ),
+        (
+            b"ham\thello\nspam\twin\nham see you\nspam free\n",
+            "FILE, row 3: an empty text or no tab; a line must be label<TAB>text, "
+            "got 'ham see you' (2 such rows)",
+        ),
+        (
+            b"label,text\nham,hello\nspam,win\n",
+            "FILE, row 1: an empty text or no tab; a line must be label<TAB>text, "
+            "got 'label,text' (3 such rows)",
+        ),
+    ],
+)
+def test_what_is_no_collection_is_one_error_with_file_and_row(
+    tmp_path: Path, content: bytes, message: str, quoting: bool
+) -> None:
+    path = tmp_path / "given.tsv"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r".") as caught:
+        read_collection(path, quoting=quoting)
+    assert str(caught.value) == f"data.path: {message}".replace("FILE", str(path))
+
+
+@pytest.mark.parametrize("content", [b"ham\ta\tb\nspam\tc\td\n", b"ham\ta\nspam\tc\td\n"])
+def test_a_second_tab_is_an_error_and_not_a_shifted_row(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "given.tsv"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"given\.tsv is not a table of label<TAB>text"):
+        read_collection(path, quoting=True)
+
+
+def test_texts_of_digits_stay_as_they_stand(tmp_path: Path) -> None:
+    path = tmp_path / "given.tsv"
+    path.write_bytes(b"ham\t007\nspam\t1e3\n")
+    assert read_collection(path, quoting=True)["Text"].tolist() == ["007", "1e3"]
+
+
+@pytest.mark.parametrize(
+    ("split", "rule"),
+    [
+        ("table", "6 rows, too few to split: val would be empty"),
+        ("chapter", "6 rows, too few to split: val would be empty"),
+        ("clean", "class 'ham' has 3 rows, too few for fractions [0.7, 0.1, 0.2]: every class"),
+    ],
+)
+def test_a_collection_too_small_to_split_is_named(tmp_path: Path, split: str, rule: str) -> None:
+    path = tmp_path / "small.tsv"
+    path.write_bytes(collection([*MESSAGES[:3], *MESSAGES[-3:]]))
+    with pytest.raises(ValueError, match=r".") as caught:
+        ready(path=str(path), split=split)
+    assert str(caught.value).startswith(f"data.path: {path}, undersampled: {rule}")
+
+
+def test_clean_split_counts_what_it_drops_and_keeps_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "given.tsv"
+    again = [("ham", f"{MESSAGES[0][1]} "), MESSAGES[-1], ("spam", MESSAGES[1][1])]
+    path.write_bytes(collection([*MESSAGES, *again]))
+    data = ready(path=str(path), split="clean", balance="none")
+    assert data.num_duplicates_dropped == data.facts()["duplicates_dropped"] == 3
+    together = pd.concat([table for _, table in data.splits.items()])
+    kept = [(spam.CLASS_NAMES[label], text) for label, text in together.to_numpy()]
+    assert sorted(kept) == sorted(MESSAGES)
+    assert ready(path=str(path), split="table").facts()["duplicates_dropped"] == 0
+
+
 def test_embedded_messages_stand_in(tmp_path: Path) -> None:
     data = SmsSpam()
     with pytest.raises(Unavailable, match="LLM_LIGHTNING_OFFLINE"):
@@ -180,3 +259,37 @@ def test_download_is_verified_by_the_messages_inside(
     assert "the checksum of SMSSpamCollection is wrong: expected sha256" in caught.value.reason
     assert "missing.zip: HTTP 404" in caught.value.reason
     assert "data.path=" in caught.value.advice
+
+
+def test_a_damaged_cache_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LLM_LIGHTNING_OFFLINE")
+    monkeypatch.setattr(spam, "SHA256", hashlib.sha256(collection()).hexdigest())
+    cache = tmp_path / "cache"
+    forged = collection([("spam", "forged")])
+    with Loopback() as server:
+        good = server.serve("/good.zip", archive(collection()))
+        file = download_collection(cache, urls=(good,))
+        before = len(server.requests)
+
+        file.write_bytes(forged)  # the zip beside it is sound: no network needed
+        assert download_collection(cache, urls=(good,)).read_bytes() == collection()
+        assert len(server.requests) == before
+
+        file.write_bytes(forged)
+        (cache / "sms+spam+collection.zip").write_bytes(archive(forged))
+        assert download_collection(cache, urls=(good,)).read_bytes() == collection()
+        assert len(server.requests) > before
+
+        file.write_bytes(forged)
+        (cache / "sms+spam+collection.zip").unlink()
+        with pytest.raises(Unavailable):
+            download_collection(cache, urls=(f"{server.url}/missing.zip",))
+        assert not file.exists()
+
+
+def test_a_damaged_copy_from_a_given_zip_is_not_used(tmp_path: Path) -> None:
+    path = tmp_path / "given.zip"
+    path.write_bytes(archive(collection()))
+    extracted = spam.find_collection(path)
+    extracted.write_bytes(b"damaged")
+    assert spam.find_collection(path).read_bytes() == collection()

@@ -1,10 +1,12 @@
+import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from llm_lightning.data.table import Table
+from llm_lightning.data.table import Table, read_table
 
 
 def rows(labels: tuple = ("no", "yes"), repeat: int = 20) -> pd.DataFrame:
@@ -25,9 +27,11 @@ def write(table: pd.DataFrame, path: Path) -> Path:
     if path.suffix == ".parquet":
         table.to_parquet(path)
     elif path.suffix in (".jsonl", ".ndjson"):
-        table.to_json(path, orient="records", lines=True)
+        table.to_json(path, orient="records", lines=True, double_precision=15)
+    elif path.suffix == ".tsv":
+        table.to_csv(path, index=False, sep="\t", quoting=csv.QUOTE_NONE)
     else:
-        table.to_csv(path, index=False, sep="\t" if path.suffix == ".tsv" else ",")
+        table.to_csv(path, index=False)
     return path
 
 
@@ -56,6 +60,9 @@ def test_every_row_is_in_exactly_one_split_and_classes_are_spread(tmp_path: Path
         ((10, 9), ["9", "10"]),
         (("10", "9"), ["9", "10"]),
         (("b", "10", "a"), ["10", "a", "b"]),
+        (("1", "01", "-2"), ["-2", "01", "1"]),
+        (("²", "10", "9"), ["10", "9", "²"]),
+        (("--1", "10", "9"), ["--1", "10", "9"]),
         ((True, False), ["false", "true"]),
     ],
 )
@@ -87,6 +94,31 @@ def test_equal_texts_are_kept_once(tmp_path: Path) -> None:
     kept = ready(path=str(path), deduplicate=False)
     assert sum(len(table) for _, table in kept.splits.items()) == 80
     assert kept.test_in_train > 0
+    assert data.num_duplicates_dropped == data.facts()["duplicates_dropped"] == 40
+    assert kept.num_duplicates_dropped == kept.facts()["duplicates_dropped"] == 0
+
+
+def test_texts_that_differ_in_outer_white_space_are_equal(tmp_path: Path) -> None:
+    padded = rows().assign(text=lambda table: " " + table["text"] + "  ")
+    data = ready(path=str(write(pd.concat([rows(), padded]), tmp_path / "table.csv")))
+    together = pd.concat([part for _, part in data.splits.items()])
+    assert sorted(together["Text"]) == sorted(rows()["text"])  # the first of each, as it stands
+    assert data.num_duplicates_dropped == 40
+
+
+def test_equal_texts_with_different_labels_are_one_error(tmp_path: Path) -> None:
+    table = rows()
+    table.loc[[4, 17], "text"] = ["same", "same "]
+    assert fault(tmp_path, "t.csv", table) == (
+        "FILE, column 'text', rows 5 and 18: the same text is labelled 'no' and 'yes' "
+        "(1 such text); correct the labels, or keep every row with data.deduplicate=false"
+    )
+    table.loc[[7, 20, 22], "text"] = "another"
+    assert "rows 5 and 18: the same text is labelled 'no' and 'yes' (2 such texts)" in fault(
+        tmp_path, "t.csv", table
+    )
+    kept = ready(path=str(tmp_path / "t.csv"), deduplicate=False)
+    assert sum(len(part) for _, part in kept.splits.items()) == 40
 
 
 def test_three_files_are_taken_as_they_are_and_undersampling_spares_the_test(
@@ -107,9 +139,69 @@ def test_texts_are_not_interpreted(tmp_path: Path) -> None:
     texts = ["NA", "null", "1.0", ' "quoted", with comma', "two\nlines", "nan"]
     table = pd.DataFrame({"text": texts * 4, "label": ["a", "b"] * 12})
     table["text"] += pd.Series(range(24)).map(lambda i: " " * (i // 6))  # distinct texts
-    data = ready(path=str(write(table, tmp_path / "table.csv")), fractions=[0.5, 0.25, 0.25])
+    path = write(table, tmp_path / "table.csv")
+    data = ready(path=str(path), fractions=[0.5, 0.25, 0.25], deduplicate=False)
     together = pd.concat([part for _, part in data.splits.items()])
     assert sorted(together["Text"]) == sorted(table["text"])
+
+
+def test_double_quotes_in_tsv_glue_no_rows(tmp_path: Path) -> None:
+    table = rows(repeat=30)
+    table.loc[10, "text"] = '"at the start of the text'
+    table.loc[14, "text"] = '"and again'
+    data = ready(path=str(write(table, tmp_path / "table.tsv")))
+    together = pd.concat([part for _, part in data.splits.items()])
+    assert sorted(together["Text"]) == sorted(table["text"])
+    assert len(together) == 60
+
+
+def test_a_csv_field_may_span_lines(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_bytes(b'text,label\n"one\ntwo, ""three""",a\nfour,b\n')
+    assert read_table(path)["text"].tolist() == ['one\ntwo, "three"', "four"]
+
+
+@pytest.mark.parametrize("name", ["t.CSV", "t.Tsv", "t.JSONL", "t.NdJson", "t.Parquet"])
+def test_the_case_of_the_ending_does_not_matter(tmp_path: Path, name: str) -> None:
+    lower = write(rows(), tmp_path / name.lower())
+    path = lower.rename(tmp_path / name)
+    pd.testing.assert_frame_equal(read_table(path), rows(), check_dtype=False)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        ((4.5, 5.25), ["4.5", "5.25"]),
+        ((2**60, 2**60 + 1), [str(2**60), str(2**60 + 1)]),
+        ((-0.5, 1e-7), ["-0.5", "1e-07"]),
+    ],
+)
+def test_numbers_are_the_same_labels_in_each_format(
+    tmp_path: Path, suffix: str, labels: tuple, names: list[str]
+) -> None:
+    path = write(rows(labels=labels), tmp_path / f"table{suffix}")
+    assert ready(path=str(path)).splits.class_names == names
+
+
+def test_whole_numbers_among_fractions_stay_whole(tmp_path: Path) -> None:
+    lines = [{"text": f"text {i}", "label": (4, 4.5)[i % 2]} for i in range(40)]
+    path = tmp_path / "table.jsonl"
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    assert ready(path=str(path)).splits.class_names == ["4", "4.5"]
+
+
+@pytest.mark.parametrize("label", ["null", "NaN", '""', '" "', "[1]", '{"a": 1}'])
+def test_what_is_neither_text_nor_number_is_no_label(tmp_path: Path, label: str) -> None:
+    good = "".join(f'{{"text": "text {i}", "label": {i % 2}.5}}\n' for i in range(20))
+    bad = f'{{"text": "text 20", "label": {label}}}\n'
+    assert fault(tmp_path, "t.jsonl", (good + bad).encode()) == (
+        "FILE, column 'label', row 21: no label (a string or a number) (1 such row)"
+    )
+
+    table = rows(labels=(0.5, 1.5))
+    table.loc[2, "label"] = np.nan
+    assert "column 'label', row 3: no label" in fault(tmp_path, "t.parquet", table)
 
 
 def fault(tmp_path: Path, name: str, content: bytes | pd.DataFrame, **fields: object) -> str:
@@ -142,16 +234,16 @@ def test_each_fault_is_one_error_with_file_column_and_row(tmp_path: Path) -> Non
     null = table.copy()
     null.loc[7, "text"] = None
     assert fault(tmp_path, "t.jsonl", null) == (
-        "FILE, column 'text', row 8: not a text (1 such rows)"
+        "FILE, column 'text', row 8: not a text (1 such row)"
     )
     assert fault(tmp_path, "t.parquet", null) == (
-        "FILE, column 'text', row 8: not a text (1 such rows)"
+        "FILE, column 'text', row 8: not a text (1 such row)"
     )
     unlabelled = table.copy()
     unlabelled.loc[2, "label"] = None
     for name in ("t.csv", "t.jsonl"):
         assert fault(tmp_path, name, unlabelled) == (
-            "FILE, column 'label', row 3: no label (a string or a whole number) (1 such rows)"
+            "FILE, column 'label', row 3: no label (a string or a number) (1 such row)"
         )
     latin = "text,label\nfine,a\ncafé,b\n".encode("latin-1")
     assert fault(tmp_path, "t.csv", latin) == (
@@ -165,7 +257,10 @@ def test_each_fault_is_one_error_with_file_column_and_row(tmp_path: Path) -> Non
     for ragged in (b"text,label\na,b,c\nd,e\n", b"text,label\na,b\nd,e,f\n"):
         assert "FILE is not a readable table" in fault(tmp_path, "t.csv", ragged)
     rare = pd.concat([table, pd.DataFrame({"text": ["only one"], "label": ["rare"]})])
-    assert "rows, too few for fractions" in fault(tmp_path, "t.csv", rare)
+    assert fault(tmp_path, "t.csv", rare) == (
+        "FILE, column 'label': class 'rare' has 1 row, too few for fractions [0.7, 0.1, 0.2]: "
+        "every class needs a row in each split"
+    )
 
 
 def test_label_seen_only_in_the_test_file_is_named(tmp_path: Path) -> None:

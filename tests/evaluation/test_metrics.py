@@ -35,3 +35,28 @@ def test_nothing_is_left_after_the_reset() -> None:
     assert metrics.compute_and_reset()["accuracy"] == 0
     metrics.update(right, torch.tensor([0, 1]))
     assert metrics.compute_and_reset()["accuracy"] == 1
+
+
+def test_classes_without_examples_are_left_out() -> None:
+    """A macro average over classes of which nothing is known would be too low."""
+    probabilities = torch.tensor(
+        [[0.8, 0.1, 0.1], [0.2, 0.5, 0.3], [0.6, 0.3, 0.1], [0.1, 0.2, 0.7]]
+    )
+    labels = torch.tensor([0, 1, 0, 1])
+    metrics = ClassificationMetrics(3)
+    metrics.update(probabilities, labels)
+    values = metrics.compute_and_reset()
+    present = [sk.roc_auc_score(labels == c, probabilities[:, c]) for c in (0, 1)]
+    assert values["auroc"].item() == pytest.approx(sum(present) / 2)
+    with pytest.warns(UserWarning, match="y_pred contains classes not in y_true"):
+        expected = sk.balanced_accuracy_score(labels, probabilities.argmax(dim=1))
+    assert values["balanced_accuracy"].item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("num_classes", [2, 3])
+def test_auroc_of_a_single_class_is_not_a_number(num_classes: int) -> None:
+    metrics = ClassificationMetrics(num_classes)
+    metrics.update(torch.randn(5, num_classes).softmax(dim=1), torch.ones(5, dtype=torch.long))
+    values = metrics.compute_and_reset()
+    assert values["auroc"].isnan()
+    assert values["accuracy"] == values["balanced_accuracy"]

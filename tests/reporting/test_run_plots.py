@@ -43,7 +43,7 @@ SUMMARY = {
     "name": "last_block",
     "seed": 123,
     "class_names": ["ham", "spam"],
-    "data": {"train_examples": 32},
+    "examples_per_epoch": 32,
     "steps_per_epoch": 4,
     "metrics": {"train": {}, "val": {}, "test": {"accuracy": 0.5}},
     "notices": [],

@@ -7,17 +7,17 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from llm_lightning.data.batching import Batch, Example, Padder
-from llm_lightning.tasks.classifier import Classifier
+from llm_lightning.tasks.classifier import Classifier, Diverged
 from llm_lightning.tasks.reading import POSITIONS, read
 
 TINY = {"n_layer": 2, "n_head": 2, "n_embd": 8, "n_positions": 32, "vocab_size": 50257}
+TASK_KEYS = ("position", "mask_padding", "label_smoothing", "head_dropout")
 ALL = {"_target_": "llm_lightning.finetuning.strategies.AllLayers"}
 LAST_BLOCK = {"_target_": "llm_lightning.finetuning.strategies.TopBlocks", "num_blocks": 1}
 
 
 def classifier(**fields: Any) -> Classifier:
-    task = {key: fields.pop(key) for key in list(fields) if key in ("position", "mask_padding")}
-    task |= {key: fields.pop(key) for key in list(fields) if key == "label_smoothing"}
+    task = {key: fields.pop(key) for key in list(fields) if key in TASK_KEYS}
     defaults: dict[str, Any] = {
         "task": task,
         "model": TINY,
@@ -62,7 +62,6 @@ def fit(model: Classifier, loader: DataLoader, **options: Any) -> L.Trainer:
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:You defined a `validation_step`"),
-    pytest.mark.filterwarnings("ignore:No positive samples"),
     pytest.mark.filterwarnings("ignore:.*`logger=False`"),
 ]
 
@@ -198,20 +197,57 @@ def test_logged_loss_is_not_divided_by_accumulation() -> None:
     assert plain["train/epoch_loss"] > 0.5
 
 
-def test_label_smoothing_and_class_weights_shape_the_training_loss_alone() -> None:
+def test_label_smoothing_and_class_weights_shape_the_gradient_and_not_the_logged_loss() -> None:
     rows = examples([4, 4, 4])
-    model = classifier(label_smoothing=0.2, class_weights=[1.0, 5.0], optim={"lr": 1e-12})
+    options: dict[str, Any] = {"label_smoothing": 0.2, "class_weights": [1.0, 5.0]}
+    model, reference = classifier(**options), classifier(**options)
     batch = next(iter(batches(rows, 3)))
-    logits = model(batch.input_ids, batch.lengths)
+    logits = reference(batch.input_ids, batch.lengths)
     weight = torch.tensor([1.0, 5.0])
+    F.cross_entropy(logits, batch.labels, weight=weight, label_smoothing=0.2).backward()
+    reference.optim.optimizer(reference.parameters()).step()
     trainer = fit(model, batches(rows, 3))
-    assert trainer.callback_metrics["train/loss"].item() == pytest.approx(
-        F.cross_entropy(logits, batch.labels, weight=weight, label_smoothing=0.2).item(), rel=1e-5
+    for (name, ours), (_, expected) in zip(
+        model.named_parameters(), reference.named_parameters(), strict=True
+    ):
+        torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-6, msg=name)
+    plain = F.cross_entropy(logits, batch.labels).item()
+    assert trainer.callback_metrics["train/loss"].item() == pytest.approx(plain, rel=1e-5)
+    assert trainer.callback_metrics["train/epoch_loss"].item() == pytest.approx(plain, rel=1e-5)
+
+
+def test_head_dropout_acts_in_training_only() -> None:
+    model = classifier(head_dropout=0.5)
+    batch = next(iter(batches(examples([4, 4]), 2)))
+    assert not torch.equal(
+        model(batch.input_ids, batch.lengths), model(batch.input_ids, batch.lengths)
     )
-    trainer.validate(model, batches(rows, 3), verbose=False)
-    assert trainer.callback_metrics["val/loss"].item() == pytest.approx(
-        F.cross_entropy(logits, batch.labels).item(), rel=1e-5
+    model.eval()
+    assert torch.equal(model(batch.input_ids, batch.lengths), model(batch.input_ids, batch.lengths))
+
+
+def test_half_precision_does_not_round_probabilities() -> None:
+    model = classifier()
+    trainer = L.Trainer(
+        accelerator="cpu", logger=False, enable_progress_bar=False, precision="bf16-mixed"
     )
+    collected: list[torch.Tensor] = []
+
+    class Collect(L.Callback):
+        def on_test_batch_end(self, trainer: Any, module: Any, outputs: Any, *args: Any) -> None:
+            collected.append(outputs)
+
+    trainer.callbacks.append(Collect())
+    loader = batches(examples([3, 9, 5, 7]), 4)
+    trainer.test(model, [loader] * 3, verbose=False)  # train, val, test
+    assert collected[0].dtype == torch.float32
+    torch.testing.assert_close(collected[0].sum(dim=1), torch.ones(4), rtol=0, atol=1e-6)
+
+
+def test_divergence_is_an_error_and_not_a_result() -> None:
+    model = classifier(optim={"lr": 1e30})
+    with pytest.raises(Diverged, match=r"diverged in epoch 1: .* lower optim\.lr \(now 1e\+30\)"):
+        fit(model, batches(examples([3, 9, 5, 7]), 1))
 
 
 def test_evaluation_is_over_examples_and_not_a_mean_of_batches() -> None:
