@@ -13,7 +13,8 @@ from hydra.utils import get_class, instantiate
 from lightning.pytorch.callbacks import Timer
 from omegaconf import DictConfig, OmegaConf
 
-from llm_lightning.backbone.pretrained import ModelConfig, Weights, ask_hub, load_weights, locate
+from llm_lightning.backbone.checkpoint import load_weights
+from llm_lightning.backbone.pretrained import ModelConfig, Weights, ask_hub, locate
 from llm_lightning.config import Checkpoint
 from llm_lightning.data.classification import ClassificationData
 from llm_lightning.data.spam import SmsSpam
