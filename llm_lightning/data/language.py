@@ -1,0 +1,151 @@
+"""Token sequences become batches for a language model.
+
+Where the sequences come from is a subclass's business (``instructions.py``, ``text.py``): it fills
+the three splits; grouping by length, padding, loaders and the facts worth recording are here.
+"""
+
+import hashlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import lightning as L
+from torch.utils.data import DataLoader
+
+from llm_lightning.data.sequences import (
+    NO_LABEL,
+    LengthGroupedBatches,
+    SequenceBatch,
+    TokenSequence,
+    collate,
+)
+from llm_lightning.data.splits import SPLIT_NAMES
+
+
+@dataclass(eq=False)
+class LanguageData(L.LightningDataModule, ABC):
+    """Sequences to loaders. Loaders keep their own random generator, so looking twice is harmless.
+
+    Raises:
+        ValueError: if a field is out of range.
+    """
+
+    max_length: int | None = None
+    """Longest input in tokens, at least 2; ``null`` is the model's context."""
+    batch_size: int = 8
+    """Sequences in one training batch, at least 1."""
+    eval_batch_size: int = 32
+    """Sequences in one evaluation batch, at least 1."""
+    group_by_length: bool = True
+    """Whether training batches hold sequences of similar length, which pads less; which batch
+    comes when is random either way."""
+    drop_last: bool = False
+    """Whether training leaves out the last, smaller batch of each epoch."""
+    context_length: int = 1024
+    """The model's context, in tokens."""
+    num_workers: int = 0
+    """Loader processes. The data are small: 0, the main process, is fastest."""
+    seed: int = 123
+    """Seed of the order of training sequences."""
+
+    def __post_init__(self) -> None:
+        """Checks ranges; touches neither network nor disk."""
+        super().__init__()
+        for key, least in (("batch_size", 1), ("eval_batch_size", 1), ("num_workers", 0)):
+            if getattr(self, key) < least:
+                raise ValueError(f"data.{key} must be at least {least}, got {getattr(self, key)}")
+        if self.max_length is not None and not 2 <= self.max_length <= self.context_length:
+            raise ValueError(
+                f"data.max_length must be between 2 and the model's context of "
+                f"{self.context_length} tokens, got {self.max_length}"
+            )
+        self._sequences: dict[str, list[TokenSequence]] | None = None
+
+    @property
+    def longest(self) -> int:
+        """The longest input that the model is given, in tokens."""
+        return self.context_length if self.max_length is None else self.max_length
+
+    @property
+    @abstractmethod
+    def source(self) -> str:
+        """Where the texts come from, for people."""
+
+    @abstractmethod
+    def read(self) -> dict[str, list[TokenSequence]]:
+        """Reads files and splits into train, val and test; called once, by ``setup``."""
+
+    def setup(self, stage: str | None = None) -> None:
+        """Reads and encodes; the second call does nothing."""
+        if self._sequences is None:
+            self._sequences = self.read()
+
+    @property
+    def sequences(self) -> dict[str, list[TokenSequence]]:
+        """The sequences of each split; after ``setup``."""
+        if self._sequences is None:
+            raise RuntimeError("call prepare_data() and setup() first")
+        return self._sequences
+
+    def facts(self) -> dict[str, Any]:
+        """Returns what a summary should say about the data, as plain values."""
+        return {
+            "source": self.source,
+            "max_length": self.longest,
+            "splits": {
+                name: {
+                    "examples": len(sequences),
+                    "tokens": sum(len(sequence) for sequence in sequences),
+                    "label_tokens": sum(
+                        int((sequence.labels != NO_LABEL).sum()) for sequence in sequences
+                    ),
+                    "response_tokens": sum(
+                        int(sequence.in_response.sum()) for sequence in sequences
+                    ),
+                    "sha256": _fingerprint(sequences),
+                }
+                for name, sequences in self.sequences.items()
+            },
+        }
+
+    def train_dataloader(self) -> DataLoader[SequenceBatch]:
+        """Shuffled, in an order that only ``seed`` and the epoch decide."""
+        sequences = self.sequences["train"]
+        batches = LengthGroupedBatches(
+            [len(sequence) if self.group_by_length else 0 for sequence in sequences],
+            self.batch_size,
+            drop_last=self.drop_last,
+            seed=self.seed,
+        )
+        return DataLoader(
+            sequences,  # type: ignore[arg-type]  # a list is a dataset
+            batch_sampler=batches,
+            collate_fn=collate,
+            num_workers=self.num_workers,
+        )
+
+    def val_dataloader(self) -> DataLoader[SequenceBatch]:
+        """The validation split, longest first."""
+        return self._longest_first("val")
+
+    def test_dataloader(self) -> list[DataLoader[SequenceBatch]]:
+        """All of training, validation and test: the final evaluation."""
+        return [self._longest_first(name) for name in SPLIT_NAMES]
+
+    def _longest_first(self, name: str) -> DataLoader[SequenceBatch]:
+        # Sums over all tokens do not depend on the order, and sorted batches pad least.
+        ordered = sorted(self.sequences[name], key=len, reverse=True)
+        return DataLoader(
+            ordered,  # type: ignore[arg-type]
+            batch_size=self.eval_batch_size,
+            collate_fn=collate,
+            num_workers=self.num_workers,
+        )
+
+
+def _fingerprint(sequences: list[TokenSequence]) -> str:
+    digest = hashlib.sha256()
+    for sequence in sequences:
+        for part in (sequence.ids, sequence.labels):
+            digest.update(part.numpy().astype("<i4").tobytes() + b"|")
+    return digest.hexdigest()
