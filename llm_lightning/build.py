@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, cast
 
 import hydra
@@ -13,13 +13,11 @@ from hydra.utils import get_class, instantiate
 from lightning.pytorch.callbacks import Timer
 from omegaconf import DictConfig, OmegaConf
 
-from llm_lightning.backbone.checkpoint import load_weights
-from llm_lightning.backbone.pretrained import ModelConfig, Weights, ask_hub, locate
+from llm_lightning.backbone.pretrained import ModelConfig, ask_hub, locate
 from llm_lightning.config import Checkpoint
-from llm_lightning.data.classification import ClassificationData
-from llm_lightning.data.spam import SmsSpam
+from llm_lightning.data.module import DataModule, HasStandIn
 from llm_lightning.network import Unavailable
-from llm_lightning.tasks.classifier import Classifier
+from llm_lightning.tasks.task import Task
 
 FALLBACK_MODEL = "nano"
 
@@ -28,8 +26,8 @@ FALLBACK_MODEL = "nano"
 class Run:
     """Everything that a configuration became."""
 
-    data: ClassificationData
-    task: Classifier
+    data: DataModule
+    task: Task
     trainer: L.Trainer
     timer: Timer
     weights: dict[str, Any]
@@ -59,17 +57,24 @@ def build(cfg: DictConfig) -> Run:
         enable_checkpointing="checkpoint" in cfg.callbacks,
     )
     model = _model_config(cfg)
-    data = cast(ClassificationData, get_class(cfg.data._target_)(**plain(cfg.data)))
+    data = cast(DataModule, get_class(cfg.data._target_)(**plain(cfg.data)))
+    task_class = cast(type[Task], get_class(cfg.task._target_))
+    if data.kind not in task_class.data_kinds:
+        raise ValueError(
+            f"task={HydraConfig.get().runtime.choices['task']} cannot learn from "
+            f"data={HydraConfig.get().runtime.choices['data']}: it needs "
+            f"{' or '.join(task_class.data_kinds)} data, and these are {data.kind}"
+        )
 
     notices: list[str] = []
     hub_probe = ask_hub(model)  # waits, if it must, while the data are fetched
     try:
         data.prepare_data()
     except Unavailable as error:
-        if not (cfg.offline_fallback and isinstance(data, SmsSpam)):
+        if not (cfg.offline_fallback and isinstance(data, HasStandIn)):
             raise
         data.use_embedded()
-        notices.append(_notice("The embedded messages", error))
+        notices.append(_notice(data.stand_in, error))
     data.setup()
     try:
         weights = locate(model, hub_probe)
@@ -80,10 +85,20 @@ def build(cfg: DictConfig) -> Run:
         weights = locate(model)
         notices.append(_notice(f"The model {model.name}, {weights.source},", error))
 
-    task = _build_task(cfg, model, weights, data)
+    architecture = model.architecture()
+    if weights.path is not None:
+        architecture["init"] = "empty"  # every weight is loaded next
+    task = task_class(
+        task=plain(cfg.task),
+        model=architecture,
+        finetune=plain(cfg.finetune),
+        optim=plain(cfg.optim),
+        seed=cfg.seed,
+        **data.task_arguments(),
+    )
     sha256 = None
     if weights.path is not None:
-        sha256 = load_weights(task.backbone, weights.path, expected_sha256=weights.sha256)
+        sha256 = task.load_backbone(weights.path, weights.sha256)
     facts = {"model": model.name, "source": f"{model.name}: {weights.source}", "sha256": sha256}
     return Run(data, task, trainer, timer, facts, notices)
 
@@ -116,28 +131,6 @@ def _check(cfg: DictConfig) -> None:
 
 def _is_count(value: Any, *, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _build_task(
-    cfg: DictConfig, model: ModelConfig, weights: Weights, data: ClassificationData
-) -> Classifier:
-    architecture = model.architecture()
-    if weights.path is not None:
-        architecture["init"] = "empty"  # every weight is loaded next
-    task_class = get_class(cfg.task._target_)
-    return cast(
-        Classifier,
-        task_class(
-            task=plain(cfg.task),
-            model=architecture,
-            finetune=plain(cfg.finetune),
-            optim=plain(cfg.optim),
-            class_names=data.splits.class_names,
-            class_weights=data.class_weights,
-            text=asdict(data.padder),
-            seed=cfg.seed,
-        ),
-    )
 
 
 def _model_config(cfg: DictConfig) -> ModelConfig:

@@ -11,10 +11,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import MISSING, OmegaConf
 
 from llm_lightning.backbone.pretrained import ModelConfig
+from llm_lightning.data.instructions import Instructions
 from llm_lightning.data.spam import SmsSpam
 from llm_lightning.data.table import Table
+from llm_lightning.data.text import TextFiles
 from llm_lightning.finetuning.strategies import AllLayers, TopBlocks
 from llm_lightning.tasks.classifier import ClassifierOptions
+from llm_lightning.tasks.language_model import LanguageModelOptions
 from llm_lightning.training.optim import AdamW
 
 MAX_NAME_LENGTH = 150  # of a run folder, in characters
@@ -122,8 +125,11 @@ def register() -> None:
     store.store(group="schema", name="config", node=Config, package="_global_")
     store.store(group="schema/model", name="gpt2", node=ModelConfig)
     store.store(group="schema/task", name="classify", node=ClassifierOptions)
+    store.store(group="schema/task", name="language_model", node=LanguageModelOptions)
     store.store(group="schema/data", name="sms_spam", node=SmsSpam)
     store.store(group="schema/data", name="table", node=Table)
+    store.store(group="schema/data", name="instructions", node=Instructions)
+    store.store(group="schema/data", name="text", node=TextFiles)
     store.store(group="schema/finetune", name="top_blocks", node=TopBlocks)
     store.store(group="schema/finetune", name="all_layers", node=AllLayers)
     OmegaConf.register_new_resolver("run_name", run_name, replace=True)

@@ -14,7 +14,19 @@ if TYPE_CHECKING:  # the list of experiments should not wait for torch
     from llm_lightning.finetuning.coverage import ParameterGroup
 
 
-METRIC_TITLES = {"balanced_accuracy": "balanced", "f1": "F1", "auroc": "AUROC"}
+METRIC_TITLES = {
+    "balanced_accuracy": "balanced",
+    "f1": "F1",
+    "auroc": "AUROC",
+    "response_loss": "response loss",
+}
+# Digits after the point of metrics that are no shares.
+PLAIN_METRICS = {"loss": 3, "response_loss": 3, "perplexity": 2}
+# What a run of each kind is good for next.
+NEXT_COMMANDS = {
+    "classification": 'python -m llm_lightning.predict "{run_dir}" "You won a prize!"',
+    "instructions": 'python -m llm_lightning.generate "{run_dir}" "What is the opposite of hot?"',
+}
 
 _console = Console(highlight=False)
 _errors = Console(highlight=False, stderr=True)
@@ -55,7 +67,7 @@ def print_start(
     name: str,
     seed: int,
     groups: Sequence["ParameterGroup"],
-    data: dict[str, Any],
+    data: Sequence[str],
     weights: str,
     device: str,
     run_dir: Path,
@@ -76,16 +88,8 @@ def print_start(
     _console.print(table)
 
     facts = Table.grid(padding=(0, 2))
-    facts.add_row("data", escape(data["source"]))
-    for split, facts_of in data["splits"].items():
-        counts = ", ".join(f"{count:,} {name}" for name, count in facts_of["class_counts"].items())
-        cut = f", {facts_of['truncated']} truncated" if facts_of["truncated"] else ""
-        facts.add_row("", escape(f"{split}: {facts_of['examples']:,} ({counts}){cut}"))
-    facts.add_row(
-        "",
-        f"at most {data['max_length']} tokens, padding {data['padding']}; "
-        f"{data['test_in_train']} of {data['test_examples']} test texts also stand in training",
-    )
+    for title, line in zip(["data", *[""] * (len(data) - 1)], data, strict=True):
+        facts.add_row(title, escape(line))
     facts.add_row("weights", escape(weights))
     facts.add_row("device", escape(device))
     facts.add_row("folder", escape(str(run_dir)))
@@ -104,9 +108,9 @@ def print_results(summary: dict[str, Any], run_dir: Path) -> None:
         table.add_row(split, *(_metric(metric, values[metric]) for metric in columns))
     _console.print(table)
     facts = Table.grid(padding=(0, 2))
-    names = summary["class_names"]
-    of = f"of {names[1]!r}" if len(names) == 2 else f"averaged over {len(names)} classes"
-    facts.add_row("classes", escape(f"precision, recall, F1 and AUROC are {of}"))
+    if names := summary["class_names"]:
+        of = f"of {names[1]!r}" if len(names) == 2 else f"averaged over {len(names)} classes"
+        facts.add_row("classes", escape(f"precision, recall, F1 and AUROC are {of}"))
     seconds = summary["seconds"]
     facts.add_row(
         "time",
@@ -120,15 +124,17 @@ def print_results(summary: dict[str, Any], run_dir: Path) -> None:
     facts.add_row("folder", escape(str(run_dir)))
     facts.add_row("curves", escape(f"tensorboard --logdir {run_dir.parent.parent}"))
     _console.print(facts)
-    if summary["checkpoint"]:
-        command = f'python -m llm_lightning.predict "{run_dir}" "You won a prize!"'
-        _console.print(f"\n{escape(command)}\n", soft_wrap=True)
+    command = NEXT_COMMANDS.get(summary["kind"])
+    if summary["checkpoint"] and command:
+        _console.print(f"\n{escape(command.format(run_dir=run_dir))}\n", soft_wrap=True)
 
 
 def _metric(name: str, value: float | None) -> str:
     if value is None:
         return "undefined"
-    return f"{value:.3f}" if name == "loss" else f"{100 * value:.2f}"
+    if name in PLAIN_METRICS:
+        return f"{value:,.{PLAIN_METRICS[name]}f}"
+    return f"{100 * value:.2f}"
 
 
 def print_predictions(

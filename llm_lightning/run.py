@@ -23,12 +23,11 @@ from omegaconf.errors import OmegaConfBaseException
 from llm_lightning import console, run_folder
 from llm_lightning.build import Run, build, plain
 from llm_lightning.config import Checkpoint
-from llm_lightning.data.classification import SPLIT_NAMES
-from llm_lightning.evaluation.metrics import METRICS
+from llm_lightning.data.splits import SPLIT_NAMES
 from llm_lightning.finetuning.coverage import parameter_groups
 from llm_lightning.network import Unavailable
 from llm_lightning.reporting.run_plots import plot_run
-from llm_lightning.tasks.classifier import EVALUATED, Diverged
+from llm_lightning.tasks.task import EVALUATED, Diverged
 from llm_lightning.training.memory import peak_memory_mib, reset_peak_memory
 
 LIBRARIES = ("torch", "lightning", "torchmetrics", "tiktoken", "pandas", "hydra-core")
@@ -55,7 +54,7 @@ def run(cfg: DictConfig) -> None:
         name=run_dir.parent.name,
         seed=cfg.seed,
         groups=parameter_groups(built.task),
-        data=built.data.facts(),
+        data=[built.data.source, *built.data.describe()],
         weights=built.weights["source"],
         device=f"{_device_name(built.trainer)}, precision {built.trainer.precision}",
         run_dir=_shown(run_dir),
@@ -103,7 +102,8 @@ def evaluate(built: Run, checkpoint: Checkpoint) -> dict[str, dict[str, float | 
 
     Returns:
         For each split its loss and metrics, accuracies and the like as shares in [0, 1]; ``None``
-        for what is not defined, such as the AUROC of a single class.
+        for what is not defined, such as the AUROC of a single class or the response loss of
+        texts without responses.
     """
     if checkpoint is Checkpoint.best:
         path = cast(ModelCheckpoint, built.trainer.checkpoint_callback).best_model_path
@@ -113,8 +113,11 @@ def evaluate(built: Run, checkpoint: Checkpoint) -> dict[str, dict[str, float | 
     logged = {name: float(value) for name, value in built.trainer.callback_metrics.items()}
 
     def values(split: str) -> dict[str, float | None]:
-        named = {name: logged[f"{split}/{name}"] for name in ("loss", *METRICS)}
-        return {name: value if math.isfinite(value) else None for name, value in named.items()}
+        named = {name: logged.get(f"{split}/{name}") for name in built.task.metric_names}
+        return {
+            name: None if value is None or not math.isfinite(value) else value
+            for name, value in named.items()
+        }
 
     return dict(zip(SPLIT_NAMES, map(values, EVALUATED), strict=True))
 
@@ -149,7 +152,8 @@ def summarize(
         },
         # A stand-in is never set beside the real thing.
         "published": plain(cfg.published) if cfg.published and not built.notices else None,
-        "class_names": data.splits.class_names,
+        "kind": data.kind,
+        "class_names": facts.get("class_names"),
         "checkpoint": checkpoints.pop(cfg.evaluate, None),
         "other_checkpoints": list(checkpoints.values()),
         "parameters": {

@@ -69,6 +69,78 @@ class GPTConfig:
             raise ValueError(f"model.init must be one of {', '.join(INITS)}, got {self.init!r}")
 
 
+class LayerCache:
+    """Keys and values of one attention layer; memory is taken once, at the first write."""
+
+    def __init__(self, cache: "KeyValueCache") -> None:
+        self.cache = cache
+        self.stored: Tensor | None = None  # (B, capacity, 2, H, D)
+
+    def extend(self, key_value: Tensor) -> Tensor:
+        """Stores keys and values of T new tokens, (B, T, 2, H, D); returns all, (B, S, 2, H, D)."""
+        if self.stored is None:
+            # Zeros, not empty: what a mask hides is multiplied by 0, and 0 * nan is nan.
+            B, _, *sizes = key_value.shape
+            self.stored = key_value.new_zeros(B, self.cache.capacity, *sizes)
+        rows = torch.arange(len(key_value), device=key_value.device)[:, None]
+        self.stored[rows, self.cache.slots] = key_value
+        return self.stored[:, : self.cache.width]
+
+
+class KeyValueCache:
+    """What attention remembers of the tokens read so far, so that each is computed once.
+
+    A token's slot is its position in its row. Slots above a row's length hold padding or zeros:
+    no query of the row sees them, and the row's next tokens overwrite them. So rows of different
+    lengths need neither left padding nor position ids. For inference only: writes are in place.
+
+    Args:
+        n_layer: the model's number of blocks.
+        capacity: slots of each row, the longest text in tokens.
+    """
+
+    def __init__(self, n_layer: int, capacity: int) -> None:
+        self.capacity = capacity
+        self.width = 0  # S: slots in use in the longest row
+        self.lengths = torch.zeros(1, dtype=torch.long)  # (B,) tokens of each row
+        self.slots = torch.zeros(1, 0, dtype=torch.long)  # (B, T) slots of the newest tokens
+        self.layers = [LayerCache(self) for _ in range(n_layer)]
+
+    def place(self, input_ids: Tensor, padding_mask: Tensor | None) -> Tensor | None:
+        """Gives new tokens their slots.
+
+        Args:
+            input_ids: (B, T).
+            padding_mask: (B, T) bool, true at real tokens, padding on the right; ``None``: all.
+
+        Returns:
+            (B, 1, T, S) bool, true where a new token may see a slot; ``None`` where nothing was
+            cached before, since the causal rule alone then says the same.
+
+        Raises:
+            ValueError: if the tokens do not fit.
+        """
+        B, T = input_ids.shape
+        if self.capacity < self.width + T:
+            raise ValueError(f"the cache holds {self.capacity} tokens a row, got {self.width + T}")
+        past, self.width = self.width, self.width + T
+        self.lengths = self.lengths.to(input_ids.device).expand(B)
+        self.slots = self.lengths[:, None] + torch.arange(T, device=input_ids.device)
+        self.lengths = self.lengths + (T if padding_mask is None else padding_mask.sum(dim=1))
+        if past == 0:
+            return None
+        return self.slots[:, None, :, None] >= torch.arange(self.width, device=input_ids.device)
+
+    def keep(self, rows: Tensor) -> None:
+        """Drops all rows but these, (B',) int64, ascending."""
+        self.lengths = self.lengths[rows]
+        self.width = int(self.lengths.max())
+        for layer in self.layers:
+            if layer.stored is not None:
+                layer.stored[: len(rows), : self.width] = layer.stored[rows, : self.width]
+                layer.stored = layer.stored[: len(rows)]
+
+
 class CausalSelfAttention(nn.Module):
     """Multi-head self-attention through ``scaled_dot_product_attention``."""
 
@@ -81,13 +153,16 @@ class CausalSelfAttention(nn.Module):
         self.c_proj = nn.Linear(config.n_embd, config.n_embd)
         self.resid_dropout = nn.Dropout(config.resid_pdrop)
 
-    def forward(self, x: Tensor, attention_mask: Tensor | None) -> Tensor:
+    def forward(
+        self, x: Tensor, attention_mask: Tensor | None, cache: LayerCache | None = None
+    ) -> Tensor:
         """Mixes positions.
 
         Args:
             x: (B, T, C).
-            attention_mask: (B, 1, T, T) bool, true where a query may see a key, causal rule
+            attention_mask: (B, 1, T, S) bool, true where a query may see a key, causal rule
                 included; ``None`` where the causal rule alone (or nothing) applies.
+            cache: earlier tokens' keys and values, S - T of them; ``None``: S = T.
 
         Returns:
             (B, T, C).
@@ -95,6 +170,8 @@ class CausalSelfAttention(nn.Module):
         B, T, C = x.shape
         qkv = self.c_attn(x).view(B, T, 3, self.n_head, C // self.n_head)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, T, D)
+        if cache is not None:
+            key, value = cache.extend(qkv[:, :, 1:]).permute(2, 0, 3, 1, 4)  # (B, H, S, D)
         mixed = F.scaled_dot_product_attention(
             query,
             key,
@@ -132,9 +209,11 @@ class Block(nn.Module):
         self.ln_2 = nn.LayerNorm(config.n_embd, eps=LAYER_NORM_EPSILON)
         self.mlp = MLP(config)
 
-    def forward(self, x: Tensor, attention_mask: Tensor | None) -> Tensor:
-        """(B, T, C) to (B, T, C); the mask as in :class:`CausalSelfAttention`."""
-        x = x + self.attn(self.ln_1(x), attention_mask)
+    def forward(
+        self, x: Tensor, attention_mask: Tensor | None, cache: LayerCache | None = None
+    ) -> Tensor:
+        """(B, T, C) to (B, T, C); mask and cache as in :class:`CausalSelfAttention`."""
+        x = x + self.attn(self.ln_1(x), attention_mask, cache)
         return x + cast(Tensor, self.mlp(self.ln_2(x)))
 
 
@@ -159,35 +238,52 @@ class GPT2(nn.Module):
         self.to_empty(device=torch.get_default_device())
         initialize(self, config.init)
 
-    def forward(self, input_ids: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        input_ids: Tensor,
+        padding_mask: Tensor | None = None,
+        cache: KeyValueCache | None = None,
+    ) -> Tensor:
         """Computes hidden states.
 
         Args:
             input_ids: (B, T) int64 token ids, T at most ``n_positions``.
             padding_mask: (B, T) bool, true at real tokens; keys at false positions are hidden
                 from every query. Each row needs a real first token. ``None`` hides nothing.
+            cache: the tokens that these ones continue, row by row; they are added to it, and any
+                padding must be on the right. ``None``: the input is the whole text.
 
         Returns:
             (B, T, C) states after the final LayerNorm.
 
         Raises:
-            ValueError: if the input is longer than the context.
+            ValueError: if the text is longer than the context, or a cache was given to a model that
+                is not causal.
         """
         _, T = input_ids.shape
-        if self.config.n_positions < T:
+        length = T if cache is None else cache.width + T
+        if self.config.n_positions < length:
             raise ValueError(
-                f"input is {T} tokens long, the model's context is {self.config.n_positions}: "
+                f"input is {length} tokens long, the model's context is {self.config.n_positions}: "
                 f"shorten the input or set data.max_length to at most {self.config.n_positions}"
             )
         positions = torch.arange(T, device=input_ids.device)
-        x = self.drop(self.wte(input_ids) + self.wpe(positions))  # (B, T, C)
         attention_mask = None
-        if padding_mask is not None:
+        if cache is not None:
+            if not self.config.causal:
+                raise ValueError(
+                    "model.causal must be true to generate text, got false: each new token would "
+                    "change the states of those before it"
+                )
+            attention_mask = cache.place(input_ids, padding_mask)
+            positions = cache.slots
+        elif padding_mask is not None:
             attention_mask = padding_mask[:, None, None, :].expand(-1, 1, T, T)
             if self.config.causal:
                 attention_mask = attention_mask & (positions[:, None] >= positions[None, :])
-        for block in self.h:
-            x = block(x, attention_mask)
+        x = self.drop(self.wte(input_ids) + self.wpe(positions))  # (B, T, C)
+        for index, block in enumerate(self.h):
+            x = block(x, attention_mask, None if cache is None else cache.layers[index])
         return cast(Tensor, self.ln_f(x))
 
 

@@ -6,17 +6,17 @@ Where the table comes from is a subclass's business (``spam.py``, ``table.py``):
 
 import hashlib
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
-import lightning as L
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
 from llm_lightning.backbone.tokenizer import encode
 from llm_lightning.data.batching import Batch, Example, Padder
+from llm_lightning.data.module import DataModule
 
 # `as SPLIT_NAMES`: other rooms import it from here.
 from llm_lightning.data.splits import SPLIT_NAMES as SPLIT_NAMES
@@ -28,12 +28,14 @@ T = TypeVar("T")
 
 
 @dataclass(eq=False)
-class ClassificationData(L.LightningDataModule, ABC):
+class ClassificationData(DataModule, ABC):
     """Splits to loaders. Loaders keep their own random generator, so looking twice is harmless.
 
     Raises:
         ValueError: if a field is out of range.
     """
+
+    kind: ClassVar[str] = "classification"
 
     balance: str = "none"
     """``undersample``: every class as rare as the rarest; ``class_weights``: the loss weighs
@@ -91,11 +93,6 @@ class ClassificationData(L.LightningDataModule, ABC):
         self._padder: Padder | None = None
         self._examples: dict[str, list[Example]] = {}
         self._num_truncated: dict[str, int] = {}
-
-    @property
-    @abstractmethod
-    def source(self) -> str:
-        """Where the texts come from, for people."""
 
     @abstractmethod
     def read(self) -> Splits:
@@ -162,6 +159,28 @@ class ClassificationData(L.LightningDataModule, ABC):
                 }
                 for name, table in splits.items()
             },
+        }
+
+    def describe(self) -> list[str]:
+        """A line a split, and one on lengths and leakage."""
+        facts = self.facts()
+        lines = []
+        for name, split in facts["splits"].items():
+            counts = ", ".join(f"{n:,} {class_name}" for class_name, n in split["class_counts"].items())
+            cut = f", {split['truncated']} truncated" if split["truncated"] else ""
+            lines.append(f"{name}: {split['examples']:,} ({counts}){cut}")
+        return [
+            *lines,
+            f"at most {facts['max_length']} tokens, padding {facts['padding']}; "
+            f"{facts['test_in_train']} of {facts['test_examples']} test texts also stand in training",
+        ]
+
+    def task_arguments(self) -> dict[str, Any]:
+        """Classes, their weights, and how texts are cut and padded."""
+        return {
+            "class_names": self.splits.class_names,
+            "class_weights": self.class_weights,
+            "text": asdict(self.padder),
         }
 
     def write_splits(self, folder: Path) -> None:

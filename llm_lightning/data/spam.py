@@ -13,6 +13,7 @@ import zipfile
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import ClassVar
 
 import pandas as pd
 
@@ -50,6 +51,8 @@ class SmsSpam(ClassificationData):
     Raises:
         ValueError: if a field is out of range.
     """
+
+    stand_in: ClassVar[str] = "The embedded messages"
 
     _target_: str = "llm_lightning.data.spam.SmsSpam"
     path: str | None = None

@@ -1,7 +1,8 @@
 """What trains: a strategy is a dataclass that switches gradients on and off, nothing else.
 
 A strategy is applied when a model is built, before any weights are loaded, so that a checkpoint
-rebuilds the same model. The head is new and always trains.
+rebuilds the same model. A head of its own always trains. A head that is tied to the input embedding
+is part of that embedding, and trains where the embedding does.
 """
 
 import sys
@@ -26,7 +27,8 @@ class TopBlocks:
     """Trains the head, the last ``num_blocks`` blocks and, if asked, the final LayerNorm.
 
     Raises:
-        ValueError: if ``num_blocks`` is negative or, when applied, more than the model has.
+        ValueError: if ``num_blocks`` is negative or, when applied, more than the model has; or
+            if there are none and the head is tied to the embedding.
     """
 
     num_blocks: int
@@ -48,11 +50,19 @@ class TopBlocks:
                 f"finetune.num_blocks must be at most the model's {n_layer} blocks, "
                 f"got {self.num_blocks}"
             )
+        is_tied = head.weight is backbone.wte.weight
+        if is_tied and self.num_blocks == 0:
+            raise ValueError(
+                "the head alone cannot train (finetune.num_blocks=0) while it is the input "
+                "embedding: give it weights of its own with task.tie_weights=false, or train "
+                "blocks with finetune=last_block"
+            )
         backbone.requires_grad_(False)
         for block in list(backbone.h)[n_layer - self.num_blocks :]:
             block.requires_grad_(True)
         backbone.ln_f.requires_grad_(self.train_final_norm)
-        head.requires_grad_(True)
+        if not is_tied:
+            head.requires_grad_(True)
 
 
 @dataclass

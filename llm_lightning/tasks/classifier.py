@@ -1,22 +1,16 @@
 """Text classification: GPT-2, a linear head, and the position that the head reads."""
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
-import lightning as L
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
 from llm_lightning.data.batching import Batch
-from llm_lightning.evaluation.metrics import ClassificationMetrics
-from llm_lightning.finetuning import strategies
+from llm_lightning.evaluation.metrics import METRICS, ClassificationMetrics
 from llm_lightning.tasks.reading import POSITIONS, read, real_tokens, sees_padding
-from llm_lightning.training.optim import AdamW
-
-EVALUATED = ("train_eval", "val_eval", "test")  # in the order of the data module's test loaders
+from llm_lightning.tasks.task import EVALUATED, Task
 
 
 @dataclass
@@ -50,11 +44,7 @@ class ClassifierOptions:
                 raise ValueError(f"task.{key} must lie in [0, 1), got {getattr(self, key)}")
 
 
-class Diverged(ValueError):
-    """Training left the range of numbers."""
-
-
-class Classifier(L.LightningModule):
+class Classifier(Task):
     """GPT-2 with a linear head.
 
     All arguments are plain values, which a checkpoint keeps and rebuilds the model from.
@@ -71,6 +61,9 @@ class Classifier(L.LightningModule):
             is the same whatever the backbone.
     """
 
+    metric_names: ClassVar[tuple[str, ...]] = ("loss", *METRICS)
+    data_kinds: ClassVar[tuple[str, ...]] = ("classification",)
+
     def __init__(
         self,
         *,
@@ -83,19 +76,15 @@ class Classifier(L.LightningModule):
         text: dict[str, Any],
         seed: int,
     ) -> None:
-        super().__init__()
+        super().__init__(model=model, optim=optim, seed=seed)
         self.class_weights: Tensor | None
         self.save_hyperparameters(logger=False)
         self.options = ClassifierOptions(**task)
-        self.optim = AdamW(**optim)
-        config = GPTConfig(**model)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.backbone = GPT2(config)
-            torch.manual_seed(seed)
-            self.head = nn.Linear(config.n_embd, len(class_names))
+            self.head = nn.Linear(self.backbone.config.n_embd, len(class_names))
         self.head_dropout = nn.Dropout(self.options.head_dropout)
-        strategies.from_dict(finetune).apply(self.backbone, self.head)
+        self.set_trainable(finetune)
         weights = None if class_weights is None else torch.tensor(class_weights)
         self.register_buffer("class_weights", weights, persistent=False)
         # One set a split. A ModuleDict refuses the key "train", which is a method's name.
@@ -105,7 +94,6 @@ class Classifier(L.LightningModule):
                 for split in ("train", "val", *EVALUATED)
             }
         )
-        self._weight_in_step = 0.0  # class weight of the examples since the last optimizer step
 
     def forward(self, input_ids: Tensor, lengths: Tensor) -> Tensor:
         """(B, T) token ids and (B,) lengths to (B, num_classes) logits."""
@@ -117,12 +105,8 @@ class Classifier(L.LightningModule):
         logits: Tensor = self.head(self.head_dropout(read(hidden, lengths, position)))
         return logits
 
-    def on_fit_start(self) -> None:
-        """Dropout, where configured, acts everywhere, in frozen blocks too."""
-        self.train()
-
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Returns the batch's summed loss; :meth:`on_before_optimizer_step` divides it."""
+        """Returns the batch's summed loss; the step divides it by the weight of all its examples."""
         B = len(batch.labels)
         logits = self(batch.input_ids, batch.lengths)
         total = F.cross_entropy(
@@ -137,22 +121,12 @@ class Classifier(L.LightningModule):
             if self.class_weights is None
             else self.class_weights[batch.labels].sum().item()
         )
-        self._weight_in_step += weight
         # Logged as it is evaluated, so that the two curves of a plot speak of the same thing.
         plain, probabilities = self._loss_and_probabilities(logits.detach(), batch)
         self.log("train/loss", plain)
         self.log("train/epoch_loss", plain, on_step=False, on_epoch=True, batch_size=B)
         self._metrics("train").update(probabilities, batch.labels)
-        # Lightning divides by the number of accumulated batches; that is undone here, because
-        # the right divisor is the weight of all examples in the step, which differs in the last.
-        return total * self.trainer.accumulate_grad_batches
-
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Turns the summed gradients into a mean over the examples of this step."""
-        for parameter in self.parameters():
-            if parameter.grad is not None:
-                parameter.grad /= self._weight_in_step
-        self._weight_in_step = 0.0
+        return self.share_of_step(total, weight)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Updates the validation metrics."""
@@ -163,16 +137,8 @@ class Classifier(L.LightningModule):
         return self._evaluate(batch, EVALUATED[dataloader_idx])
 
     def on_train_epoch_end(self) -> None:
-        """Logs the running metrics of the epoch.
-
-        Raises:
-            Diverged: if the head's weights are no longer finite.
-        """
-        if not self.head.weight.isfinite().all():
-            raise Diverged(
-                f"training diverged in epoch {self.current_epoch + 1}: weights are no longer "
-                f"finite; lower optim.lr (now {self.optim.lr:g}) or set trainer.gradient_clip_val"
-            )
+        """Logs the running metrics of the epoch."""
+        super().on_train_epoch_end()
         self._log_metrics("train")
 
     def on_validation_epoch_end(self) -> None:
@@ -183,16 +149,6 @@ class Classifier(L.LightningModule):
         """Logs the final metrics of all three splits."""
         for split in EVALUATED:
             self._log_metrics(split)
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW over what trains; the schedule moves with every optimizer step."""
-        optimizer = self.optim.optimizer(self.parameters())
-        total_steps = int(self.trainer.estimated_stepping_batches)
-        scheduler = self.optim.scheduler(optimizer, total_steps)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
-        }
 
     def _evaluate(self, batch: Batch, split: str) -> Tensor:
         logits = self(batch.input_ids, batch.lengths)

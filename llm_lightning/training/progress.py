@@ -16,6 +16,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+# What stands beside the loss where it is logged: metric, format, factor.
+SHOWN = (
+    ("accuracy", " {:5.1f} %", 100),
+    ("response_loss", ", responses {:.3f}", 1),
+    ("perplexity", ", perplexity {:,.1f}", 1),
+)
+
 
 class FitProgress(ProgressBar):
     """Draws a bar on terminals; elsewhere only the line that ends each epoch is printed."""
@@ -82,14 +89,13 @@ class FitProgress(ProgressBar):
         if not self._title:
             return
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        columns = [
-            f"{shown} {values[loss]:.3f} {100 * values[accuracy]:5.1f} %"
-            for shown, loss, accuracy in (
-                ("train", "train/epoch_loss", "train/accuracy"),
-                ("val", "val/loss", "val/accuracy"),
-            )
-            if loss in values and accuracy in values
-        ]
+        columns = []
+        for split, loss in (("train", "train/epoch_loss"), ("val", "val/loss")):
+            if loss in values:
+                columns.append(f"{split} {values[loss]:.3f}")
+            for name, form, factor in SHOWN:
+                if f"{split}/{name}" in values:
+                    columns[-1] += form.format(factor * values[f"{split}/{name}"])
         seconds = time.monotonic() - self._epoch_start
         line = "   ".join([self._title, *columns, f"{seconds:.0f} s"])
         (self._progress.console if self._progress else self._console).print(line)

@@ -1,0 +1,289 @@
+"""Writing with GPT-2: many prompts at once, one new token a row and step, from a key/value cache.
+
+Shapes: B rows of a batch still writing, C embedding width, V vocabulary.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from llm_lightning.backbone.gpt2 import GPT2, KeyValueCache
+from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
+
+
+@dataclass
+class GenerationOptions:
+    """How tokens are chosen, and when writing ends.
+
+    Sampling applies, in this order: repetition penalty, temperature, top-k, top-p.
+
+    Raises:
+        ValueError: if a field is out of range.
+    """
+
+    max_new_tokens: int = 256
+    """Longest answer in tokens, at least 1; the context's end may come sooner."""
+    temperature: float = 0.0
+    """Divides the logits, at least 0; 0 always takes the likeliest token and reads neither
+    ``top_k`` nor ``top_p`` nor ``seed``."""
+    top_k: int | None = None
+    """Draw among this many likeliest tokens, at least 1; null: among all."""
+    top_p: float | None = None
+    """Draw among the fewest likeliest tokens that together reach this probability, in (0, 1]
+    (nucleus, Holtzman et al. 2020); null: among all."""
+    repetition_penalty: float = 1.0
+    """Divides positive logits, and multiplies negative ones, of tokens that the prompt or the
+    answer already holds; above 0, 1 changes nothing (CTRL, Keskar et al. 2019)."""
+    seed: int = 123
+    """Where sampling starts, in [0, 2**32)."""
+    batch_size: int = 16
+    """Prompts answered at once, at least 1; memory grows with it, answers do not change."""
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        rules = {
+            "max_new_tokens": ("be at least 1", self.max_new_tokens >= 1),
+            "temperature": ("be at least 0 and finite", 0 <= self.temperature < math.inf),
+            "top_k": ("be null or at least 1", self.top_k is None or self.top_k >= 1),
+            "top_p": ("be null or lie in (0, 1]", self.top_p is None or 0 < self.top_p <= 1),
+            "repetition_penalty": (
+                "be above 0 and finite",
+                0 < self.repetition_penalty < math.inf,
+            ),
+            "seed": ("lie in [0, 2**32)", 0 <= self.seed < 2**32),
+            "batch_size": ("be at least 1", self.batch_size >= 1),
+        }
+        for key, (rule, holds) in rules.items():
+            if not holds:
+                raise ValueError(f"task.generation.{key} must {rule}, got {getattr(self, key)}")
+
+
+def generate(
+    backbone: GPT2,
+    head: nn.Module,
+    prompts: Sequence[Sequence[int]],
+    options: GenerationOptions,
+    *,
+    stop_id: int | None = END_OF_TEXT_ID,
+) -> list[list[int]]:
+    """Answers prompts.
+
+    Args:
+        backbone: a causal model.
+        head: hidden states (B, C) to logits (B, V).
+        prompts: token ids, one sequence a prompt, of any lengths.
+        options: how tokens are chosen.
+        stop_id: the token that ends a row; ``None``: only length does.
+
+    Returns:
+        The new tokens of each prompt, in the prompts' order, without the stop token.
+
+    Raises:
+        ValueError: as :func:`stream_tokens`.
+    """
+    answers: list[list[int]] = [[] for _ in prompts]
+    for row, token in stream_tokens(backbone, head, prompts, options, stop_id=stop_id):
+        answers[row].append(token)
+    return answers
+
+
+@torch.inference_mode()
+def stream_tokens(
+    backbone: GPT2,
+    head: nn.Module,
+    prompts: Sequence[Sequence[int]],
+    options: GenerationOptions,
+    *,
+    stop_id: int | None = END_OF_TEXT_ID,
+) -> Iterator[tuple[int, int]]:
+    """Answers prompts and hands over each token as soon as it is chosen.
+
+    A row ends at ``stop_id``, after ``max_new_tokens``, or where prompt and answer fill the
+    context, whichever comes first; it then leaves the batch. What a row says does not depend on
+    the rows beside it (up to floating-point rounding of the logits): a sampled one depends on the
+    seed, ``max_new_tokens`` and the prompt's place in ``prompts``.
+
+    The modules are in eval mode until the last token, or until the iterator is closed, and then
+    as they were before.
+
+    Args:
+        backbone: a causal model.
+        head: hidden states (B, C) to logits (B, V).
+        prompts: token ids, one sequence a prompt, of any lengths.
+        options: how tokens are chosen.
+        stop_id: the token that ends a row; ``None``: only length does.
+
+    Yields:
+        Index of a prompt and its next token; never the stop token. Prompts are answered
+        ``batch_size`` at a time, the shortest first.
+
+    Raises:
+        ValueError: if a prompt is empty or leaves no room in the context, if the model is not
+            causal, or if the logits are not numbers. Raised at the first step, as in every
+            generator.
+    """
+    n_positions = backbone.config.n_positions
+    for row, prompt in enumerate(prompts):
+        if not prompt:
+            raise ValueError(
+                f"prompt {row} is empty: give it at least one token, such as the end-of-text "
+                f"token {END_OF_TEXT_ID}, after which GPT-2 starts a new text"
+            )
+        if len(prompt) >= n_positions:
+            raise ValueError(
+                f"prompt {row} is {len(prompt)} tokens long and the model's context is "
+                f"{n_positions}, which leaves no room for an answer: shorten the prompt to at "
+                f"most {n_positions - 1} tokens"
+            )
+    uniforms = _uniforms(len(prompts), options)
+    # Prompts of like length share a batch, so that little padding is computed.
+    order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
+    with _evaluating(backbone, head):
+        for start in range(0, len(order), options.batch_size):
+            rows = order[start : start + options.batch_size]
+            yield from _answer_batch(backbone, head, prompts, rows, uniforms, options, stop_id)
+
+
+def _answer_batch(
+    backbone: GPT2,
+    head: nn.Module,
+    prompts: Sequence[Sequence[int]],
+    rows: list[int],
+    uniforms: Tensor | None,
+    options: GenerationOptions,
+    stop_id: int | None,
+) -> Iterator[tuple[int, int]]:
+    """Answers the prompts with these indices; see :func:`stream_tokens`."""
+    device = backbone.wte.weight.device
+    n_positions = backbone.config.n_positions
+    lengths = torch.tensor([len(prompts[row]) for row in rows], device=device)
+    longest = max(len(prompts[row]) for row in rows)
+    padded = [[*prompts[row], *[0] * (longest - len(prompts[row]))] for row in rows]
+    input_ids = torch.tensor(padded, device=device)  # (B, T)
+    padding_mask = torch.arange(longest, device=device) < lengths[:, None]
+    room = {row: min(options.max_new_tokens, n_positions - len(prompts[row])) for row in rows}
+
+    # The last token of an answer is never read, so it needs no slot.
+    capacity = max(len(prompts[row]) + room[row] - 1 for row in rows)
+    cache = KeyValueCache(backbone.config.n_layer, capacity)
+    hidden = backbone(input_ids, padding_mask, cache)
+    hidden = hidden[torch.arange(len(rows), device=device), lengths - 1]  # (B, C)
+    seen: Tensor | None = None  # (B, V) bool
+    for step in range(options.max_new_tokens):
+        logits = head(hidden).float()  # (B, V)
+        if logits.isnan().any():
+            raise ValueError("the model's logits are not numbers: its training has diverged")
+        if options.repetition_penalty != 1:
+            if seen is None:
+                seen = torch.zeros_like(logits, dtype=torch.bool)
+                # Padding repeats a row's first token, which is seen anyway.
+                seen.scatter_(1, torch.where(padding_mask, input_ids, input_ids[:, :1]), True)
+            logits = penalize(logits, seen, options.repetition_penalty)
+        if uniforms is None:
+            tokens = logits.argmax(dim=-1)
+        else:
+            tokens = sample(logits, uniforms[rows, step], options)
+
+        writing = []  # places in the batch of rows that go on
+        for place, (row, token) in enumerate(zip(rows, tokens.tolist(), strict=True)):
+            if token != stop_id:
+                yield row, token
+                if step + 1 < room[row]:
+                    writing.append(place)
+        if not writing:
+            return
+        if len(writing) < len(rows):
+            rows = [rows[place] for place in writing]
+            kept = torch.tensor(writing, device=device)
+            tokens = tokens[kept]
+            seen = None if seen is None else seen[kept]
+            cache.keep(kept)
+        if seen is not None:
+            seen.scatter_(1, tokens[:, None], True)
+        hidden = backbone(tokens[:, None], cache=cache)[:, 0]
+
+
+def penalize(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
+    """Makes seen tokens less likely (Keskar et al. 2019, section 4.1).
+
+    The paper divides every logit, which would favour negative ones; here, as is usual, those
+    are multiplied.
+
+    Args:
+        logits: (B, V).
+        seen: (B, V) bool, true at tokens that the row holds already.
+        penalty: above 0; below 1 favours repetition.
+
+    Returns:
+        (B, V).
+    """
+    return torch.where(seen, torch.where(logits > 0, logits / penalty, logits * penalty), logits)
+
+
+def sample(logits: Tensor, uniforms: Tensor, options: GenerationOptions) -> Tensor:
+    """Draws one token a row by inverting its cumulative distribution.
+
+    In double precision on the CPU: no allowed token is too rare to be drawn, and a seed gives
+    the same draw on every device.
+
+    Args:
+        logits: (B, V).
+        uniforms: (B,) float64 on the CPU, in [0, 1).
+        options: temperature above 0, top-k and top-p.
+
+    Returns:
+        (B,) int64 token ids, on the logits' device.
+    """
+    candidates = None  # (B, K) token ids, the likeliest first; None: all, in their own order
+    scores = logits
+    if options.top_k is not None or options.top_p is not None:
+        vocab_size = logits.shape[-1]
+        scores, candidates = logits.topk(min(options.top_k or vocab_size, vocab_size), dim=-1)
+    scores = scores.cpu().double()
+    # The largest becomes 0 first, so that no small temperature overflows.
+    scores = (scores - scores.amax(dim=-1, keepdim=True)) / options.temperature
+    probabilities = scores.softmax(dim=-1)
+    if options.top_p is not None:
+        likelier = probabilities.cumsum(dim=-1) - probabilities
+        probabilities = probabilities.masked_fill(likelier >= options.top_p, 0)
+    cumulative = probabilities.cumsum(dim=-1)
+    # What top-p removed has left less than 1. `right`: never a token of probability 0.
+    targets = uniforms[:, None] * cumulative[:, -1:]
+    drawn = torch.searchsorted(cumulative, targets, right=True).to(logits.device)  # (B, 1)
+    return (drawn if candidates is None else candidates.gather(1, drawn))[:, 0]
+
+
+def _uniforms(rows: int, options: GenerationOptions) -> Tensor | None:
+    """(rows, max_new_tokens) float64 draws on the CPU; ``None`` if greedy.
+
+    Drawn row by row before anything is written, so that a row's draws do not depend on how long
+    other rows are, nor on batches.
+    """
+    if options.temperature == 0:
+        return None
+    generator = torch.Generator().manual_seed(options.seed)
+    draws = torch.empty(rows, options.max_new_tokens, dtype=torch.float64)
+    for draw in draws:
+        draw.uniform_(generator=generator)
+    return draws
+
+
+@contextmanager
+def _evaluating(*modules: nn.Module) -> Iterator[None]:
+    """Puts modules in eval mode, then every sub-module back in the mode it had."""
+    modes = [(part, part.training) for module in modules for part in module.modules()]
+    for module in modules:
+        module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+__all__ = ["GenerationOptions", "generate", "penalize", "sample", "stream_tokens"]

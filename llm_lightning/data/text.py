@@ -1,0 +1,144 @@
+"""Plain text files become blocks of tokens: what pretraining reads."""
+
+import json
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID, encode
+from llm_lightning.data.language import LanguageData
+from llm_lightning.data.sequences import TokenSequence
+from llm_lightning.data.splits import SPLIT_NAMES
+
+
+@dataclass(eq=False)
+class TextFiles(LanguageData):
+    """A folder of ``.txt`` files, or one; each text ends with the end-of-text token.
+
+    The texts of a split are joined and cut into blocks of ``max_length`` tokens; a token's
+    context is what precedes it in its block. Whole files are held out if they are named; else the
+    end of every file is.
+
+    Raises:
+        ValueError: if a field is out of range.
+    """
+
+    kind: ClassVar[str] = "text"
+
+    _target_: str = "llm_lightning.data.text.TextFiles"
+    path: str | None = None
+    """Folder of ``.txt`` files (UTF-8), or one such file."""
+    val_files: list[str] = field(default_factory=list)
+    """Names or patterns (``*wells*``) of the files to validate on."""
+    test_files: list[str] = field(default_factory=list)
+    """Names or patterns of the files to test on."""
+    held_out: float = 0.05
+    """Without named files: share at the end of every text that goes to validation, and as much to
+    test, in (0, 0.5)."""
+
+    def __post_init__(self) -> None:
+        """Checks ranges; touches neither network nor disk."""
+        super().__post_init__()
+        if self.path is None:
+            raise ValueError("data.path must name a folder of .txt files, or one such file")
+        if not 0 < self.held_out < 0.5:
+            raise ValueError(f"data.held_out must lie in (0, 0.5), got {self.held_out}")
+        if bool(self.val_files) != bool(self.test_files):
+            raise ValueError("data.val_files and data.test_files must be named both, or neither")
+        self._names: dict[str, list[str]] = {}
+
+    @property
+    def source(self) -> str:
+        """The folder or file."""
+        return str(self.path)
+
+    def read(self) -> dict[str, list[TokenSequence]]:
+        """Reads, splits and cuts into blocks.
+
+        Raises:
+            ValueError: naming the file, if there is none, one is not UTF-8, or a split is empty.
+        """
+        parts: dict[str, list[list[int]]] = {name: [] for name in SPLIT_NAMES}
+        self._names = {name: [] for name in SPLIT_NAMES}
+        for file in self._files():
+            try:
+                tokens = [*encode(file.read_text(encoding="utf-8-sig")), END_OF_TEXT_ID]
+            except UnicodeDecodeError as error:
+                raise ValueError(f"{file} is not UTF-8: {error}; save it as UTF-8") from error
+            if self.val_files:
+                split = self._split_of(file)
+                parts[split].append(tokens)
+                self._names[split].append(file.name)
+                continue
+            held_out = int(self.held_out * len(tokens))
+            end_of_train, end_of_val = len(tokens) - 2 * held_out, len(tokens) - held_out
+            parts["train"].append(tokens[:end_of_train])
+            parts["val"].append(tokens[end_of_train:end_of_val])
+            parts["test"].append(tokens[end_of_val:])
+            for names in self._names.values():
+                names.append(file.name)
+        sequences = {
+            name: blocks(torch.tensor([token for text in texts for token in text]), self.longest)
+            for name, texts in parts.items()
+        }
+        for name, found in sequences.items():
+            if not found:
+                raise ValueError(f"data.path: {self.path} leaves the {name} split without text")
+        return sequences
+
+    def describe(self) -> list[str]:
+        """A line a split."""
+        return [
+            f"{name}: {facts['tokens']:,} tokens in {facts['examples']:,} blocks of at most "
+            f"{self.longest} from {len(self._names[name])} texts"
+            for name, facts in self.facts()["splits"].items()
+        ]
+
+    def task_arguments(self) -> dict[str, Any]:
+        """A model of plain text has no prompts."""
+        return {"text": {}}
+
+    def write_splits(self, folder: Path) -> None:
+        """Writes ``files.json``: the names of the files in each split."""
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(self._names, indent=2, ensure_ascii=False)
+        (folder / "files.json").write_text(text + "\n", encoding="utf-8")
+
+    def _files(self) -> list[Path]:
+        path = Path(str(self.path)).expanduser()
+        files = [path] if path.is_file() else sorted(path.glob("*.txt"))
+        if not files:
+            raise ValueError(f"data.path: {path} is neither a file nor a folder of .txt files")
+        for key in ("val_files", "test_files"):
+            for pattern in getattr(self, key):
+                if not any(fnmatch(file.name, pattern) for file in files):
+                    raise ValueError(
+                        f"data.{key}: no file in {path} matches {pattern!r}; there are "
+                        f"{', '.join(file.name for file in files)}"
+                    )
+        return files
+
+    def _split_of(self, file: Path) -> str:
+        held_out = {"val": self.val_files, "test": self.test_files}
+        for split, patterns in held_out.items():
+            if any(fnmatch(file.name, pattern) for pattern in patterns):
+                return split
+        return "train"
+
+
+def blocks(tokens: Tensor, length: int) -> list[TokenSequence]:
+    """Cuts (N,) tokens into blocks of at most ``length`` that each predict the next token.
+
+    Every token but the first is a label exactly once.
+    """
+    never = torch.zeros(length, dtype=torch.bool)
+    cut = []
+    for start in range(0, len(tokens) - 1, length):
+        labels = tokens[start + 1 : start + 1 + length]
+        ids = tokens[start : start + len(labels)]
+        cut.append(TokenSequence(ids, labels, never[: len(labels)]))
+    return cut
