@@ -58,7 +58,7 @@ def build(cfg: DictConfig) -> Run:
     )
     model = _model_config(cfg)
     data = cast(DataModule, get_class(cfg.data._target_)(**plain(cfg.data)))
-    task_class = cast(type[Task], get_class(cfg.task._target_))
+    task_class: Any = get_class(cfg.task._target_)
     if data.kind not in task_class.data_kinds:
         raise ValueError(
             f"task={HydraConfig.get().runtime.choices['task']} cannot learn from "
@@ -75,7 +75,7 @@ def build(cfg: DictConfig) -> Run:
             raise
         data.use_embedded()
         notices.append(_notice(data.stand_in, error))
-    data.setup()
+    data.setup("fit")
     try:
         weights = locate(model, hub_probe)
     except Unavailable as error:
@@ -88,7 +88,7 @@ def build(cfg: DictConfig) -> Run:
     architecture = model.architecture()
     if weights.path is not None:
         architecture["init"] = "empty"  # every weight is loaded next
-    task = task_class(
+    task: Task = task_class(
         task=plain(cfg.task),
         model=architecture,
         finetune=plain(cfg.finetune),

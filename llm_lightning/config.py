@@ -28,7 +28,7 @@ _NOT_IN_NAME = ("experiment", "seed", "runs_dir", "offline_fallback")
 
 @dataclass
 class Published:
-    """What the book reports for a setting; accuracies in percent."""
+    """What the book reports for a setting; accuracies in percent, losses in nats a token."""
 
     row: int | None = None
     """Row of its results table."""
@@ -38,8 +38,20 @@ class Published:
     """Validation accuracy, on 149 messages."""
     test: float | None = None
     """Test accuracy, on 300 messages."""
+    initial_train_loss: float | None = None
+    """Loss before training, on five training batches."""
+    initial_val_loss: float | None = None
+    """Loss before training, on five validation batches: 40 of 55 entries."""
+    train_loss: float | None = None
+    """The last training loss it prints, on five batches."""
+    val_loss: float | None = None
+    """The last validation loss it prints, on five batches."""
+    judge_score: float | None = None
+    """Mean score of the test answers by Llama 3 8B, 0 to 100; its standard error is 3 to 5."""
+    judged: str | None = None
+    """How many of the test answers got a score."""
     minutes: float | None = None
-    """Training time on an A100."""
+    """Training time; on an A100 where ``source`` says nothing else."""
     source: str | None = None
     """Where the figures stand."""
     note: str | None = None

@@ -107,6 +107,8 @@ def print_results(summary: dict[str, Any], run_dir: Path) -> None:
     for split, values in summary["metrics"].items():
         table.add_row(split, *(_metric(metric, values[metric]) for metric in columns))
     _console.print(table)
+    if summary["answers"]:
+        print_answer_scores(summary["answers"])
     facts = Table.grid(padding=(0, 2))
     if names := summary["class_names"]:
         of = f"of {names[1]!r}" if len(names) == 2 else f"averaged over {len(names)} classes"
@@ -127,6 +129,22 @@ def print_results(summary: dict[str, Any], run_dir: Path) -> None:
     command = NEXT_COMMANDS.get(summary["kind"])
     if summary["checkpoint"] and command:
         _console.print(f"\n{escape(command.format(run_dir=run_dir))}\n", soft_wrap=True)
+
+
+ANSWER_SCORES = {"exact_match": "exact match", "rouge_l": "ROUGE-L", "token_f1": "token F1"}
+
+
+def print_answer_scores(answers: dict[str, Any]) -> None:
+    """Prints how close the test answers are to the references, in percent."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column(f"{answers['examples']} test answers")
+    table.add_column("mean", justify="right")
+    table.add_column("95 % interval", justify="right")
+    for name, score in answers["scores"].items():
+        low, high = 100 * score["low"], 100 * score["high"]
+        title = ANSWER_SCORES.get(name, name)
+        table.add_row(title, f"{100 * score['mean']:.2f}", f"{low:.2f} to {high:.2f}")
+    _console.print(table)
 
 
 def _metric(name: str, value: float | None) -> str:

@@ -21,12 +21,14 @@ from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from llm_lightning import console, run_folder
+from llm_lightning.answering import answer_test_split
 from llm_lightning.build import Run, build, plain
 from llm_lightning.config import Checkpoint
 from llm_lightning.data.splits import SPLIT_NAMES
 from llm_lightning.finetuning.coverage import parameter_groups
 from llm_lightning.network import Unavailable
 from llm_lightning.reporting.run_plots import plot_run
+from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.tasks.task import EVALUATED, Diverged
 from llm_lightning.training.memory import peak_memory_mib, reset_peak_memory
 
@@ -71,10 +73,26 @@ def run(cfg: DictConfig) -> None:
     metrics = evaluate(built, cfg.evaluate)
     summary = summarize(cfg, built, metrics, seconds=time.perf_counter() - started)
     run_folder.write_summary(run_dir, summary)
+    if isinstance(built.task, LanguageModel) and built.data.kind == "instructions":
+        summary["answers"] = _answer(built.task, built.trainer, run_dir)
+        run_folder.write_summary(run_dir, summary)
     _log_hparams(cfg, built, summary)
     plot_run(run_dir)
     console.print_results(summary, _shown(run_dir))
     console.print_notices(built.notices)
+
+
+def _answer(model: LanguageModel, trainer: L.Trainer, run_dir: Path) -> dict[str, Any]:
+    """Answers the test split; an interruption leaves a finished run and what was answered."""
+    model.to(trainer.strategy.root_device)
+    try:
+        return answer_test_split(model, run_dir)
+    except KeyboardInterrupt:
+        console.print_error(
+            f"interrupted while answering; go on with\n"
+            f'python -m llm_lightning.generate "{_shown(run_dir)}" --answers'
+        )
+        raise SystemExit(130) from None
 
 
 def _refuse(error: Exception) -> NoReturn:
@@ -145,6 +163,7 @@ def summarize(
         "seed": cfg.seed,
         "notices": built.notices,
         "metrics": metrics,
+        "answers": None,  # of an instruction run, once they are all there
         # Fewer than the splits hold with trainer.limit_test_batches.
         "evaluated_examples": {
             name: min(facts["splits"][name]["examples"], int(batches) * data.eval_batch_size)
@@ -194,6 +213,9 @@ HPARAMS = (
     "model.causal",
     "task.position",
     "task.mask_padding",
+    "task.tie_weights",
+    "data.prompt_style",
+    "data.mask",
     "data.split",
     "data.balance",
     "data.padding",
@@ -209,7 +231,8 @@ HPARAMS = (
 
 def _log_hparams(cfg: DictConfig, built: Run, summary: dict[str, Any]) -> None:
     """Fills the HPARAMS page: the choices people compare, beside the final test metrics."""
-    hparams = {key: OmegaConf.select(cfg, key) for key in HPARAMS}
+    values = {key: OmegaConf.select(cfg, key) for key in HPARAMS}
+    hparams = {key: value for key, value in values.items() if value is not None}
     hparams |= {
         "experiment": summary["experiment"],
         "weights": built.weights["source"],
@@ -221,6 +244,9 @@ def _log_hparams(cfg: DictConfig, built: Run, summary: dict[str, Any]) -> None:
         for name, value in summary["metrics"]["test"].items()
         if value is not None
     }
+    if summary["answers"]:
+        scores = summary["answers"]["scores"]
+        final |= {f"final/test_{name}": score["mean"] for name, score in scores.items()}
     for logger in built.trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
             logger.log_hyperparams(hparams, final)

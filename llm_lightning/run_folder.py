@@ -5,7 +5,9 @@
     config.yaml            the resolved configuration
     summary.json           final metrics, counts, fingerprints, versions, times
     metrics.csv            curves (and TensorBoard events)
-    predictions_test.csv   what the model says about each test text
+    predictions_test.csv   what a classifier says about each test text
+    instruction-data-with-response.json  what a language model answers to each test instruction
+    judge-*.json           what a judge says about these answers
     splits/                the texts of each split
     checkpoints/           best.ckpt (lowest validation loss) and last.ckpt
     plots/                 pictures of the above
@@ -15,18 +17,23 @@ import json
 import pickle
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 
 from llm_lightning.tasks.classifier import Classifier
+from llm_lightning.tasks.language_model import LanguageModel
+from llm_lightning.tasks.task import Task
+
+T = TypeVar("T", bound=Task)
 
 CONFIG = "config.yaml"
 SUMMARY = "summary.json"
 SPLITS = "splits"
 CHECKPOINTS = "checkpoints"
 PREDICTIONS = "predictions_test.csv"
+ANSWERS = "instruction-data-with-response.json"
 _MARK = "# A run of llm_lightning: running the same command again replaces this folder's files.\n"
 
 
@@ -66,7 +73,16 @@ def _is_run(folder: Path) -> bool:
 
 def _clear(folder: Path) -> None:
     """Deletes what a run writes and nothing else."""
-    for pattern in (CONFIG, SUMMARY, "metrics.csv", PREDICTIONS, "events.out.tfevents.*"):
+    patterns = (
+        CONFIG,
+        SUMMARY,
+        "metrics.csv",
+        PREDICTIONS,
+        f"{ANSWERS}*",  # .part of an interrupted run among them
+        "judge-*.json",
+        "events.out.tfevents.*",
+    )
+    for pattern in patterns:
         for file in folder.glob(pattern):
             file.unlink()
     for name in (SPLITS, CHECKPOINTS, "plots"):
@@ -95,15 +111,31 @@ def read_summary(folder: Path) -> dict[str, Any]:
 
 
 def load_classifier(folder: Path) -> tuple[Classifier, dict[str, Any]]:
-    """Rebuilds the model that a run's summary speaks of, in evaluation mode, on the CPU.
+    """Rebuilds the classifier that a run's summary speaks of; see :func:`_load`."""
+    return _load(folder, Classifier)
+
+
+def load_language_model(folder: Path) -> tuple[LanguageModel, dict[str, Any]]:
+    """Rebuilds the language model that a run's summary speaks of; see :func:`_load`."""
+    return _load(folder, LanguageModel)
+
+
+def _load(folder: Path, task_class: type[T]) -> tuple[T, dict[str, Any]]:
+    """Rebuilds a model in evaluation mode, on the CPU.
 
     Returns:
         The model and the summary.
 
     Raises:
-        ValueError: if the folder holds no finished run, or its checkpoint is gone or damaged.
+        ValueError: if the folder holds no finished run, or one of another kind, or its checkpoint
+            is gone or damaged.
     """
     summary = read_summary(folder)
+    if summary["kind"] not in task_class.data_kinds:
+        command = "predict" if summary["kind"] == "classification" else "generate"
+        raise ValueError(
+            f"{folder} is a {summary['kind']} run: use python -m llm_lightning.{command}"
+        )
     if summary["checkpoint"] is None:
         raise ValueError(f"{folder} kept no checkpoint: callbacks.checkpoint was removed")
     path = folder / summary["checkpoint"]
@@ -115,6 +147,6 @@ def load_classifier(folder: Path) -> tuple[Classifier, dict[str, Any]]:
         raise ValueError(f"the checkpoint {path} is damaged: {type(error).__name__}") from error
     fields = checkpoint["hyper_parameters"]
     fields["model"] = fields["model"] | {"init": "empty"}  # every weight is loaded next
-    model = Classifier(**fields)
+    model = task_class(**fields)
     model.load_state_dict(checkpoint["state_dict"], strict=True)
     return model.eval(), summary

@@ -1,7 +1,7 @@
-"""A checkpoint in transformers' layout becomes this package's GPT-2.
+"""A checkpoint in transformers' layout becomes this package's GPT-2, and the other way round.
 
 Names are the same; projections are transposed, because transformers stores them as ``Conv1D``
-(in_features, out_features). Everything is checked before anything is changed.
+(in_features, out_features). When loading, everything is checked before anything is changed.
 """
 
 import hashlib
@@ -17,11 +17,14 @@ from typing import cast
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from llm_lightning.backbone.gpt2 import GPT2, LAYER_NORM_EPSILON, GPTConfig
+from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
 
 CONFIG_NAME = "config.json"
+WEIGHTS_NAME = "model.safetensors"
 
 _CONV1D = re.compile(r"h\.\d+\.(attn\.c_attn|attn\.c_proj|mlp\.c_fc|mlp\.c_proj)\.weight")
 _CAUSAL_MASK_BUFFER = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")
@@ -91,6 +94,42 @@ def load_weights(model: GPT2, path: Path, *, expected_sha256: str | None = None)
         for name in sorted(targets, key=lambda name: targets[name].numel(), reverse=True):
             targets[name].copy_(tensors[keys[name]].read())
     return sha256
+
+
+def save_weights(model: GPT2, folder: Path, dtype: torch.dtype = torch.float32) -> None:
+    """Writes a model as transformers' ``GPT2LMHeadModel`` with a tied head.
+
+    Args:
+        model: what to write.
+        folder: gets ``model.safetensors`` and ``config.json``; made if need be.
+        dtype: of the tensors in the file.
+    """
+    config = model.config
+    described = {
+        "model_type": "gpt2",
+        "architectures": ["GPT2LMHeadModel"],
+        "n_layer": config.n_layer,
+        "n_head": config.n_head,
+        "n_embd": config.n_embd,
+        "n_positions": config.n_positions,
+        "vocab_size": config.vocab_size,
+        "embd_pdrop": config.embd_pdrop,
+        "attn_pdrop": config.attn_pdrop,
+        "resid_pdrop": config.resid_pdrop,
+        "layer_norm_epsilon": LAYER_NORM_EPSILON,
+        "activation_function": "gelu_new",
+        "bos_token_id": END_OF_TEXT_ID,
+        "eos_token_id": END_OF_TEXT_ID,
+        "tie_word_embeddings": True,
+    }
+    tensors = {
+        name: (value.T if _CONV1D.fullmatch(name) else value).to(dtype).contiguous()
+        for name, value in model.state_dict().items()
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, folder / WEIGHTS_NAME, metadata={"format": "pt"})
+    text = json.dumps(described, indent=2)
+    (folder / CONFIG_NAME).write_text(text + "\n", encoding="utf-8")
 
 
 def _config_problems(file: Path, config: GPTConfig) -> list[str]:

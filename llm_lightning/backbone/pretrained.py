@@ -1,4 +1,4 @@
-"""Where weights come from: the Hub, a file or folder, or nowhere.
+"""Where weights come from: the Hub, this package, a file or folder, or nowhere.
 
 Loading what was found is ``checkpoint.py``'s business.
 """
@@ -6,6 +6,7 @@ Loading what was found is ``checkpoint.py``'s business.
 import contextlib
 import re
 from dataclasses import asdict, dataclass, fields
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,9 @@ class ModelConfig(GPTConfig):
     ``owner/name@revision``). Anything but ``random`` is in transformers' GPT-2 layout."""
     hub_id: str | None = None
     """Hub repository that ``pretrained`` means; none if no weights are published for this size."""
+    packaged: str | None = None
+    """Folder in this package's ``backbone/assets`` that ``pretrained`` means, where there is no
+    ``hub_id``."""
     revision: str | None = None
     """Commit of ``hub_id``, pinned so that the same weights come tomorrow."""
 
@@ -96,6 +100,9 @@ def locate(model: ModelConfig, hub_probe: Probe | None = None) -> Weights:
     if model.weights == "random":
         return Weights(f"random ({model.init} initialisation)", None)
     if model.weights == "pretrained":
+        if model.packaged is not None and model.hub_id is None:
+            folder = Path(str(resources.files(__package__))) / "assets" / model.packaged
+            return Weights("packaged weights, see README.md beside them", folder / _FILE_NAMES[0])
         if model.hub_id is None:
             raise ValueError(
                 f"model.weights=pretrained: no weights are published for {model.name}; "

@@ -43,13 +43,21 @@ class TextFiles(LanguageData):
     def __post_init__(self) -> None:
         """Checks ranges; touches neither network nor disk."""
         super().__post_init__()
-        if self.path is None:
-            raise ValueError("data.path must name a folder of .txt files, or one such file")
         if not 0 < self.held_out < 0.5:
             raise ValueError(f"data.held_out must lie in (0, 0.5), got {self.held_out}")
         if bool(self.val_files) != bool(self.test_files):
             raise ValueError("data.val_files and data.test_files must be named both, or neither")
         self._names: dict[str, list[str]] = {}
+
+    def prepare_data(self) -> None:
+        """Checks that there is something to read.
+
+        Raises:
+            ValueError: if ``path`` names neither a file nor a folder of ``.txt`` files.
+        """
+        if self.path is None:
+            raise ValueError("data.path must name a folder of .txt files, or one such file")
+        self._files()
 
     @property
     def source(self) -> str:

@@ -106,7 +106,7 @@ class Classifier(Task):
         return logits
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Returns the batch's summed loss; the step divides it by the weight of all its examples."""
+        """Returns the batch's summed loss, which the step divides by all of its examples."""
         B = len(batch.labels)
         logits = self(batch.input_ids, batch.lengths)
         total = F.cross_entropy(

@@ -3,7 +3,7 @@
 Instruction tuning and pretraining are this one task; they differ in the labels of their data.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, cast
 
 import torch
@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from torchmetrics import MeanMetric
 
+from llm_lightning.backbone.generation import GenerationOptions
 from llm_lightning.data.sequences import NO_LABEL, SequenceBatch
 from llm_lightning.tasks.task import EVALUATED, Task
 
@@ -28,6 +29,8 @@ class LanguageModelOptions:
     tie_weights: bool = True
     """Whether the output embedding is the input embedding, as in GPT-2; otherwise it starts as a
     copy of it and trains on its own, as in the book."""
+    generation: GenerationOptions = field(default_factory=GenerationOptions)
+    """How answers are written once the model is trained."""
 
 
 class LanguageModel(Task):
@@ -59,7 +62,8 @@ class LanguageModel(Task):
     ) -> None:
         super().__init__(model=model, optim=optim, seed=seed)
         self.save_hyperparameters(logger=False)
-        self.options = LanguageModelOptions(**task)
+        generation = GenerationOptions(**task["generation"])
+        self.options = LanguageModelOptions(**task | {"generation": generation})
         embedding = self.backbone.wte.weight  # (V, C)
         self.head = nn.Linear(embedding.shape[1], embedding.shape[0], bias=False, device="meta")
         self.head.weight = (
@@ -94,14 +98,14 @@ class LanguageModel(Task):
         labelled = batch.labels != NO_LABEL  # (B, T)
         hidden = self.backbone(batch.input_ids)[labelled]  # (N, C)
         chunks = zip(
-            hidden.split(_POSITIONS_AT_ONCE),
-            batch.labels[labelled].split(_POSITIONS_AT_ONCE),
+            torch.split(hidden, _POSITIONS_AT_ONCE),
+            torch.split(batch.labels[labelled], _POSITIONS_AT_ONCE),
             strict=True,
         )
         # Logits are computed again for the gradient rather than kept: they are by far the largest
         # tensor of a step, and the head is a small part of its arithmetic.
         losses = torch.cat(
-            [cast(Tensor, checkpoint(self._losses, *chunk, use_reentrant=False)) for chunk in chunks]
+            [cast(Tensor, checkpoint(self._losses, *c, use_reentrant=False)) for c in chunks]
         )
         return losses, batch.in_response[labelled]
 

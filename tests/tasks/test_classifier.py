@@ -7,8 +7,9 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from llm_lightning.data.batching import Batch, Example, Padder
-from llm_lightning.tasks.classifier import Classifier, Diverged
+from llm_lightning.tasks.classifier import Classifier
 from llm_lightning.tasks.reading import POSITIONS, read
+from llm_lightning.tasks.task import Diverged
 
 TINY = {"n_layer": 2, "n_head": 2, "n_embd": 8, "n_positions": 32, "vocab_size": 50257}
 TASK_KEYS = ("position", "mask_padding", "label_smoothing", "head_dropout")

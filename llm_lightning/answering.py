@@ -1,0 +1,59 @@
+"""Answers to a run's test split: generated, written, scored."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from llm_lightning import run_folder
+from llm_lightning.data.prompts import Record, Turn
+from llm_lightning.evaluation.answers import answer_records
+from llm_lightning.evaluation.text_scores import score_answers, summarize_scores
+from llm_lightning.tasks.language_model import LanguageModel
+
+
+def answer_test_split(model: LanguageModel, folder: Path) -> dict[str, Any]:
+    """Answers the test split of a run and scores the answers against the references.
+
+    An interrupted call is continued by the next one.
+
+    Args:
+        model: the run's model, on the device that is to do the work.
+        folder: the run's folder, whose ``splits/test.json`` holds the records.
+
+    Returns:
+        What the summary says about the answers: ``file``, ``examples``, ``scores``, and
+        ``seconds`` and ``tokens_per_second`` of this call.
+    """
+    records = read_records(folder / run_folder.SPLITS / "test.json")
+    started = time.perf_counter()
+    precision = torch.bfloat16 if model.device.type == "cuda" else None
+    with torch.autocast(model.device.type, precision, enabled=precision is not None):
+        answers, num_tokens = answer_records(
+            model.backbone,
+            model.head,
+            records,
+            model.hparams["text"]["prompt_style"],
+            model.options.generation,
+            folder / run_folder.ANSWERS,
+        )
+    seconds = time.perf_counter() - started
+    scores = score_answers([record.output for record in records], answers)
+    return {
+        "file": run_folder.ANSWERS,
+        "examples": len(records),
+        "scores": summarize_scores(scores),
+        "seconds": seconds,
+        "tokens_per_second": num_tokens / seconds,
+    }
+
+
+def read_records(file: Path) -> list[Record]:
+    """Reads one of a run's ``splits/*.json``."""
+    entries = json.loads(file.read_text(encoding="utf-8"))
+    return [
+        Record(**{**entry, "history": tuple(Turn(*turn) for turn in entry.get("history", ()))})
+        for entry in entries
+    ]

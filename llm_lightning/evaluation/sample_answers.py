@@ -1,0 +1,54 @@
+"""A few answers after every epoch, so that one can read what the loss means."""
+
+from dataclasses import replace
+from typing import Any, cast
+
+import lightning as L
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from llm_lightning.backbone.generation import generate
+from llm_lightning.backbone.tokenizer import gpt2_encoding
+from llm_lightning.data.instructions import Instructions
+from llm_lightning.evaluation.answers import prompt_tokens
+
+
+class SampleAnswers(L.Callback):
+    """Writes answers to validation records to TensorBoard's text page after each epoch.
+
+    Args:
+        num_samples: how many records, from the first on; at least 1.
+        max_new_tokens: longest answer, in tokens.
+    """
+
+    def __init__(self, num_samples: int = 4, max_new_tokens: int = 64) -> None:
+        if num_samples < 1:
+            raise ValueError(
+                f"callbacks.sample_answers.num_samples must be at least 1, got {num_samples}"
+            )
+        self._num_samples = num_samples
+        self._max_new_tokens = max_new_tokens
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Answers and logs."""
+        model = cast(Any, pl_module)  # a LanguageModel, which lives a floor above
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if not isinstance(data, Instructions):
+            return
+        records = data.records["val"][: self._num_samples]
+        options = replace(model.options.generation, max_new_tokens=self._max_new_tokens)
+        n_positions = model.backbone.config.n_positions
+        prompts = [prompt_tokens(r, data.prompt_style, n_positions, options) for r in records]
+        answers = generate(model.backbone, model.head, prompts, options)
+        rows = [
+            f"| {_cell(record.instruction)} | {_cell(record.input)} | {_cell(record.output)} "
+            f"| {_cell(gpt2_encoding().decode(tokens))} |"
+            for record, tokens in zip(records, answers, strict=True)
+        ]
+        table = "\n".join(["| instruction | input | reference | answer |", "|---" * 4 + "|", *rows])
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_text("val/answers", table, trainer.global_step)
+
+
+def _cell(text: str) -> str:
+    return text.strip().replace("|", "\\|").replace("\n", "<br>")
