@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
 from llm_lightning import run_folder
@@ -41,6 +42,8 @@ def answer_test_split(model: LanguageModel, folder: Path) -> dict[str, Any]:
         )
     seconds = time.perf_counter() - started
     scores = score_answers([record.output for record in records], answers)
+    table = pd.DataFrame(scores)
+    table.to_csv(folder / run_folder.ANSWER_SCORES, index_label="index", lineterminator="\n")
     return {
         "file": run_folder.ANSWERS,
         "examples": len(records),

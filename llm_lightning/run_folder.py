@@ -7,6 +7,7 @@
     metrics.csv            curves (and TensorBoard events)
     predictions_test.csv   what a classifier says about each test text
     instruction-data-with-response.json  what a language model answers to each test instruction
+    answer_scores.csv      how close each answer is to its reference
     judge-*.json           what a judge says about these answers
     splits/                the texts of each split
     checkpoints/           best.ckpt (lowest validation loss) and last.ckpt
@@ -34,6 +35,7 @@ SPLITS = "splits"
 CHECKPOINTS = "checkpoints"
 PREDICTIONS = "predictions_test.csv"
 ANSWERS = "instruction-data-with-response.json"
+ANSWER_SCORES = "answer_scores.csv"
 _MARK = "# A run of llm_lightning: running the same command again replaces this folder's files.\n"
 
 
@@ -78,6 +80,7 @@ def _clear(folder: Path) -> None:
         SUMMARY,
         "metrics.csv",
         PREDICTIONS,
+        ANSWER_SCORES,
         f"{ANSWERS}*",  # .part of an interrupted run among them
         "judge-*.json",
         "events.out.tfevents.*",

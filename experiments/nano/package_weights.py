@@ -1,4 +1,4 @@
-"""Packages a pretraining run as the weights of ``model=nano``: half precision, transformers' layout.
+"""Packages a pretraining run as ``model=nano``: half precision, transformers' layout.
 
 Usage: python experiments/nano/package_weights.py RUN
 """

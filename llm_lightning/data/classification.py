@@ -166,13 +166,16 @@ class ClassificationData(DataModule, ABC):
         facts = self.facts()
         lines = []
         for name, split in facts["splits"].items():
-            counts = ", ".join(f"{n:,} {class_name}" for class_name, n in split["class_counts"].items())
+            counts = ", ".join(
+                f"{n:,} {class_name}" for class_name, n in split["class_counts"].items()
+            )
             cut = f", {split['truncated']} truncated" if split["truncated"] else ""
             lines.append(f"{name}: {split['examples']:,} ({counts}){cut}")
         return [
             *lines,
             f"at most {facts['max_length']} tokens, padding {facts['padding']}; "
-            f"{facts['test_in_train']} of {facts['test_examples']} test texts also stand in training",
+            f"{facts['test_in_train']} of {facts['test_examples']} test texts also stand in "
+            f"training",
         ]
 
     def task_arguments(self) -> dict[str, Any]:

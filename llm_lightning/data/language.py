@@ -9,9 +9,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
-import lightning as L
 from torch.utils.data import DataLoader
 
+from llm_lightning.data.module import DataModule
 from llm_lightning.data.sequences import (
     NO_LABEL,
     LengthGroupedBatches,
@@ -23,7 +23,7 @@ from llm_lightning.data.splits import SPLIT_NAMES
 
 
 @dataclass(eq=False)
-class LanguageData(L.LightningDataModule, ABC):
+class LanguageData(DataModule, ABC):
     """Sequences to loaders. Loaders keep their own random generator, so looking twice is harmless.
 
     Raises:
@@ -65,11 +65,6 @@ class LanguageData(L.LightningDataModule, ABC):
     def longest(self) -> int:
         """The longest input that the model is given, in tokens."""
         return self.context_length if self.max_length is None else self.max_length
-
-    @property
-    @abstractmethod
-    def source(self) -> str:
-        """Where the texts come from, for people."""
 
     @abstractmethod
     def read(self) -> dict[str, list[TokenSequence]]:

@@ -19,6 +19,8 @@ from llm_lightning.data.sequences import NO_LABEL, TokenSequence
 
 MASKS = ("none", "prompt", "prompt_and_header")
 
+_TURN = "history "
+
 
 class Turn(NamedTuple):
     """What was said earlier in a conversation."""
@@ -133,7 +135,8 @@ def encode_record(record: Record, style: str, mask: str, max_length: int) -> Enc
         ValueError: if ``max_length`` has no room beside the style's own text.
     """
     pieces, cut = _shortened(_tokenised(record, style), style, max_length)
-    ids, parts = [], []
+    ids: list[int] = []
+    parts: list[str] = []
     for piece in pieces:
         ids += piece.tokens
         parts += [piece.part] * len(piece.tokens)
@@ -196,7 +199,7 @@ def _pieces(record: Record, style: str) -> list[_Piece]:
         ]
     pieces.append(_Piece("frame", "question", look.opening, False))
     for index, turn in enumerate(record.history):
-        field = _turn_name(index)
+        field = f"{_TURN}{index}"
         pieces += [
             _Piece(field, "question", look.before_instruction + turn.user, False),
             _Piece(field, "header", look.header, False),
@@ -219,10 +222,6 @@ def _pieces(record: Record, style: str) -> list[_Piece]:
     ]
 
 
-def _turn_name(index: int) -> str:
-    return f"history {index}"
-
-
 def _tokenised(record: Record, style: str) -> list[_Piece]:
     pieces = _pieces(record, style)
     encoding = gpt2_encoding()
@@ -237,24 +236,36 @@ def _tokenised(record: Record, style: str) -> list[_Piece]:
     tokens_of: list[list[int]] = [[] for _ in pieces]
     for token, end in zip(tokens, token_ends, strict=True):
         tokens_of[bisect_left(piece_ends, end)].append(token)
-    return [
-        piece._replace(tokens=own) for piece, own in zip(pieces, tokens_of, strict=True)
-    ]
+    return [piece._replace(tokens=own) for piece, own in zip(pieces, tokens_of, strict=True)]
 
 
 def _shortened(
     pieces: list[_Piece], style: str, max_length: int
 ) -> tuple[list[_Piece], tuple[str, ...]]:
+    """Leaves out tokens, field by field, until at most ``max_length`` are left."""
     frame = sum(len(piece.tokens) for piece in pieces if piece.field == "frame")
     if frame >= max_length:
         raise ValueError(
-            f"max_length must be more than {frame}, the tokens that the prompt style {style!r} "
-            f"adds to every record, got {max_length}"
+            f"data.max_length must be more than {frame}, the tokens that the prompt style "
+            f"{style!r} adds to every record, got {max_length}"
         )
-    turns = [_turn_name(index) for index in range(len(pieces)) ]
-    cut = []
+    num_turns = sum(piece.field.startswith(_TURN) for piece in pieces)
+    turns = [f"{_TURN}{index}" for index in range(num_turns)]
+    cut: list[str] = []
     for field in ("input", *turns, "system", "instruction", "response"):
         excess = sum(len(piece.tokens) for piece in pieces) - max_length
         if excess <= 0:
             break
+        own = [piece for piece in pieces if piece.field == field]
+        if not own:
+            continue
+        cut.append(field)
+        values = [piece for piece in own if piece.is_value]
+        if values and len(values[0].tokens) > excess:
+            kept = values[0].tokens[: len(values[0].tokens) - excess]
+            pieces = [
+                piece._replace(tokens=kept) if piece is values[0] else piece for piece in pieces
+            ]
+        else:  # what frames a field goes with it
+            pieces = [piece for piece in pieces if piece.field != field]
     return pieces, tuple(cut)

@@ -48,8 +48,10 @@ def test_without_names_the_end_of_every_text_is_held_out(books: Path) -> None:
     total = sum(len(encode(file.read_text())) + 1 for file in books.glob("*.txt"))
     sizes = {name: len(found[0]) + 1 for name, found in data.sequences.items()}
     assert sum(sizes.values()) == total
-    assert sizes["val"] == sizes["test"] == sum(
-        int(0.1 * (len(encode(file.read_text())) + 1)) for file in books.glob("*.txt")
+    assert (
+        sizes["val"]
+        == sizes["test"]
+        == sum(int(0.1 * (len(encode(file.read_text())) + 1)) for file in books.glob("*.txt"))
     )
 
 

@@ -1,0 +1,122 @@
+"""Files of instructions become records: JSON, JSON Lines or Parquet, plain or as conversations.
+
+Every fault is one error that names file and record; records count from 1.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from llm_lightning.data.prompts import Record, Turn
+
+SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet")
+
+
+def read_records(file: Path) -> list[Record]:
+    """Reads a file by its ending.
+
+    A record has ``instruction``, ``output`` and, if it likes, ``input``; or it is a conversation:
+    ``messages`` with ``role`` (system, user, assistant) and ``content``, of which the assistant's
+    last is the output, the user's last the instruction, and what is before them is history.
+
+    Raises:
+        ValueError: naming file and record, if one cannot be read.
+    """
+    return [_record(entry, f"{file}, record {n}") for n, entry in enumerate(_entries(file), 1)]
+
+
+def _entries(file: Path) -> Sequence[Any]:
+    if not file.is_file():
+        raise ValueError(f"data.path: {file} does not exist or is not a file")
+    suffix = file.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ValueError(
+            f"data.path: {file} must end in one of {', '.join(SUFFIXES)}, got {file.suffix!r}"
+        )
+    if suffix == ".parquet":
+        try:
+            table = pd.read_parquet(file)
+        except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
+            raise ValueError(f"{file} is not a readable Parquet file: {error}") from error
+        entries: Sequence[Any] = table.to_dict(orient="records")
+    else:
+        try:
+            text = file.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{file} is not UTF-8: {error}; save it as UTF-8") from error
+        entries = _json(file, text) if suffix == ".json" else _json_lines(file, text)
+    if not entries:
+        raise ValueError(f"{file} holds no records")
+    return entries
+
+
+def _json(file: Path, text: str) -> Sequence[Any]:
+    try:
+        entries = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{file} is not JSON: {error}") from error
+    if not isinstance(entries, list):
+        raise ValueError(f"{file} must hold a JSON list of records, got {text.strip()[:40]!r}")
+    return entries
+
+
+def _json_lines(file: Path, text: str) -> Sequence[Any]:
+    entries = []
+    # Not splitlines(): it also cuts at separators that may stand inside a JSON string.
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            try:
+                entries.append(json.loads(line))
+            except json.JSONDecodeError as error:
+                raise ValueError(f"{file}, line {number} is not JSON: {error}") from error
+    return entries
+
+
+def _record(entry: Any, where: str) -> Record:
+    if not isinstance(entry, Mapping):
+        raise ValueError(f"{where} must be an object with fields, got {entry!r:.60}")
+    if entry.get("messages") is not None:
+        return _conversation(entry["messages"], where)
+    texts = [_text(entry, key, where) for key in ("instruction", "input", "output")]
+    if not texts[0]:
+        raise ValueError(f"{where} has an empty instruction")
+    instruction, given, output = texts
+    return Record(instruction, given, output)
+
+
+def _text(entry: Mapping[str, Any], key: str, where: str) -> str:
+    value = entry.get(key)
+    if value is None and (key == "input" or key in entry):
+        return ""  # null in JSON, a missing cell in Parquet
+    if value is None:
+        raise ValueError(
+            f"{where} has no field {key!r} (nor 'messages'); it has "
+            f"{', '.join(map(repr, entry)) or 'none'}"
+        )
+    if not isinstance(value, str):
+        raise ValueError(f"{where}: {key} must be a text, got {value!r:.60}")
+    return value.strip()
+
+
+def _conversation(messages: Any, where: str) -> Record:
+    turns: list[tuple[str, str]] = []
+    for number, message in enumerate(messages, start=1):
+        at = f"{where}, message {number}"
+        if not isinstance(message, Mapping) or not {"role", "content"} <= set(message):
+            raise ValueError(f"{at} must have a role and a content, got {message!r:.60}")
+        if not isinstance(message["content"], str):
+            raise ValueError(f"{at}: content must be a text, got {message['content']!r:.60}")
+        turns.append((str(message["role"]), message["content"]))
+    system = turns.pop(0)[1] if turns and turns[0][0] == "system" else ""
+    expected = ["user", "assistant"] * (len(turns) // 2)
+    if not turns or [role for role, _ in turns] != expected:
+        raise ValueError(
+            f"{where}: after an optional system message, messages must alternate between user and "
+            f"assistant and end with the assistant's, got {', '.join(role for role, _ in turns)}"
+        )
+    texts = [text for _, text in turns]
+    history = tuple(Turn(*pair) for pair in zip(texts[:-2:2], texts[1:-2:2], strict=True))
+    return Record(texts[-2], output=texts[-1], system=system, history=history)

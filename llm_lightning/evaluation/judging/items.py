@@ -1,0 +1,100 @@
+"""The answers to be judged, read from a run folder."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ANSWERS = "instruction-data-with-response.json"
+"""The book's name for a test split with a model's answers."""
+
+_MOST_FOLDERS_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Item:
+    """A task, its reference answer and the answer of a model."""
+
+    task: str
+    """The task as text: what was said before, the instruction and, if there is one, the input."""
+    reference: str
+    answer: str
+
+
+def answers_file(path: Path) -> Path:
+    """The file with the answers: ``path`` itself, or the one in the run folder ``path``.
+
+    Raises:
+        ValueError: if there is none; folders below that hold one are named.
+    """
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise ValueError(f"{path} does not exist: give a run folder or a file like {ANSWERS}")
+    file = path / ANSWERS
+    if not file.is_file():
+        inside = sorted(str(found.parent) for found in path.glob(f"**/{ANSWERS}"))
+        hint = f"; did you mean {' or '.join(inside[:_MOST_FOLDERS_NAMED])}?" if inside else ""
+        raise ValueError(
+            f"{path} holds no answers (no {ANSWERS}): instruction runs write them when they "
+            f"end{hint}"
+        )
+    return file
+
+
+def read_items(file: Path) -> list[Item]:
+    """Reads a JSON list of ``instruction``, ``input``, ``output`` and ``model_response``.
+
+    ``input`` may be missing, as may ``system`` and ``history``, the user and assistant texts of
+    earlier turns.
+
+    Raises:
+        ValueError: if the file is something else; says which entry and what about it.
+    """
+    try:
+        entries = json.loads(file.read_text(encoding="utf-8-sig"))
+    except ValueError as error:  # of the decoder as well as of JSON
+        raise ValueError(f"{file} is not JSON in UTF-8: {error}") from error
+    if not isinstance(entries, list) or not entries:
+        raise ValueError(f"{file} must hold a JSON list with at least one answer")
+    return [_item(entry, f"{file}: entry {index}") for index, entry in enumerate(entries)]
+
+
+def _item(entry: Any, where: str) -> Item:
+    if not isinstance(entry, dict):
+        raise ValueError(f"{where} must be an object, got {type(entry).__name__}")
+    return Item(
+        task=_task(entry, where),
+        reference=_text(entry, "output", where),
+        answer=_text(entry, "model_response", where),
+    )
+
+
+def _text(entry: dict[str, Any], key: str, where: str, default: str | None = None) -> str:
+    value = entry.get(key, default)
+    if not isinstance(value, str):
+        found = "is missing" if value is None else f"is {type(value).__name__}"
+        raise ValueError(f"{where}: {key} must be text, but it {found}")
+    return value.strip()
+
+
+def _task(entry: dict[str, Any], where: str) -> str:
+    """The task in Alpaca's form.
+
+    Not taken from the prompt styles, which belong to the judged model and may change: every
+    reply that a judge gave would have to be asked for again.
+    """
+    parts = []
+    if system := _text(entry, "system", where, default=""):
+        parts.append(system)
+    history = entry.get("history", [])
+    try:
+        turns = [(user.strip(), assistant.strip()) for user, assistant in history]
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"{where}: history must be a list of pairs of texts") from error
+    for user, assistant in turns:
+        parts += [f"### Instruction:\n{user}", f"### Response:\n{assistant}"]
+    parts.append(f"### Instruction:\n{_text(entry, 'instruction', where)}")
+    if given := _text(entry, "input", where, default=""):
+        parts.append(f"### Input:\n{given}")
+    return "\n\n".join(parts)
