@@ -141,7 +141,7 @@ def test_sizes_are_the_published_ones() -> None:
         for name in ("nano", "gpt2_small", "gpt2_medium", "gpt2_large", "gpt2_xl")
     }
     assert sizes == {
-        "nano": (4, 4, 128),
+        "nano": (6, 4, 128),
         "gpt2_small": (12, 12, 768),
         "gpt2_medium": (24, 16, 1024),
         "gpt2_large": (36, 20, 1280),

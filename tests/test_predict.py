@@ -27,6 +27,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "",
                 "+experiment=last_block",
                 "model=nano",
+                "model.weights=random",
                 "trainer=smoke",
                 "trainer.limit_test_batches=null",
                 "optim.lr=1e-3",

@@ -99,6 +99,13 @@ def test_held_out_items_are_not_in_training():
     assert not items(ENTRIES[:TRAIN]) & items(ENTRIES[TRAIN:])
 
 
+def test_held_out_answers_are_not_in_training():
+    # Sentences of one length share their answer.
+    answers = Counter(entry.item.answer for entry in ENTRIES if entry.kind != "count")
+    assert len(answers) == 1100 - 55
+    assert not answers.keys() & {entry.item.answer for entry in ENTRIES if entry.kind == "count"}
+
+
 def test_instructions_are_worded_in_several_ways():
     for kind in KINDS:
         # What follows a colon, numbers and the asked form are the item, not the wording.

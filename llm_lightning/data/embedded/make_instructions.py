@@ -6,8 +6,9 @@ kinds of small language and number exercises in plain words. They were written f
 model learns them shows that the pipeline works, not how good the model is.
 
 Each kind is a function that draws an item: text to work on, answer and, where a kind needs it, what
-is asked for. No kind repeats an item, so what is held out is new in more than its wording. The file
-deals one entry of each kind per round: any run of 40 entries holds at least one of every kind.
+is asked for. No kind repeats an item, and no answer occurs twice but for counts, so what is held
+out is new in more than its wording. The file deals one entry of each kind per round: any run of 40
+entries holds at least one of every kind.
 """
 
 import argparse
@@ -85,7 +86,7 @@ negation Make this sentence negative: {x}|Say that this is not so: {x}|Add not t
 # A star marks the word that gets a slip.
 SPELLING = """
 The *weather is cold today.|My *brother is ten years old.|She wrote a *letter to her aunt.|We had
-*supper at seven.|The *children played outside.|He lost his *umbrella on the bus.|I will see you
+*breakfast at seven.|The *children played outside.|He lost his *umbrella on the bus.|I will see you
 *tomorrow.|Her *birthday is in June.|They live in a small *village.|The *kitchen is clean now.|
 Please close the *drawer.|He is my best *friend.|This *question is too hard.|I have never seen an
 *elephant.|The *mountain is covered with snow.|We need more *information.|The *library opens at
@@ -536,11 +537,15 @@ def make_entries(seed: int = SEED) -> list[Entry]:
     """
     rng = Random(seed)
     rounds: list[list[Entry]] = [[] for _ in range(ROUNDS)]
+    answers: set[str] = set()
     for at, (kind, rest) in enumerate(read_rules(PROMPTS)):
         items: dict[str, Item] = {}
         while len(items) < ROUNDS:
             item = KINDS[kind](rng)
-            items.setdefault(item_key(kind, item), item)
+            key = item_key(kind, item)
+            if key not in items and (kind == "count" or item.answer not in answers):
+                items[key] = item
+                answers.add(item.answer)
         prompts = [prompt.strip() for prompt in rest.split("|")]
         for number, item in enumerate(items.values()):
             # Every second entry of a kind, and of a round, has its text in the instruction.
