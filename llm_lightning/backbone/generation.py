@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from llm_lightning.backbone.gpt2 import GPT2, KeyValueCache
+from llm_lightning.backbone.cache import KeyValueCache
+from llm_lightning.backbone.gpt2 import GPT2
 from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
 
 
@@ -283,6 +284,3 @@ def _evaluating(*modules: nn.Module) -> Iterator[None]:
     finally:
         for part, training in modes:
             part.training = training
-
-
-__all__ = ["GenerationOptions", "generate", "penalize", "sample", "stream_tokens"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats  # type: ignore[import-untyped]
+from scipy import stats
 
 # Most numbers that a batch of resamples holds; bounds the memory, at 8 bytes each.
 _BATCH_NUMBERS = 1_000_000

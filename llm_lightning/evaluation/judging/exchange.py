@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -57,12 +58,13 @@ class _TryAgain(Exception):
 
     Args:
         reason: what happened.
+        answered: whether anything came back.
         pause_s: how long the server wants to be left alone, in seconds; None if it did not say.
     """
 
-    def __init__(self, reason: str, pause_s: float | None = None) -> None:
+    def __init__(self, reason: str, answered: bool = False, pause_s: float | None = None) -> None:
         super().__init__(reason)
-        self.pause_s = pause_s
+        self.answered, self.pause_s = answered, pause_s
 
 
 class Exchange:
@@ -75,7 +77,8 @@ class Exchange:
         key: bearer key; ``None`` sends none. It never appears in a message.
 
     Raises:
-        ValueError: if ``url`` is no address of a server, or names a user or a password.
+        ValueError: if ``url`` is no address of a server, or names a user or a password, or
+            ``key`` cannot be sent.
         NoServer: if ``LLM_LIGHTNING_OFFLINE=1`` forbids it, which it does not on this machine.
     """
 
@@ -89,6 +92,9 @@ class Exchange:
         self._is_local = _is_local(parts.hostname)
         if offline() and not self._is_local:
             raise NoServer(f"{self.url}: LLM_LIGHTNING_OFFLINE=1 forbids the network")
+        if key and not (key.isascii() and key.isprintable()):
+            # HTTP would refuse it in a message that shows it.
+            raise ValueError("OPENAI_API_KEY holds a line end or another character no key has")
         self._timeout_s = timeout_s
         self._retries = retries
         self._key = key
@@ -106,7 +112,7 @@ class Exchange:
         try:
             return self._attempt("GET", path, None, ANSWER_TIMEOUT_S)
         except _TryAgain as error:
-            kind = ServerFailed if isinstance(error.__cause__, ValueError) else NoServer
+            kind = ServerFailed if error.answered else NoServer
             raise kind(f"{self.url}: {error}") from error
 
     def post(self, path: str, body: dict[str, Any], patience: float = 1.0) -> Any:
@@ -130,7 +136,8 @@ class Exchange:
                 if pause_s is None:
                     pause_s = BACKOFF_S * 2**attempt
                 elif pause_s > LONGEST_PAUSE_S:
-                    raise ServerFailed(f"{self.url}: {error}; wants {pause_s:.0f} s") from error
+                    told = f"{error}; wants a pause of {pause_s:.0f} s"
+                    raise ServerFailed(f"{self.url}: {told}") from error
                 if attempt == self._retries:
                     times = "once" if attempt == 0 else f"{attempt + 1} times"
                     raise ServerFailed(f"{self.url} was asked {times}; last: {error}") from error
@@ -147,7 +154,8 @@ class Exchange:
 
     def _attempt(self, method: str, path: str, body: dict[str, Any] | None, time_s: float) -> Any:
         answer = in_daemon(lambda: self._send(method, path, body, time_s))
-        done = wait({answer, self._stopped}, time_s, FIRST_COMPLETED).done
+        either: set[Future[Any]] = {answer, self._stopped}
+        done = wait(either, time_s, FIRST_COMPLETED).done
         if self._stopped in done:
             raise Stopped
         try:
@@ -184,12 +192,11 @@ class Exchange:
             try:
                 return response.json()
             except ValueError as error:
-                raise _TryAgain(f"not JSON: {self._safe(response.text)!r}") from error
+                told = self._safe(response.text)
+                raise _TryAgain(f"not JSON: {told!r}", answered=True) from error
         told = self._safe(_error_text(response) or response.reason or "no reason given")
         if status == 429 or status >= 500:
-            pause_s = _retry_after(response)
-            # As a cause, it tells a server that answered from one that did not.
-            raise _TryAgain(f"HTTP {status}: {told}", pause_s) from ValueError(status)
+            raise _TryAgain(f"HTTP {status}: {told}", True, _retry_after(response))
         if 300 <= status < 400:
             told = f"redirects to {response.headers.get('Location')}: give that as --url"
         raise Refused(status, f"{self.url} refused: HTTP {status}: {told}")
@@ -229,9 +236,6 @@ def _retry_after(response: requests.Response) -> float | None:
     if value.isdecimal():
         return float(value)
     try:
-        at = parsedate_to_datetime(value)
-        from datetime import UTC, datetime
-
-        return max(0.0, (at - datetime.now(UTC)).total_seconds())
+        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
     except (TypeError, ValueError):
         return None

@@ -1,0 +1,79 @@
+"""What attention has computed already, kept while a text is written token by token.
+
+Shapes: B batch, T new positions, S positions in all, H attention heads, D width of a head.
+"""
+
+import torch
+from torch import Tensor
+
+
+class LayerCache:
+    """Keys and values of one attention layer; memory is taken once, at the first write."""
+
+    def __init__(self, cache: "KeyValueCache") -> None:
+        self.cache = cache
+        self.stored: Tensor | None = None  # (B, capacity, 2, H, D)
+
+    def extend(self, key_value: Tensor) -> Tensor:
+        """Stores keys and values of T new tokens, (B, T, 2, H, D); returns all, (B, S, 2, H, D)."""
+        if self.stored is None:
+            # Zeros, not empty: what a mask hides is multiplied by 0, and 0 * nan is nan.
+            B, _, *sizes = key_value.shape
+            self.stored = key_value.new_zeros(B, self.cache.capacity, *sizes)
+        rows = torch.arange(len(key_value), device=key_value.device)[:, None]
+        self.stored[rows, self.cache.slots] = key_value
+        return self.stored[:, : self.cache.width]
+
+
+class KeyValueCache:
+    """What attention remembers of the tokens read so far, so that each is computed once.
+
+    A token's slot is its position in its row. Slots above a row's length hold padding or zeros:
+    no query of the row sees them, and the row's next tokens overwrite them. So rows of different
+    lengths need neither left padding nor position ids. For inference only: writes are in place.
+
+    Args:
+        n_layer: the model's number of blocks.
+        capacity: slots of each row, the longest text in tokens.
+    """
+
+    def __init__(self, n_layer: int, capacity: int) -> None:
+        self.capacity = capacity
+        self.width = 0  # S: slots in use in the longest row
+        self.lengths = torch.zeros(1, dtype=torch.long)  # (B,) tokens of each row
+        self.slots = torch.zeros(1, 0, dtype=torch.long)  # (B, T) slots of the newest tokens
+        self.layers = [LayerCache(self) for _ in range(n_layer)]
+
+    def place(self, input_ids: Tensor, padding_mask: Tensor | None) -> Tensor | None:
+        """Gives new tokens their slots.
+
+        Args:
+            input_ids: (B, T).
+            padding_mask: (B, T) bool, true at real tokens, padding on the right; ``None``: all.
+
+        Returns:
+            (B, 1, T, S) bool, true where a new token may see a slot; ``None`` where nothing was
+            cached before, since the causal rule alone then says the same.
+
+        Raises:
+            ValueError: if the tokens do not fit.
+        """
+        B, T = input_ids.shape
+        if self.capacity < self.width + T:
+            raise ValueError(f"the cache holds {self.capacity} tokens a row, got {self.width + T}")
+        past, self.width = self.width, self.width + T
+        self.lengths = self.lengths.to(input_ids.device).expand(B)
+        self.slots = self.lengths[:, None] + torch.arange(T, device=input_ids.device)
+        self.lengths = self.lengths + (T if padding_mask is None else padding_mask.sum(dim=1))
+        if past == 0:
+            return None
+        return self.slots[:, None, :, None] >= torch.arange(self.width, device=input_ids.device)
+
+    def keep(self, rows: Tensor) -> None:
+        """Drops all rows but these, (B',) int64, ascending."""
+        self.lengths = self.lengths[rows]
+        self.width = int(self.lengths.max())
+        for layer in self.layers:
+            if layer.stored is not None:
+                layer.stored[: len(rows), : self.width] = layer.stored[rows, : self.width]
+                layer.stored = layer.stored[: len(rows)]

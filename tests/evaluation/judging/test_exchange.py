@@ -1,0 +1,221 @@
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from judge_server import Drop, JudgeServer, Slow, Status
+from loopback import blackhole
+
+from llm_lightning import network
+from llm_lightning.evaluation.judging import exchange
+from llm_lightning.evaluation.judging.exchange import (
+    Exchange,
+    NoServer,
+    Refused,
+    ServerFailed,
+    Stopped,
+)
+
+CHAT = "/api/chat"
+BODY = {"messages": [{"content": "hello"}]}
+
+
+@pytest.fixture(autouse=True)
+def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "BACKOFF_S", 0.01)
+
+
+@pytest.fixture
+def server() -> Iterator[JudgeServer]:
+    with JudgeServer() as running:
+        yield running
+
+
+def unused_port() -> int:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        return int(unused.getsockname()[1])
+
+
+def test_json_goes_there_and_back(server: JudgeServer) -> None:
+    answer = Exchange(server.url, 2.0, 0).post(CHAT, BODY)
+    assert answer["message"]["content"] == '{"score": 50}'
+    assert server.chats[0].body == BODY
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        Status(500, {"error": "boom"}),
+        Status(503),
+        Status(429, {"error": "busy"}),
+        Status(200, "<html>no JSON</html>"),
+        Drop(),
+        Slow(5),
+    ],
+    ids=str,
+)
+def test_passing_trouble_is_waited_out(server: JudgeServer, trouble: Status | Drop | Slow) -> None:
+    server.script(trouble, trouble)
+    assert Exchange(server.url, 0.5, 2).post(CHAT, BODY)["done"]
+    assert len(server.chats) == 3
+
+
+@pytest.mark.parametrize(
+    ("trouble", "message"),
+    [
+        (Status(500, {"error": "boom"}), "HTTP 500: boom"),
+        (Status(502, {"error": {"message": "no\nway"}}), "HTTP 502: no way"),
+        (Status(500), "HTTP 500: Internal Server Error"),
+        (Status(200, "<html>"), "not JSON: '<html>'"),
+        (Drop(), "closed connection"),
+        (Slow(5), r"no answer within 0\.4 s"),
+    ],
+    ids=str,
+)
+def test_lasting_trouble_is_named(
+    server: JudgeServer, trouble: Status | Drop | Slow, message: str
+) -> None:
+    server.script(trouble, trouble)
+    with pytest.raises(ServerFailed, match=rf"{server.url} was asked 2 times; last: .*{message}"):
+        Exchange(server.url, 0.4, 1).post(CHAT, BODY)
+    assert len(server.chats) == 2
+
+
+def test_pauses_double(server: JudgeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "BACKOFF_S", 0.1)
+    server.script(*[Status(500)] * 3)
+    started = time.monotonic()
+    Exchange(server.url, 2.0, 3).post(CHAT, BODY)
+    assert 0.7 <= time.monotonic() - started < 3
+
+
+def test_pause_is_the_one_that_the_server_asks_for(
+    server: JudgeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "BACKOFF_S", 60.0)
+    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=1), usegmt=True)
+    server.script(
+        Status(429, headers={"Retry-After": "0"}), Status(503, headers={"Retry-After": soon})
+    )
+    started = time.monotonic()
+    Exchange(server.url, 2.0, 2).post(CHAT, BODY)
+    assert time.monotonic() - started < 10
+
+
+def test_too_long_a_pause_is_not_waited_for(server: JudgeServer) -> None:
+    server.script(Status(429, {"error": "quota"}, {"Retry-After": "3600"}))
+    with pytest.raises(ServerFailed, match="HTTP 429: quota; wants a pause of 3600 s"):
+        Exchange(server.url, 2.0, 3).post(CHAT, BODY)
+    assert len(server.chats) == 1
+
+
+@pytest.mark.parametrize(
+    ("refusal", "message"),
+    [
+        (Status(400, {"error": "bad seed"}), "HTTP 400: bad seed"),
+        (Status(404, "<html>nothing</html>"), "HTTP 404: <html>nothing"),
+        (Status(308, headers={"Location": "https://there"}), "redirects to https://there: give"),
+    ],
+)
+def test_refusal_is_not_repeated(server: JudgeServer, refusal: Status, message: str) -> None:
+    server.script(refusal)
+    with pytest.raises(Refused, match=message) as caught:
+        Exchange(server.url, 2.0, 3).post(CHAT, BODY)
+    assert caught.value.status == refusal.status
+    assert len(server.chats) == 1
+
+
+def test_nobody_there_is_known_at_once() -> None:
+    started = time.monotonic()
+    with pytest.raises(NoServer, match="Connection refused"):
+        Exchange(f"http://127.0.0.1:{unused_port()}", 60.0, 9).get("/api/version")
+    assert time.monotonic() - started < 4
+
+
+def test_host_that_swallows_packets_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "ANSWER_TIMEOUT_S", 0.3)
+    with blackhole() as url, pytest.raises(NoServer, match=r"no answer within 0\.3 s"):
+        Exchange(url, 60.0, 9).get("/api/version")
+    assert network.ANSWER_TIMEOUT_S < 10
+
+
+def test_lookup_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "ANSWER_TIMEOUT_S", 0.2)
+    monkeypatch.delenv("LLM_LIGHTNING_OFFLINE")
+    released = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: released.wait() and [])
+    try:
+        with pytest.raises(NoServer, match=r"no answer within 0\.2 s"):
+            Exchange("http://judge.invalid:11434", 60.0, 9).get("/api/version")
+    finally:
+        released.set()
+
+
+def test_server_that_answers_badly_is_there(server: JudgeServer) -> None:
+    server.apis = ()
+    with pytest.raises(Refused, match="HTTP 404"):
+        Exchange(server.url, 2.0, 0).get("/api/version")
+
+
+@pytest.mark.parametrize("waiting_for", ["an answer", "the next attempt"])
+def test_stop_ends_all_waiting(
+    server: JudgeServer, monkeypatch: pytest.MonkeyPatch, waiting_for: str
+) -> None:
+    monkeypatch.setattr(exchange, "BACKOFF_S", 60.0)
+    server.script(Slow(30) if waiting_for == "an answer" else Status(500))
+    talk = Exchange(server.url, 60.0, 3)
+    threading.Timer(0.2, talk.stop).start()
+    started = time.monotonic()
+    with pytest.raises(Stopped):
+        talk.post(CHAT, BODY)
+    with pytest.raises(Stopped):
+        talk.post(CHAT, BODY)
+    assert time.monotonic() - started < 10
+
+
+def test_key_is_sent_and_never_told(server: JudgeServer) -> None:
+    server.apis, server.key = ("openai",), "sk-right"
+    with pytest.raises(Refused, match=r"HTTP 401: wrong key: Bearer \*\*\*") as caught:
+        Exchange(server.url, 2.0, 0, key="sk-wrong").get("/v1/models")
+    assert "sk-wrong" not in str(caught.value)
+    assert Exchange(server.url, 2.0, 0, key="sk-right").get("/v1/models")["data"]
+
+
+def test_key_that_cannot_be_sent_is_refused_unshown() -> None:
+    with pytest.raises(ValueError, match="OPENAI_API_KEY holds") as caught:
+        Exchange("http://localhost:1", 1.0, 0, key="sk-a\nsk-b")
+    assert "sk-a" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["localhost:11434", "ftp://host", "http://", "judge"])
+def test_address_is_checked(url: str) -> None:
+    with pytest.raises(ValueError, match="--url must look like"):
+        Exchange(url, 1.0, 0)
+
+
+@pytest.mark.parametrize("url", ["http://me:secret@localhost:1", "http://localhost:1/?key=secret"])
+def test_secrets_do_not_belong_into_the_address(url: str) -> None:
+    with pytest.raises(ValueError, match="OPENAI_API_KEY") as caught:
+        Exchange(url, 1.0, 0)
+    assert "secret" not in str(caught.value)
+
+
+def test_offline_forbids_other_machines_only(server: JudgeServer) -> None:
+    with pytest.raises(NoServer, match="LLM_LIGHTNING_OFFLINE=1 forbids"):
+        Exchange("https://api.openai.com", 1.0, 0)
+    for host in ("127.0.0.1", "localhost"):
+        url = f"http://{host}:{server.port}"
+        assert Exchange(url, 2.0, 0).get("/api/version")["version"]
+
+
+def test_proxy_is_not_asked_for_this_machine(
+    server: JudgeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{unused_port()}")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    assert Exchange(server.url, 2.0, 0).get("/api/version")["version"]
