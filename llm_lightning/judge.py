@@ -1,4 +1,4 @@
-"""``python -m llm_lightning.judge RUN --model llama3``: a language model grades a run's answers.
+"""``python -m llm_lightning.judge RUN``: a language model grades a run's answers.
 
 The judge is a model behind Ollama or any server that speaks OpenAI's protocol. Its replies are
 kept, so the same command a second time asks nothing. The scores are written to the run folder as
@@ -132,8 +132,9 @@ def _print_judgement(judgement: Judgement, file: Path) -> None:
     if counts["unparsed"]:
         bounds = report["bounds"]
         out.print(
-            f"{counts['unparsed']} of {counts['items'] - counts['empty']} replies give no clear score: the mean over "
-            f"all items is between {_number(bounds['low'])} and {_number(bounds['high'])}"
+            f"{counts['unparsed']} of {counts['items'] - counts['empty']} replies give no clear "
+            f"score: the mean over all items is between {_number(bounds['low'])} and "
+            f"{_number(bounds['high'])}"
         )
     facts = Table.grid(padding=(0, 2))
     version = ", ".join(report["server_versions"]) or "of unknown version"
@@ -192,7 +193,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar=("RUN_A", "RUN_B"),
         help="judge two runs and test the difference, item by item",
     )
-    parser.add_argument("--model", required=True, help="the judge, e.g. llama3")
+    parser.add_argument(
+        "--model", default="llama3", help="the judge (default: %(default)s, as in the book)"
+    )
     parser.add_argument(
         "--url", default=Settings.url, help="address of the server (default: %(default)s)"
     )

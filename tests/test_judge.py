@@ -1,5 +1,4 @@
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -113,7 +112,7 @@ def test_json_for_programs(
     server: JudgeServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = make_run(tmp_path / "run", "1")
-    assert run(folder, "--model", "llama3", "--url", server.url, "--json") == 0
+    assert run(folder, "--url", server.url, "--json") == 0
     captured = capsys.readouterr()
     result = json.loads(captured.out)
     assert captured.err == ""
@@ -203,8 +202,7 @@ def test_wrong_second_run_is_told_before_the_first_is_judged(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "--model"),
-        (["--model", "m"], "one of the arguments"),
+        ([], "one of the arguments"),
         (["run", "--model", "m", "--compare", "a", "b"], "not allowed with"),
         (["run", "--model", "m", "--concurrency", "0"], "must be at least 1, got 0"),
         (["run", "--model", "m", "--retries", "-1"], "must be at least 0"),
@@ -226,17 +224,24 @@ def test_interrupted_command_stops_soon_and_goes_on_later(
 ) -> None:
     folder = make_run(tmp_path / "run", "1", "2", "3")
     server.script(Say(""), Say('{"score": 9}'), Slow(60))
-    command = [sys.executable, "-m", "llm_lightning.judge", folder, "--model", "llama3"]
-    process = subprocess.Popen(
-        [*command, "--url", server.url], stderr=subprocess.PIPE, text=True, env=os.environ
+    # Shells start what runs in the background deaf to SIGINT, and children inherit that.
+    script = (
+        "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "runpy.run_module('llm_lightning.judge', run_name='__main__')"
     )
-    while len(server.chats) < 3:
-        assert process.poll() is None
-        time.sleep(0.02)
-    sent = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
-    assert time.monotonic() - sent < 15
+    command = [sys.executable, "-c", script, folder, "--model", "llama3", "--url", server.url]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        while len(server.chats) < 3:
+            assert process.poll() is None
+            time.sleep(0.02)
+        sent = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+        assert time.monotonic() - sent < 15
+    finally:
+        process.kill()
+        process.communicate()
     assert process.returncode == 130
     assert "interrupted: 1 of 3 replies are kept; the same command goes on" in told(errors)
     assert [path.name for path in folder.iterdir()] == [ANSWERS]

@@ -1,0 +1,189 @@
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loopback import Loopback
+
+from llm_lightning.data.instructions import Instructions, split_in_file_order
+from llm_lightning.data.prompts import Record
+from llm_lightning.data.sequences import NO_LABEL
+from llm_lightning.network import Unavailable
+
+REAL = Path(__file__).parents[3] / "shared" / "data" / "instruction-data.json"
+
+
+def entries(count: int) -> list[dict[str, str]]:
+    return [
+        {
+            "instruction": f"Count to {n}.",
+            "input": "",
+            "output": " ".join(map(str, range(1, n + 1))),
+        }
+        for n in range(1, count + 1)
+    ]
+
+
+def write(folder: Path, count: int) -> str:
+    file = folder / "data.json"
+    file.write_text(json.dumps(entries(count)))
+    return str(file)
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"),
+    [(1_100, (935, 55, 110)), (52_002, (44_201, 2_601, 5_200)), (20, (17, 1, 2))],
+)
+def test_splits_are_the_books_sizes_in_file_order(count: int, sizes: tuple[int, ...]) -> None:
+    records = [Record(str(n)) for n in range(count)]
+    parts = split_in_file_order(records, "file")
+    assert tuple(len(parts[name]) for name in ("train", "val", "test")) == sizes
+    assert [*parts["train"], *parts["test"], *parts["val"]] == records
+
+
+def test_too_few_records_are_an_error() -> None:
+    with pytest.raises(ValueError, match="file: 5 records leave the test split empty"):
+        split_in_file_order([Record(str(n)) for n in range(5)], "file")
+
+
+def test_embedded_instructions_are_split_and_described() -> None:
+    data = Instructions(name="instructions", max_length=256)
+    data.use_embedded()
+    data.setup()
+    facts = data.facts()
+    assert {name: split["examples"] for name, split in facts["splits"].items()} == {
+        "train": 935,
+        "val": 55,
+        "test": 110,
+    }
+    assert (facts["test_in_train"], facts["val_in_train"]) == (0, 0)
+    assert data.source == "embedded instructions"
+    assert data.describe()[0].startswith("train: 935 (")
+    assert data.task_arguments() == {
+        "text": {"prompt_style": "alpaca", "mask": "none", "max_length": 256}
+    }
+
+
+@pytest.mark.parametrize("mask", ["none", "prompt", "prompt_and_header"])
+def test_facts_count_what_is_learnt(tmp_path: Path, mask: str) -> None:
+    data = Instructions(path=write(tmp_path, 40), mask=mask)
+    data.setup()
+    split = data.facts()["splits"]["train"]
+    labels = [label for one in data.sequences["train"] for label in one.labels.tolist()]
+    assert split["tokens"] == len(labels)
+    assert split["label_tokens"] == sum(label != NO_LABEL for label in labels)
+    learns_all = mask == "none"
+    assert (split["label_tokens"] == split["tokens"]) == learns_all
+    assert (split["label_tokens"] == split["response_tokens"]) == (mask == "prompt_and_header")
+
+
+def test_cuts_empty_outputs_and_leakage_are_counted(tmp_path: Path) -> None:
+    rows = entries(20)
+    rows[3]["output"] = ""
+    rows[4]["instruction"] = "why " * 100
+    rows[17]["instruction"] = rows[0]["instruction"]  # the first of two test records
+    (tmp_path / "data.json").write_text(json.dumps(rows))
+    data = Instructions(path=str(tmp_path / "data.json"), max_length=100)
+    data.setup()
+    facts = data.facts()
+    assert facts["splits"]["train"]["truncated"] == 1
+    assert facts["splits"]["train"]["empty_outputs"] == 1
+    assert (facts["test_in_train"], facts["val_in_train"]) == (1, 0)
+
+
+def test_seeds_change_the_order_and_not_the_split(tmp_path: Path) -> None:
+    path = write(tmp_path, 100)
+    one, two = Instructions(path=path, seed=1), Instructions(path=path, seed=2)
+    one.setup()
+    two.setup()
+    assert one.records == two.records
+    first = [batch.input_ids.tolist() for batch in one.train_dataloader()]
+    assert first != [batch.input_ids.tolist() for batch in two.train_dataloader()]
+    again = Instructions(path=path, seed=1)
+    again.setup()
+    assert first == [batch.input_ids.tolist() for batch in again.train_dataloader()]
+
+
+def test_run_folder_keeps_the_records(tmp_path: Path) -> None:
+    data = Instructions(path=write(tmp_path, 20))
+    data.setup()
+    data.write_splits(tmp_path / "splits")
+    kept = json.loads((tmp_path / "splits" / "test.json").read_text())
+    assert [entry["instruction"] for entry in kept] == ["Count to 18.", "Count to 19."]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"prompt_style": "chatml"}, r"data\.prompt_style must be one of alpaca, phi3, plain"),
+        ({"mask": "all"}, r"data\.mask must be one of none, prompt, prompt_and_header, got 'all'"),
+        ({"max_length": 5000}, "between 2 and the model's context of 1024 tokens, got 5000"),
+    ],
+)
+def test_bad_options_are_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Instructions(**fields)
+
+
+def test_neither_path_nor_url_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"data\.path must name a file of instructions"):
+        Instructions().prepare_data()
+
+
+# --- the download ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def online(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LLM_LIGHTNING_OFFLINE", raising=False)
+
+
+@pytest.mark.usefixtures("online")
+def test_download_is_verified_and_cached_under_its_own_name() -> None:
+    contents = {name: json.dumps(entries(count)).encode() for name, count in (("a", 20), ("b", 30))}
+    with Loopback() as server:
+        for name, content in contents.items():
+            url = server.serve(f"/{name}/data.json", content)
+            digest = hashlib.sha256(content).hexdigest()
+            for _ in range(2):
+                data = Instructions(name=name, url=url, sha256=digest)
+                data.setup()
+                assert sum(map(len, data.records.values())) == len(json.loads(content))
+        assert sum(request.method == "GET" for request in server.requests) == 2
+
+
+@pytest.mark.usefixtures("online")
+@pytest.mark.parametrize(
+    ("content", "sha256", "message"),
+    [
+        (b"[1]", "0" * 64, "its sha256 is"),
+        (b"<html>not found</html>", None, "it is not JSON"),
+        (b"{}", None, "it holds no list of records"),
+    ],
+)
+def test_a_wrong_download_is_not_kept(content: bytes, sha256: str | None, message: str) -> None:
+    with Loopback() as server:
+        data = Instructions(url=server.serve("/data.json", content), sha256=sha256)
+        with pytest.raises(Unavailable) as caught:
+            data.prepare_data()
+    assert message in caught.value.reason
+    assert "set data.path to the file" in caught.value.advice
+
+
+# --- the real entries -----------------------------------------------------------------------------
+
+
+def test_the_books_entries() -> None:
+    if not REAL.exists():
+        pytest.skip("the book's instruction-data.json is not at hand")
+    data = Instructions(path=str(REAL))
+    data.setup()
+    facts = data.facts()
+    assert {name: split["examples"] for name, split in facts["splits"].items()} == {
+        "train": 935,
+        "val": 55,
+        "test": 110,
+    }
+    assert (facts["test_in_train"], facts["val_in_train"]) == (2, 4)
+    assert all(split["truncated"] == 0 for split in facts["splits"].values())
