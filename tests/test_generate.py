@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from llm_lightning import cli, generate, run_folder
+from llm_lightning.backbone.tokenizer import gpt2_encoding
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +46,28 @@ def test_an_instruction_is_answered_and_options_count(
         return capsys.readouterr().out
 
     assert say() == say()
-    assert say("--input", "red or blue") != say()
     longer = say("--max-new-tokens", "12")
     assert longer.startswith(say().rstrip("\n"))
     assert len(longer) > len(say())
     sampled = [say("--temperature", "1", "--seed", seed) for seed in ("1", "1", "2")]
     assert sampled[0] == sampled[1] != sampled[2]
     assert say("--temperature", "1", "--top-k", "1") == say()
+
+
+def test_the_input_is_part_of_the_prompt(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prompts = []
+
+    def remember(backbone: object, head: object, given: list[list[int]], options: object) -> list:
+        prompts.extend(given)
+        return []
+
+    monkeypatch.setattr(generate, "stream_tokens", remember)
+    assert generate.main([str(folder), "Pick one.", "--input", "red or blue"]) == 0
+    assert (
+        gpt2_encoding()
+        .decode(prompts[0])
+        .endswith("### Instruction:\nPick one.\n\n### Input:\nred or blue\n\n### Response:\n")
+    )
 
 
 def test_streamed_pieces_are_the_whole_answer(folder: Path) -> None:

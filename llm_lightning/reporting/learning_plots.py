@@ -1,4 +1,4 @@
-"""Loss and accuracy over training time: the points, and the two figures that show them.
+"""Loss, accuracy and perplexity over training time: the points, and the figures that show them.
 
 Time is counted in epochs done, with the training examples seen above the same ticks. A value of a
 step stands where that step ends, a value of an epoch where the epoch ends.
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from llm_lightning.reporting import style
 
@@ -20,6 +20,8 @@ METRICS = {
     "val_loss": "val/loss",
     "train_accuracy": "train/accuracy",
     "val_accuracy": "val/accuracy",
+    "response_loss": "val/response_loss",
+    "perplexity": "val/perplexity",
 }
 """Each column of `learning_curve` and the metric in `metrics.csv` that it shows."""
 
@@ -58,13 +60,18 @@ def learning_curve(metrics: pd.DataFrame, steps_per_epoch: int | None) -> pd.Dat
     return table.sort_index().rename_axis("epochs_done")
 
 
-def loss_figure(curve: pd.DataFrame, run: style.Run, examples_per_epoch: int | None) -> Figure:
+def loss_figure(
+    curve: pd.DataFrame, run: style.Run, examples_per_epoch: int | None, unit: str = "example"
+) -> Figure:
     """Loss over epochs: steps thin and pale, epoch means and validation bold.
+
+    The loss of responses alone, where it was logged, is a line of its own.
 
     Args:
         curve: From `learning_curve`, with at least one loss in it.
         run: Title and footnote.
         examples_per_epoch: Examples in an epoch; None, if unknown, leaves the upper axis out.
+        unit: What the loss is a mean over: an example or a token.
     """
     figure, axes = style.new_figure("Cross-entropy loss", run)
     ends = []
@@ -73,7 +80,22 @@ def loss_figure(curve: pd.DataFrame, run: style.Run, examples_per_epoch: int | N
         axes.plot(steps.index, steps, color=STEP_LINE, linewidth=0.9, zorder=1)
         ends.append((float(steps.iloc[-1]), "train, single steps", STEP_NAME))
     ends += _draw_splits(axes, curve, "loss", "{:.3f}")
-    axes.set_ylabel("Loss (nats per example)")
+    responses = curve["response_loss"].dropna()
+    if not responses.empty:
+        axes.plot(
+            responses.index,
+            responses,
+            color=style.PURPLE,
+            linewidth=2,
+            linestyle="--",
+            marker="D",
+            markersize=5,
+            clip_on=False,
+            zorder=3,
+        )
+        last = float(responses.iloc[-1])
+        ends.append((last, f"val. responses {last:.3f}", style.PURPLE))
+    axes.set_ylabel(f"Loss (nats per {unit})")
     axes.set_ylim(bottom=0)
     _finish(axes, curve, ends, examples_per_epoch)
     return figure
@@ -99,6 +121,36 @@ def accuracy_figure(
     # Up to 100 %, the end that matters, from a whole ten with some room below the lowest point.
     axes.set_ylim(max(0.0, np.floor(10 * lowest - 0.2) / 10), 1)
     _finish(axes, curve, ends, examples_per_epoch)
+    return figure
+
+
+def perplexity_figure(
+    curve: pd.DataFrame, run: style.Run, examples_per_epoch: int | None
+) -> Figure:
+    """Validation perplexity over epochs, on a logarithmic axis."""
+    figure, axes = style.new_figure("Validation perplexity", run)
+    values = curve["perplexity"].dropna()
+    colour = style.SPLIT_COLOURS["val"]
+    axes.plot(values.index, values, color=colour, linewidth=2, marker="s", clip_on=False)
+    axes.set_yscale("log")
+    axes.set_ylim(0.9 * values.min(), 1.1 * values.max())
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.set_ylabel("Perplexity (log scale)")
+    _finish(axes, curve, [], examples_per_epoch)
+    last = float(values.iloc[-1])
+    axes.annotate(
+        f"{last:,.1f}",
+        (1, last),
+        xycoords=("axes fraction", "data"),
+        xytext=(9, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize=9,
+        color=colour,
+        annotation_clip=False,
+    )
     return figure
 
 
@@ -148,4 +200,5 @@ def _finish(
         top.set_xlabel("Training examples seen", fontsize=9, color=style.GREY)
         top.tick_params(color=style.GREY, labelcolor=style.GREY, labelsize=8)
         top.spines["top"].set_color(style.GREY)
-    style.name_line_ends(axes, ends)
+    if ends:
+        style.name_line_ends(axes, ends)

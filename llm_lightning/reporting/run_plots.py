@@ -1,8 +1,10 @@
 """One run folder to its pictures.
 
-- Reads `metrics.csv`, `predictions_test.csv` and `summary.json`; writes `plots/*.png` beside them.
+- Reads `metrics.csv`, `predictions_test.csv`, `answer_scores.csv` and `summary.json`; writes
+  `plots/*.png` beside them.
 - A file that is not there costs the figures that need it: an unfinished run gets what there is.
-- Points and figures come from `learning_plots` and `prediction_plots`, their look from `style`.
+- Points and figures come from `learning_plots`, `prediction_plots` and `answer_plots`, their look
+  from `style`.
 """
 
 import json
@@ -15,7 +17,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from llm_lightning.reporting import learning_plots, prediction_plots, style
+from llm_lightning.reporting import answer_plots, learning_plots, prediction_plots, style
 
 STAND_IN = "stand-in data or weights: not comparable with published numbers"
 UNFINISHED = "unfinished run: there is no summary.json"
@@ -36,14 +38,19 @@ class RunFacts:
     examples_per_epoch: int | None = None
     test_accuracy: float | None = None
     """Share from 0 to 1."""
+    loss_unit: str = "example"
+    """What a loss is a mean over."""
+    answer_scores: dict[str, Any] | None = None
+    """Mean and interval of each score of the test answers."""
 
 
 def plot_run(run_dir: Path) -> list[Path]:
     """Draw what a run folder holds into its `plots` folder.
 
     Returns:
-        The files written: `loss.png`, `accuracy.png`, `confusion_matrix.png`, `roc.png` and
-        `precision_recall.png`, those of them that there are data for, in this order.
+        The files written: `loss.png`, `accuracy.png`, `perplexity.png`, `confusion_matrix.png`,
+        `roc.png`, `precision_recall.png` and `answers.png`, those of them that there are data for,
+        in this order.
 
     Raises:
         FileNotFoundError: There is no such folder.
@@ -72,6 +79,9 @@ def run_figures(run_dir: Path) -> dict[str, Figure]:
     )
     if predictions is not None:
         figures |= prediction_figures(predictions, facts)
+    if facts.answer_scores is not None:
+        per_answer = _read_table(run_dir / "answer_scores.csv")
+        figures["answers"] = answer_plots.scores_figure(facts.answer_scores, per_answer, facts.run)
     return figures
 
 
@@ -89,19 +99,27 @@ def read_facts(run_dir: Path) -> RunFacts:
         class_names=summary["class_names"],
         steps_per_epoch=summary["steps_per_epoch"],
         examples_per_epoch=summary["examples_per_epoch"],
-        test_accuracy=summary["metrics"]["test"]["accuracy"],
+        test_accuracy=summary["metrics"]["test"].get("accuracy"),
+        loss_unit="example" if summary["kind"] == "classification" else "token",
+        answer_scores=summary["answers"]["scores"] if summary["answers"] else None,
     )
 
 
 def learning_figures(metrics: pd.DataFrame, facts: RunFacts) -> dict[str, Figure]:
-    """Loss and accuracy over training time, each if it was logged."""
+    """Loss, accuracy and perplexity over training time, each if it was logged."""
     curve = learning_plots.learning_curve(metrics, facts.steps_per_epoch)
     figures = {}
     if curve.filter(like="_loss").notna().to_numpy().any():
-        figures["loss"] = learning_plots.loss_figure(curve, facts.run, facts.examples_per_epoch)
+        figures["loss"] = learning_plots.loss_figure(
+            curve, facts.run, facts.examples_per_epoch, facts.loss_unit
+        )
     if curve.filter(like="_accuracy").notna().to_numpy().any():
         figures["accuracy"] = learning_plots.accuracy_figure(
             curve, facts.run, facts.examples_per_epoch, facts.test_accuracy
+        )
+    if curve["perplexity"].notna().any():
+        figures["perplexity"] = learning_plots.perplexity_figure(
+            curve, facts.run, facts.examples_per_epoch
         )
     return figures
 

@@ -42,6 +42,8 @@ epoch,lr-AdamW,step,test/accuracy,train/accuracy,train/epoch_loss,train/loss,val
 SUMMARY = {
     "name": "last_block",
     "seed": 123,
+    "kind": "classification",
+    "answers": None,
     "class_names": ["ham", "spam"],
     "examples_per_epoch": 32,
     "steps_per_epoch": 4,
@@ -153,6 +155,8 @@ def test_learning_curve_places_steps_and_epochs(tmp_path):
         "val_loss": {1.0: 0.6, 2.0: 0.3},
         "train_accuracy": {1.0: 0.625, 2.0: 0.9375},
         "val_accuracy": {1.0: 0.75, 2.0: 0.875},
+        "response_loss": {},
+        "perplexity": {},
     }
 
 

@@ -1,0 +1,82 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from llm_lightning.reporting.run_plots import plot_run, run_figures
+
+METRICS = """\
+epoch,step,train/loss,train/epoch_loss,val/loss,val/perplexity,val/response_loss
+0,1,4.0,,,,
+0,3,3.0,,,,
+0,3,,,3.5,33.1,2.5
+0,3,,3.6,,,
+1,7,2.0,,,,
+1,7,,,3.0,20.1,2.0
+1,7,,2.4,,,
+"""
+SCORES = {
+    "exact_match": {"mean": 0.25, "low": 0.0, "high": 0.75, "n": 4},
+    "rouge_l": {"mean": 0.5, "low": 0.2, "high": 0.8, "n": 4},
+}
+SUMMARY = {
+    "name": "instruct",
+    "seed": 1,
+    "kind": "instructions",
+    "class_names": None,
+    "answers": {"scores": SCORES},
+    "examples_per_epoch": 32,
+    "steps_per_epoch": 4,
+    "metrics": {"train": {}, "val": {}, "test": {"loss": 3.0}},
+    "notices": [],
+}
+PER_ANSWER = pd.DataFrame({"exact_match": [0, 0, 0, 1], "rouge_l": [0.1, 0.3, 0.6, 1.0]})
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    (tmp_path / "metrics.csv").write_text(METRICS)
+    (tmp_path / "summary.json").write_text(json.dumps(SUMMARY))
+    PER_ANSWER.to_csv(tmp_path / "answer_scores.csv", index_label="index")
+    return tmp_path
+
+
+def test_a_language_model_gets_its_own_pictures(run_dir: Path) -> None:
+    assert [path.name for path in plot_run(run_dir)] == [
+        "loss.png",
+        "perplexity.png",
+        "answers.png",
+    ]
+
+
+def test_loss_shows_responses_apart_and_is_per_token(run_dir: Path) -> None:
+    (axes, *_) = run_figures(run_dir)["loss"].axes
+    assert axes.get_ylabel() == "Loss (nats per token)"
+    drawn = [line.get_ydata().tolist() for line in axes.lines]
+    assert drawn == [[4.0, 3.0, 2.0], [3.6, 2.4], [3.5, 3.0], [2.5, 2.0]]
+    assert "val. responses 2.000" in [text.get_text() for text in axes.texts]
+
+
+def test_perplexity_is_the_logged_one_on_a_log_axis(run_dir: Path) -> None:
+    (axes, *_) = run_figures(run_dir)["perplexity"].axes
+    assert axes.get_yscale() == "log"
+    assert axes.lines[0].get_ydata().tolist() == [33.1, 20.1]
+
+
+def test_answers_show_means_intervals_and_every_answer(run_dir: Path) -> None:
+    (axes,) = run_figures(run_dir)["answers"].axes
+    intervals = [line.get_xdata() for line in axes.lines[::2]]
+    assert [list(interval) for interval in intervals] == [[0.2, 0.8], [0.0, 0.75]]
+    assert [float(line.get_xdata()[0]) for line in axes.lines[1::2]] == [0.5, 0.25]
+    points = np.concatenate([points.get_offsets()[:, 0] for points in axes.collections])
+    assert sorted(points) == sorted([*PER_ANSWER["exact_match"], *PER_ANSWER["rouge_l"]])
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["ROUGE-L", "exact match"]
+
+
+def test_without_answers_or_their_scores_the_rest_is_drawn(run_dir: Path) -> None:
+    (run_dir / "answer_scores.csv").unlink()
+    assert not run_figures(run_dir)["answers"].axes[0].collections
+    (run_dir / "summary.json").write_text(json.dumps(SUMMARY | {"answers": None}))
+    assert list(run_figures(run_dir)) == ["loss", "perplexity"]
