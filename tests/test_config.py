@@ -66,6 +66,45 @@ def test_each_row_records_what_the_book_published(row: int) -> None:
     assert "28c65cd" in published.source
 
 
+# What the book's chapter 7 says: losses before (train, val) and after (train, val), judge's score.
+PUBLISHED_INSTRUCT = {
+    "instruct": (3.826, 3.762, 0.299, 0.657, 49.45),
+    "instruct_phi3": (3.716, 3.644, 0.424, 0.928, 48.87),
+    "instruct_masked": (2.281, 2.263, 0.143, 0.727, 47.73),
+    "instruct_alpaca": (3.368, 3.412, 0.761, 1.557, 48.16),
+    "instruct_small": (None, None, None, None, None),  # the book gives a time only
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED_INSTRUCT)
+def test_each_instruct_experiment_records_what_the_book_published(name: str) -> None:
+    published = composed(f"+experiment={name}").published
+    found = (
+        published.initial_train_loss,
+        published.initial_val_loss,
+        published.train_loss,
+        published.val_loss,
+        published.judge_score,
+    )
+    assert found == PUBLISHED_INSTRUCT[name]
+    assert "28c65cd" in published.source
+
+
+def test_instruct_experiments_have_the_books_settings() -> None:
+    for name in PUBLISHED_INSTRUCT:
+        cfg = composed(f"+experiment={name}")
+        assert (cfg.optim.lr, cfg.optim.weight_decay, cfg.trainer.max_epochs) == (5e-5, 0.1, 2)
+        assert cfg.finetune._target_.endswith("AllLayers")
+        assert cfg.task.tie_weights is False
+        assert cfg.data.drop_last is True
+        assert cfg.model.name == ("gpt2_small" if name == "instruct_small" else "gpt2_medium")
+        assert cfg.data.batch_size == (4 if name == "instruct_alpaca" else 8)
+        assert cfg.data.max_length == (512 if name == "instruct_alpaca" else None)
+        assert cfg.data.prompt_style == ("phi3" if name == "instruct_phi3" else "alpaca")
+        assert cfg.data.mask == ("prompt" if name == "instruct_masked" else "none")
+        assert cfg.data.name == ("alpaca" if name == "instruct_alpaca" else "instructions")
+
+
 def test_rows_differ_from_row_1_exactly_by_their_setting() -> None:
     groups = ("model", "task", "data", "finetune", "optim", "trainer")
     base = plain(composed("+experiment=row_01"), *groups)

@@ -4,8 +4,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from llm_lightning import cli, generate, run_folder
+from llm_lightning import cli, generate, run, run_folder
 from llm_lightning.backbone.tokenizer import gpt2_encoding
 
 
@@ -35,6 +36,61 @@ def test_run_ends_with_answers_and_scores(folder: Path) -> None:
         score = summary["answers"]["scores"][name]
         assert 0 <= score["low"] <= score["mean"] <= score["high"] <= 1
     assert len((folder / run_folder.ANSWER_SCORES).read_text().splitlines()) == 111
+
+
+def test_tensorboard_shows_losses_speed_and_sample_answers(folder: Path) -> None:
+    events = EventAccumulator(str(folder)).Reload()
+    assert {
+        "train/loss",
+        "val/loss",
+        "val/perplexity",
+        "val/response_loss",
+        "time/tokens_per_second",
+        "test/response_loss",
+        "final/test_rouge_l",
+    } <= set(events.Tags()["scalars"])
+    samples = events.Tensors("val/answers/text_summary")[-1]
+    text = samples.tensor_proto.string_val[0].decode()
+    validation = json.loads((folder / "splits" / "val.json").read_text())
+    for record in validation[:4]:
+        assert record["instruction"] in text
+        assert record["output"] in text
+
+
+def test_interrupting_the_answers_leaves_a_finished_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run, "answer_test_split", interrupted)
+    arguments = [
+        "+experiment=instruct", "trainer=smoke", "model=nano", "model.weights=random",
+        "task.generation.max_new_tokens=4",
+    ]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["llm_lightning", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 130
+    told = capsys.readouterr().err
+    assert "python -m llm_lightning.generate" in told
+    assert "--answers" in told
+    left = next(Path("runs").glob("*/seed_123"))
+    assert run_folder.read_summary(left)["answers"] is None
+    assert generate.main([str(left), "--answers"]) == 0
+    assert run_folder.read_summary(left)["answers"]["examples"] == 110
+
+
+def test_a_classifier_is_sent_to_its_own_command(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary = run_folder.read_summary(folder)
+    run_folder.write_summary(tmp_path, summary | {"kind": "classification"})
+    assert generate.main([str(tmp_path), "Name a colour."]) == 1
+    assert "use python -m llm_lightning.predict" in " ".join(
+        capsys.readouterr().err.replace("│", " ").split()
+    )
 
 
 def test_an_instruction_is_answered_and_options_count(

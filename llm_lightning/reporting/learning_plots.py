@@ -138,19 +138,8 @@ def perplexity_figure(
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_ylabel("Perplexity (log scale)")
-    _finish(axes, curve, [], examples_per_epoch)
     last = float(values.iloc[-1])
-    axes.annotate(
-        f"{last:,.1f}",
-        (1, last),
-        xycoords=("axes fraction", "data"),
-        xytext=(9, 0),
-        textcoords="offset points",
-        va="center",
-        fontsize=9,
-        color=colour,
-        annotation_clip=False,
-    )
+    _finish(axes, curve, [(last, f"{last:,.1f}", colour)], examples_per_epoch)
     return figure
 
 
@@ -200,5 +189,4 @@ def _finish(
         top.set_xlabel("Training examples seen", fontsize=9, color=style.GREY)
         top.tick_params(color=style.GREY, labelcolor=style.GREY, labelsize=8)
         top.spines["top"].set_color(style.GREY)
-    if ends:
-        style.name_line_ends(axes, ends)
+    style.name_line_ends(axes, ends)
