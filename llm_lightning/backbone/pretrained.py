@@ -102,7 +102,7 @@ def locate(model: ModelConfig, hub_probe: Probe | None = None) -> Weights:
     if model.weights == "pretrained":
         if model.packaged is not None and model.hub_id is None:
             folder = Path(str(resources.files(__package__))) / "assets" / model.packaged
-            return Weights("packaged weights, see README.md beside them", folder / _FILE_NAMES[0])
+            return Weights("packaged weights", folder / _FILE_NAMES[0])
         if model.hub_id is None:
             raise ValueError(
                 f"model.weights=pretrained: no weights are published for {model.name}; "
