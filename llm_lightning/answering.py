@@ -1,6 +1,5 @@
 """Answers to a run's test split: generated, written, scored."""
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import pandas as pd
 import torch
 
 from llm_lightning import run_folder
-from llm_lightning.data.prompts import Record, Turn
+from llm_lightning.data.records import read_records
 from llm_lightning.evaluation.answers import answer_records
 from llm_lightning.evaluation.text_scores import score_answers, summarize_scores
 from llm_lightning.tasks.language_model import LanguageModel
@@ -51,12 +50,3 @@ def answer_test_split(model: LanguageModel, folder: Path) -> dict[str, Any]:
         "seconds": seconds,
         "tokens_per_second": num_tokens / seconds,
     }
-
-
-def read_records(file: Path) -> list[Record]:
-    """Reads one of a run's ``splits/*.json``."""
-    entries = json.loads(file.read_text(encoding="utf-8"))
-    return [
-        Record(**{**entry, "history": tuple(Turn(*turn) for turn in entry.get("history", ()))})
-        for entry in entries
-    ]

@@ -3,7 +3,9 @@
 Splits are taken in file order: training, then test, then validation, as in the book.
 """
 
+import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib import resources
@@ -16,6 +18,8 @@ from llm_lightning.data.prompts import MASKS, PROMPT_STYLES, Record, encode_reco
 from llm_lightning.data.records import read_records
 from llm_lightning.data.sequences import TokenSequence
 from llm_lightning.data.splits import SPLIT_NAMES
+
+logger = logging.getLogger(__name__)
 
 TRAIN_SHARE, TEST_SHARE = 0.85, 0.1  # the rest is validation
 
@@ -33,7 +37,7 @@ class Instructions(LanguageData):
 
     _target_: str = "llm_lightning.data.instructions.Instructions"
     name: str = "instructions"
-    """Short name, as in ``conf/data/``; the download is cached under it."""
+    """Short name, as in ``conf/data/``; the download is cached under it and its address."""
     url: str | None = None
     """Where the JSON file is downloaded from, once."""
     sha256: str | None = None
@@ -76,7 +80,7 @@ class Instructions(LanguageData):
         if self.path is not None:
             self._file, self._origin = Path(self.path).expanduser(), str(self.path)
         elif self.url is not None:
-            destination = download.cache_dir() / "instructions" / f"{self.name}.json"
+            destination = self._cached(self.url)
             self._file = download.fetch(
                 f"the instructions {self.name!r}",
                 [self.url],
@@ -169,6 +173,19 @@ class Instructions(LanguageData):
         for name, own in self.records.items():
             text = json.dumps([asdict(record) for record in own], indent=1, ensure_ascii=False)
             (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+
+    def _cached(self, url: str) -> Path:
+        """The download's place; what is there is checked again, and removed if it is wrong."""
+        # With the address in it: another data.url must not find the file of this one.
+        digest = hashlib.sha256(url.encode()).hexdigest()[:8]
+        file = download.cache_dir() / "instructions" / f"{self.name}-{digest}.json"
+        if file.is_file():
+            try:
+                self._verify(file)
+            except ValueError as error:
+                logger.warning("%s is fetched again: %s", file, error)
+                file.unlink(missing_ok=True)
+        return file
 
     def _verify(self, file: Path) -> None:
         found = download.sha256(file)

@@ -262,10 +262,20 @@ def _shortened(
         cut.append(field)
         values = [piece for piece in own if piece.is_value]
         if values and len(values[0].tokens) > excess:
-            kept = values[0].tokens[: len(values[0].tokens) - excess]
+            kept = _without_end(values[0].tokens, excess)
             pieces = [
                 piece._replace(tokens=kept) if piece is values[0] else piece for piece in pieces
             ]
         else:  # what frames a field goes with it
             pieces = [piece for piece in pieces if piece.field != field]
     return pieces, tuple(cut)
+
+
+def _without_end(tokens: Sequence[int], excess: int) -> Sequence[int]:
+    """Leaves out ``excess`` tokens, and those that would be left of a character cut in two."""
+    encoding = gpt2_encoding()
+    keep = len(tokens) - excess
+    # In UTF-8 the second and later bytes of a character, and no others, start with the bits 10.
+    while keep and encoding.decode_single_token_bytes(tokens[keep])[0] & 0xC0 == 0x80:
+        keep -= 1
+    return tokens[:keep]

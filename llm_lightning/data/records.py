@@ -4,10 +4,12 @@ Every fault is one error that names file and record; records count from 1.
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from llm_lightning.data.prompts import Record, Turn
@@ -18,9 +20,11 @@ SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet")
 def read_records(file: Path) -> list[Record]:
     """Reads a file by its ending.
 
-    A record has ``instruction``, ``output`` and, if it likes, ``input``; or it is a conversation:
-    ``messages`` with ``role`` (system, user, assistant) and ``content``, of which the assistant's
-    last is the output, the user's last the instruction, and what is before them is history.
+    A record has ``instruction``, ``output`` and, if it likes, ``input``, ``system`` and
+    ``history``, a list of (user, assistant) pairs; or it is a conversation: ``messages`` with
+    ``role`` (system, user, assistant) and ``content``, of which the assistant's last is the
+    output, the user's last the instruction, and what is before them is history. So the splits
+    that a run writes can be read again.
 
     Raises:
         ValueError: naming file and record, if one cannot be read.
@@ -78,38 +82,68 @@ def _json_lines(file: Path, text: str) -> Sequence[Any]:
 def _record(entry: Any, where: str) -> Record:
     if not isinstance(entry, Mapping):
         raise ValueError(f"{where} must be an object with fields, got {entry!r:.60}")
-    if entry.get("messages") is not None:
-        return _conversation(entry["messages"], where)
-    texts = [_text(entry, key, where) for key in ("instruction", "input", "output")]
-    if not texts[0]:
+    if not _is_missing(entry.get("messages")):
+        record = _conversation(entry["messages"], where)
+    else:
+        for key in ("instruction", "output"):
+            if key not in entry:
+                raise ValueError(
+                    f"{where} has no field {key!r} (nor 'messages'); it has "
+                    f"{', '.join(map(repr, entry)) or 'none'}"
+                )
+        texts = {
+            key: _text(entry.get(key), f"{where}: {key}")
+            for key in ("instruction", "input", "output", "system")
+        }
+        record = Record(**texts, history=_history(entry.get("history"), where))
+    if not record.instruction:
         raise ValueError(f"{where} has an empty instruction")
-    instruction, given, output = texts
-    return Record(instruction, given, output)
+    return record
 
 
-def _text(entry: Mapping[str, Any], key: str, where: str) -> str:
-    value = entry.get(key)
-    if value is None and (key == "input" or key in entry):
-        return ""  # null in JSON, a missing cell in Parquet
-    if value is None:
-        raise ValueError(
-            f"{where} has no field {key!r} (nor 'messages'); it has "
-            f"{', '.join(map(repr, entry)) or 'none'}"
-        )
+def _is_missing(value: Any) -> bool:
+    """Whether a value is null in JSON or a cell without a value in Parquet."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _text(value: Any, where: str) -> str:
+    if _is_missing(value):
+        return ""
     if not isinstance(value, str):
-        raise ValueError(f"{where}: {key} must be a text, got {value!r:.60}")
-    return value.strip()
+        raise ValueError(f"{where} must be a text, got {value!r:.60}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:  # JSON can write one with \ud800
+        raise ValueError(f"{where} holds half of a surrogate pair: {error}") from error
+    return value
+
+
+def _list(value: Any, where: str) -> list[Any]:
+    if not isinstance(value, list | np.ndarray):  # Parquet's lists come as arrays
+        raise ValueError(f"{where} must be a list, got {value!r:.60}")
+    return list(value)
+
+
+def _history(value: Any, where: str) -> tuple[Turn, ...]:
+    turns = []
+    for number, pair in enumerate([] if _is_missing(value) else _list(value, f"{where}: history")):
+        at = f"{where}: history, turn {number + 1}"
+        texts = [_text(text, at) for text in _list(pair, at)]
+        if len(texts) != 2:
+            raise ValueError(f"{at} must be a pair of user and assistant, got {len(texts)} texts")
+        turns.append(Turn(*texts))
+    return tuple(turns)
 
 
 def _conversation(messages: Any, where: str) -> Record:
     turns: list[tuple[str, str]] = []
-    for number, message in enumerate(messages, start=1):
+    for number, message in enumerate(_list(messages, f"{where}: messages"), start=1):
         at = f"{where}, message {number}"
         if not isinstance(message, Mapping) or not {"role", "content"} <= set(message):
             raise ValueError(f"{at} must have a role and a content, got {message!r:.60}")
-        if not isinstance(message["content"], str):
-            raise ValueError(f"{at}: content must be a text, got {message['content']!r:.60}")
-        turns.append((str(message["role"]), message["content"]))
+        if _is_missing(message["content"]):
+            raise ValueError(f"{at}: content must be a text, got null")
+        turns.append((str(message["role"]), _text(message["content"], f"{at}: content")))
     system = turns.pop(0)[1] if turns and turns[0][0] == "system" else ""
     expected = ["user", "assistant"] * (len(turns) // 2)
     if not turns or [role for role, _ in turns] != expected:

@@ -171,6 +171,37 @@ def test_a_wrong_download_is_not_kept(content: bytes, sha256: str | None, messag
     assert "set data.path to the file" in caught.value.advice
 
 
+@pytest.mark.usefixtures("online")
+def test_another_address_is_not_answered_from_the_cache() -> None:
+    with Loopback() as server:
+        for count in (20, 30):  # the same name: what `data=instructions data.url=...` asks for
+            url = server.serve(f"/{count}.json", json.dumps(entries(count)).encode())
+            data = Instructions(name="same", url=url)
+            data.setup()
+            assert sum(map(len, data.records.values())) == count
+
+
+@pytest.mark.usefixtures("online")
+def test_a_damaged_cache_is_not_used(tmp_path: Path) -> None:
+    content = json.dumps(entries(20)).encode()
+    digest = hashlib.sha256(content).hexdigest()
+    with Loopback() as server:
+        url = server.serve("/data.json", content)
+        Instructions(url=url, sha256=digest).prepare_data()
+        (file,) = (tmp_path / "cache" / "instructions").glob("*.json")
+        file.write_text(json.dumps(entries(19)))
+        data = Instructions(url=url, sha256=digest)
+        data.setup()
+        assert sum(map(len, data.records.values())) == 20
+
+        file.write_text("[")
+        server.redirect("/data.json", f"{server.url}/missing.json")
+        with pytest.raises(Unavailable) as caught:
+            Instructions(url=url).prepare_data()
+        assert not file.exists()
+    assert "data.json: HTTP 404" in caught.value.reason
+
+
 # --- the real entries -----------------------------------------------------------------------------
 
 

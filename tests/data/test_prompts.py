@@ -155,6 +155,13 @@ def test_instruction_then_response_are_cut_when_nothing_else_is_left() -> None:
     assert text.rstrip().endswith("so")
 
 
+@pytest.mark.parametrize("max_length", range(31, 60))
+def test_no_character_is_cut_in_two(max_length: int) -> None:
+    text, cut = parts_of(Record("Write.", output="日本語の文章です" * 10), max_length)
+    assert cut[-1] == "response"
+    assert "\N{REPLACEMENT CHARACTER}" not in text
+
+
 def test_a_limit_below_the_styles_own_text_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"data\.max_length must be more than \d+, .* got 10"):
         encode_record(ENTRY, "alpaca", "none", 10)

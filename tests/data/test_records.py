@@ -1,4 +1,5 @@
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,24 @@ def test_input_may_be_missing_and_outputs_empty(tmp_path: Path) -> None:
     assert read_records(write(tmp_path / "d.json", entries)) == [Record("a"), Record("b", "", "c")]
 
 
+def test_missing_cells_of_parquet_are_empty(tmp_path: Path) -> None:
+    entries = [
+        {"instruction": "a", "input": None, "output": "b"},
+        {"instruction": "c", "input": "d", "output": None},
+        {"messages": [USER, ASSISTANT]},
+    ]
+    expected = [Record("a", "", "b"), Record("c", "d"), Record("a", output="b")]
+    assert read_records(write(tmp_path / "d.parquet", entries)) == expected
+
+
+@pytest.mark.parametrize("suffix", [".json", ".parquet"])
+def test_records_that_a_run_wrote_are_read_again(tmp_path: Path, suffix: str) -> None:
+    chat = Record("And of ox?", "", "Oxen.", "You know words.", (Turn("Of mouse?", "Mice."),))
+    records = [*EXPECTED, chat]
+    file = write(tmp_path / f"d{suffix}", [asdict(record) for record in records])
+    assert read_records(file) == records
+
+
 USER, ASSISTANT = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
 
 
@@ -67,6 +86,18 @@ USER, ASSISTANT = {"role": "user", "content": "a"}, {"role": "assistant", "conte
         ({"instruction": "a", "text": "b"}, "no field 'output' .* it has 'instruction', 'text'"),
         ({"instruction": "a", "output": 7}, "record 1: output must be a text, got 7"),
         ({"instruction": " ", "output": "a"}, "record 1 has an empty instruction"),
+        ({"instruction": "a", "output": "\ud800"}, "record 1: output holds half of a surrogate"),
+        (
+            {"instruction": "a", "output": "b", "history": "c"},
+            "record 1: history must be a list, got 'c'",
+        ),
+        (
+            {"instruction": "a", "output": "b", "history": [["c", "d"], ["e"]]},
+            "history, turn 2 must be a pair of user and assistant, got 1 texts",
+        ),
+        ({"messages": 5}, "record 1: messages must be a list, got 5"),
+        ({"messages": [USER | {"content": " "}, ASSISTANT]}, "record 1 has an empty instruction"),
+        ({"messages": [USER | {"content": None}, ASSISTANT]}, "message 1: content .* got null"),
         ({"messages": []}, "must alternate between user and assistant"),
         ({"messages": [USER]}, "end with the assistant's, got user"),
         ({"messages": [ASSISTANT, USER]}, "got assistant, user"),
