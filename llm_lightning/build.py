@@ -75,7 +75,6 @@ def build(cfg: DictConfig) -> Run:
             raise
         data.use_embedded()
         notices.append(_notice(data.stand_in, error))
-    data.setup("fit")
     try:
         weights = locate(model, hub_probe)
     except Unavailable as error:
@@ -83,8 +82,10 @@ def build(cfg: DictConfig) -> Run:
             raise
         model = _model_config(_with_fallback_model())
         weights = locate(model)
+        data.context_length = min(data.context_length, model.n_positions)
         notices.append(_notice(f"The model {model.name}, {weights.source},", error))
 
+    data.setup("fit")
     architecture = model.architecture()
     if weights.path is not None:
         architecture["init"] = "empty"  # every weight is loaded next

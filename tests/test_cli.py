@@ -256,6 +256,20 @@ def test_unreachable_weights_are_replaced_and_other_model_settings_kept(
     assert capsys.readouterr().out.count("gpt2-medium@6dcaa7a") == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "overrides"), [("row_13", ()), ("instruct", ("task.generation.max_new_tokens=4",))]
+)
+def test_the_stand_ins_context_is_the_limit(
+    monkeypatch: pytest.MonkeyPatch, name: str, overrides: tuple[str, ...]
+) -> None:
+    command(
+        monkeypatch, f"+experiment={name}", "trainer=smoke", "trainer.limit_train_batches=1",
+        "trainer.max_epochs=1", *overrides,
+    )  # fmt: skip
+    summary = json.loads(next(Path("runs").glob("*/seed_123/summary.json")).read_text())
+    assert summary["data"]["max_length"] == 512
+
+
 def refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
 ) -> tuple[object, str]:

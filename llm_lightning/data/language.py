@@ -64,7 +64,7 @@ class LanguageData(DataModule, ABC):
     @property
     def longest(self) -> int:
         """The longest input that the model is given, in tokens."""
-        return self.context_length if self.max_length is None else self.max_length
+        return min(self.max_length or self.context_length, self.context_length)
 
     @abstractmethod
     def read(self) -> dict[str, list[TokenSequence]]:

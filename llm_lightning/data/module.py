@@ -14,6 +14,8 @@ class DataModule(L.LightningDataModule, ABC):
     """``classification``, ``instructions`` or ``text``: what a report has to expect."""
     batch_size: int
     eval_batch_size: int
+    context_length: int
+    """The model's context in tokens; may be lowered until ``setup``."""
 
     @property
     @abstractmethod
