@@ -85,6 +85,12 @@ class Table(ClassificationData):
         """The file or files."""
         return self.path or ", ".join(str(path) for path in self._three_paths)
 
+    def prepare_data(self) -> None:
+        """Checks that the files are there, before anything else is looked for."""
+        for name in (self.path, *self._three_paths):
+            if name is not None and not Path(name).expanduser().is_file():
+                raise ValueError(f"data=table: {name} does not exist or is not a file")
+
     def read(self) -> Splits:
         """Reads one file and splits it, or reads three."""
         if self.path is not None:
