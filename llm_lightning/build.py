@@ -97,9 +97,7 @@ def build(cfg: DictConfig) -> Run:
         seed=cfg.seed,
         **data.task_arguments(),
     )
-    sha256 = None
-    if weights.path is not None:
-        sha256 = task.load_backbone(weights.path, weights.sha256)
+    sha256 = task.load_base(model, weights)
     facts = {"model": model.name, "source": f"{model.name}: {weights.source}", "sha256": sha256}
     return Run(data, task, trainer, timer, facts, notices)
 

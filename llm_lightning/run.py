@@ -125,8 +125,7 @@ def evaluate(built: Run, checkpoint: Checkpoint) -> dict[str, dict[str, float | 
     """
     if checkpoint is Checkpoint.best:
         path = cast(ModelCheckpoint, built.trainer.checkpoint_callback).best_model_path
-        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-        built.task.load_state_dict(state, strict=True)
+        built.task.load_trained(torch.load(path, map_location="cpu", weights_only=True))
     built.trainer.test(built.task, datamodule=built.data, verbose=False)
     logged = {name: float(value) for name, value in built.trainer.callback_metrics.items()}
 

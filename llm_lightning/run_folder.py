@@ -131,7 +131,8 @@ def _load(folder: Path, task_class: type[T]) -> tuple[T, dict[str, Any]]:
 
     Raises:
         ValueError: if the folder holds no finished run, or one of another kind, or its checkpoint
-            is gone or damaged.
+            is gone or damaged, or the weights it was trained on are not what they were.
+        Unavailable: if these weights cannot be had any more.
     """
     summary = read_summary(folder)
     if summary["kind"] not in task_class.data_kinds:
@@ -149,7 +150,8 @@ def _load(folder: Path, task_class: type[T]) -> tuple[T, dict[str, Any]]:
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise ValueError(f"the checkpoint {path} is damaged: {type(error).__name__}") from error
     fields = checkpoint["hyper_parameters"]
-    fields["model"] = fields["model"] | {"init": "empty"}  # every weight is loaded next
+    if checkpoint["base"] is None:
+        fields["model"] = fields["model"] | {"init": "empty"}  # every weight is loaded next
     model = task_class(**fields)
-    model.load_state_dict(checkpoint["state_dict"], strict=True)
+    model.load_trained(checkpoint)
     return model.eval(), summary

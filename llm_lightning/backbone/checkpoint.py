@@ -10,7 +10,7 @@ import pickle
 import re
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -38,7 +38,8 @@ def load_weights(model: GPT2, path: Path, *, expected_sha256: str | None = None)
     tensor. Nothing is unpickled but tensors (``weights_only=True``).
 
     Args:
-        model: changed in place; half-precision tensors are converted to the model's dtype.
+        model: changed in place, adapters aside; half-precision tensors are converted to the
+            model's dtype.
         path: a ``.safetensors``, ``.bin`` or ``.pt`` file in transformers' GPT-2 layout.
         expected_sha256: what the file's SHA-256 must be, if it is known.
 
@@ -56,7 +57,10 @@ def load_weights(model: GPT2, path: Path, *, expected_sha256: str | None = None)
             f"model.weights: {path} is damaged: its sha256 is {sha256}, expected "
             f"{expected_sha256}; delete it and run again"
         )
-    targets: dict[str, Tensor] = dict(model.named_parameters())
+    # What the architecture has: adapters that were added to the model have nothing to load.
+    with torch.device("meta"):
+        names = [name for name, _ in GPT2(replace(model.config, init="empty")).named_parameters()]
+    targets: dict[str, Tensor] = {name: model.get_parameter(name) for name in names}
     tensors = _readers(path)
     problems = _config_problems(path.with_name(CONFIG_NAME), model.config)
     keys: dict[str, str] = {}

@@ -54,6 +54,14 @@ class ModelConfig(GPTConfig):
                 f"got {self.vocab_size}"
             )
 
+    def source(self) -> dict[str, Any]:
+        """Returns all fields as a plain dict from which the weights are found from any folder."""
+        fields = asdict(self)
+        local = Path(self.weights).expanduser()
+        if self.weights not in ("pretrained", "random") and local.exists():
+            fields["weights"] = str(local.resolve())
+        return fields
+
     def architecture(self) -> dict[str, Any]:
         """Returns the fields that :class:`GPTConfig` takes, as a plain dict."""
         names = {field.name for field in fields(GPTConfig)}

@@ -1,29 +1,45 @@
-"""What trains: a strategy is a dataclass that switches gradients on and off, nothing else.
+"""What trains: a strategy is a dataclass that prepares a model for it, nothing else.
 
 A strategy is applied when a model is built, before any weights are loaded, so that a checkpoint
-rebuilds the same model. A head of its own always trains. A head that is tied to the input embedding
-is part of that embedding, and trains where the embedding does.
+rebuilds the same model. A head that is tied to the input embedding is part of that embedding, and
+trains where the embedding does.
 """
 
-import sys
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from importlib import import_module
+from typing import Any, Protocol
 
 from torch import nn
 
 from llm_lightning.backbone.gpt2 import GPT2
 
 
-class Strategy(Protocol):
+class Model(Protocol):
+    """What a strategy works on."""
+
+    backbone: GPT2
+    head: nn.Linear
+
+
+class Strategy(ABC):
     """Anything that decides which parameters train."""
 
-    def apply(self, backbone: GPT2, head: nn.Module) -> None:
-        """Sets ``requires_grad`` on every parameter of both modules."""
+    @abstractmethod
+    def apply(self, model: Model) -> None:
+        """Sets ``requires_grad`` on every parameter; may replace layers."""
+
+    def base_loaded(self, model: Model) -> None:  # noqa: B027 (most have nothing to do)
+        """Does what needs the weights to be in place."""
+
+    def describe(self, model: Model) -> dict[str, Any]:
+        """Returns what is worth knowing beside the counts of parameters, as plain values."""
+        return {}
 
 
 @dataclass
-class TopBlocks:
+class TopBlocks(Strategy):
     """Trains the head, the last ``num_blocks`` blocks and, if asked, the final LayerNorm.
 
     Raises:
@@ -42,16 +58,15 @@ class TopBlocks:
         if self.num_blocks < 0:
             raise ValueError(f"finetune.num_blocks must be at least 0, got {self.num_blocks}")
 
-    def apply(self, backbone: GPT2, head: nn.Module) -> None:
+    def apply(self, model: Model) -> None:
         """See :class:`Strategy`."""
-        n_layer = len(backbone.h)
+        backbone, n_layer = model.backbone, len(model.backbone.h)
         if self.num_blocks > n_layer:
             raise ValueError(
                 f"finetune.num_blocks must be at most the model's {n_layer} blocks, "
                 f"got {self.num_blocks}"
             )
-        is_tied = head.weight is backbone.wte.weight
-        if is_tied and self.num_blocks == 0:
+        if is_tied(model) and self.num_blocks == 0:
             raise ValueError(
                 "the head alone cannot train (finetune.num_blocks=0) while it is the input "
                 "embedding: give it weights of its own with task.tie_weights=false, or train "
@@ -61,20 +76,25 @@ class TopBlocks:
         for block in list(backbone.h)[n_layer - self.num_blocks :]:
             block.requires_grad_(True)
         backbone.ln_f.requires_grad_(self.train_final_norm)
-        if not is_tied:
-            head.requires_grad_(True)
+        if not is_tied(model):
+            model.head.requires_grad_(True)
 
 
 @dataclass
-class AllLayers:
+class AllLayers(Strategy):
     """Trains everything, embeddings included."""
 
     _target_: str = "llm_lightning.finetuning.strategies.AllLayers"
 
-    def apply(self, backbone: GPT2, head: nn.Module) -> None:
+    def apply(self, model: Model) -> None:
         """See :class:`Strategy`."""
-        backbone.requires_grad_(True)
-        head.requires_grad_(True)
+        model.backbone.requires_grad_(True)
+        model.head.requires_grad_(True)
+
+
+def is_tied(model: Model) -> bool:
+    """Whether the head is the input embedding."""
+    return model.head.weight is model.backbone.wte.weight
 
 
 def from_dict(fields: Mapping[str, Any]) -> Strategy:
@@ -84,11 +104,15 @@ def from_dict(fields: Mapping[str, Any]) -> Strategy:
         fields: the dataclass's fields, ``_target_`` among them.
 
     Raises:
-        ValueError: if ``_target_`` names nothing in this module.
+        ValueError: if ``_target_`` names no strategy of this package.
     """
     module, _, name = fields["_target_"].rpartition(".")
-    if module != __name__ or not hasattr(sys.modules[__name__], name):
-        raise ValueError(
-            f"finetune._target_ must name a strategy of {__name__}, got {fields['_target_']!r}"
-        )
-    return cast(Strategy, getattr(sys.modules[__name__], name)(**fields))
+    package = __name__.rpartition(".")[0]
+    # Checked before anything is imported: checkpoints come from anywhere.
+    if module.rpartition(".")[0] == package:
+        kind = getattr(import_module(module), name, None)
+        if isinstance(kind, type) and issubclass(kind, Strategy):
+            return kind(**fields)
+    raise ValueError(
+        f"finetune._target_ must name a strategy of {package}, got {fields['_target_']!r}"
+    )

@@ -49,6 +49,7 @@ class LanguageModel(Task):
 
     metric_names: ClassVar[tuple[str, ...]] = ("loss", "perplexity", "response_loss")
     data_kinds: ClassVar[tuple[str, ...]] = ("instructions", "text")
+    pretrained_parts: ClassVar[tuple[str, ...]] = ("backbone.", "head.weight")
 
     def __init__(
         self,

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from llm_lightning.backbone.checkpoint import load_weights
 from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
-from llm_lightning.finetuning import strategies
+from llm_lightning.backbone.pretrained import ModelConfig, Weights, locate
+from llm_lightning.finetuning import base, strategies
 from llm_lightning.training.optim import AdamW
 
 EVALUATED = ("train_eval", "val_eval", "test")  # in the order of the data module's test loaders
@@ -26,19 +27,24 @@ class Task(L.LightningModule):
     Args:
         model: fields of :class:`~llm_lightning.backbone.gpt2.GPTConfig`.
         optim: fields of :class:`~llm_lightning.training.optim.AdamW`.
-        seed: draws the backbone's starting weights.
+        seed: draws the starting weights of backbone and adapters.
     """
 
     metric_names: ClassVar[tuple[str, ...]]
     """What the final evaluation logs for each of ``EVALUATED``."""
     data_kinds: ClassVar[tuple[str, ...]]
     """Kinds of data it learns from."""
+    pretrained_parts: ClassVar[tuple[str, ...]] = ("backbone.",)
+    """Beginnings of the names of parameters that a base checkpoint fills."""
     backbone: GPT2
     head: nn.Linear
 
     def __init__(self, *, model: dict[str, Any], optim: dict[str, Any], seed: int) -> None:
         super().__init__()
         self.optim = AdamW(**optim)
+        self.base: dict[str, Any] | None = None  # what stays as it was loaded, and from where
+        self._seed = seed
+        self._rng_state: Tensor | None = None  # of a checkpoint, until training goes on
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.backbone = GPT2(GPTConfig(**model))
@@ -46,11 +52,85 @@ class Task(L.LightningModule):
 
     def set_trainable(self, finetune: dict[str, Any]) -> None:
         """Applies a strategy, given by its fields, to backbone and head."""
-        strategies.from_dict(finetune).apply(self.backbone, self.head)
+        self.strategy = strategies.from_dict(finetune)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self._seed)
+            self.strategy.apply(self)
+
+    def load_base(self, model: ModelConfig, weights: Weights) -> str | None:
+        """Puts the weights in place that training starts from; to be called once.
+
+        Args:
+            model: what was looked for; a checkpoint of what trains says so, to find it again.
+            weights: what was found; without a path, the weights stay as they were drawn.
+
+        Returns:
+            SHA-256 of the file, if there is one.
+
+        Raises:
+            ValueError: if the file does not fit.
+        """
+        sha256 = None
+        if weights.path is not None:
+            sha256 = self.load_backbone(weights.path, weights.sha256)
+        frozen = base.frozen_parameters(self, self.pretrained_parts)
+        if frozen:
+            self.base = {
+                "model": model.source(),
+                "source": weights.source,
+                "fingerprint": base.fingerprint(frozen),
+            }
+        self.strategy.base_loaded(self)
+        return sha256
 
     def load_backbone(self, path: Path, expected_sha256: str | None) -> str:
         """Loads a checkpoint into the backbone; see :func:`load_weights`."""
         return load_weights(self.backbone, path, expected_sha256=expected_sha256)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leaves out what a checkpoint need not hold: the base can be had where it came from."""
+        frozen = base.frozen_parameters(self, self.pretrained_parts)
+        checkpoint["state_dict"] = {
+            name: value for name, value in checkpoint["state_dict"].items() if name not in frozen
+        }
+        checkpoint["base"] = self.base
+        checkpoint["rng_state"] = torch.get_rng_state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restores the base from its source if it is not there yet, and completes the checkpoint.
+
+        Raises:
+            ValueError: if the base is another than the checkpoint was trained on.
+            Unavailable: if it cannot be had any more.
+        """
+        self._rng_state = checkpoint["rng_state"]
+        if checkpoint["base"] is None:
+            return
+        if self.base is None:
+            model = ModelConfig(**checkpoint["base"]["model"])
+            self.load_base(model, locate(model))
+        base.check(self.base, checkpoint["base"])
+        state = self.state_dict()
+        for name in base.frozen_parameters(self, self.pretrained_parts):
+            checkpoint["state_dict"][name] = state[name]
+
+    def load_trained(self, checkpoint: dict[str, Any]) -> None:
+        """Loads what a checkpoint holds, all of it, over the base that it was trained on.
+
+        Args:
+            checkpoint: as Lightning saves it; the state in it is completed.
+
+        Raises:
+            ValueError: see :meth:`on_load_checkpoint`.
+        """
+        self.on_load_checkpoint(checkpoint)
+        self.load_state_dict(checkpoint["state_dict"], strict=True)
+
+    def on_train_start(self) -> None:
+        """A resumed run draws the dropout that it would have drawn."""
+        if self._rng_state is not None:
+            torch.set_rng_state(self._rng_state)
+            self._rng_state = None
 
     def on_fit_start(self) -> None:
         """Dropout, where configured, acts everywhere, in frozen blocks too."""

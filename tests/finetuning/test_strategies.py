@@ -68,14 +68,14 @@ def model() -> TwoParts:
 def test_top_blocks_train_exactly_these(
     model: TwoParts, strategy: TopBlocks, names: set[str], count: int
 ) -> None:
-    strategy.apply(model.backbone, model.head)
+    strategy.apply(model)
     assert model.trainable() == names
     assert model.count() == count
 
 
 def test_all_layers_train_everything(model: TwoParts) -> None:
-    TopBlocks(num_blocks=0).apply(model.backbone, model.head)
-    AllLayers().apply(model.backbone, model.head)
+    TopBlocks(num_blocks=0).apply(model)
+    AllLayers().apply(model)
     assert model.trainable() == {name for name, _ in model.named_parameters()}
     assert model.count() == 124_439_808 + HEAD_COUNT
 
@@ -93,7 +93,7 @@ def test_each_yaml_file_trains_what_its_name_says(model: TwoParts, file: str, co
     values = OmegaConf.load(conf_dir() / "finetune" / f"{file}.yaml")
     schema = values.pop("defaults")[0].split("/")[-1].split("@")[0]
     kind = {"top_blocks": TopBlocks, "all_layers": AllLayers}[schema]
-    kind(**values).apply(model.backbone, model.head)
+    kind(**values).apply(model)
     assert model.count() == count
 
 
@@ -101,7 +101,7 @@ def test_more_blocks_than_there_are_is_refused(model: TwoParts) -> None:
     with pytest.raises(
         ValueError, match="num_blocks must be at most the model's 12 blocks, got 13"
     ):
-        TopBlocks(num_blocks=13).apply(model.backbone, model.head)
+        TopBlocks(num_blocks=13).apply(model)
     with pytest.raises(ValueError, match="num_blocks must be at least 0, got -1"):
         TopBlocks(num_blocks=-1)
 
@@ -115,7 +115,7 @@ def test_a_strategy_survives_as_a_plain_dict() -> None:
 
 
 def test_parameter_groups_merge_blocks_that_are_alike(model: TwoParts) -> None:
-    TopBlocks(num_blocks=2).apply(model.backbone, model.head)
+    TopBlocks(num_blocks=2).apply(model)
     assert parameter_groups(model) == [
         ParameterGroup("backbone.wte", 0, 38_597_376),
         ParameterGroup("backbone.wpe", 0, 786_432),
