@@ -54,7 +54,7 @@ def build(cfg: DictConfig) -> Run:
         cfg.trainer,
         callbacks=callbacks,
         logger=loggers,
-        enable_checkpointing="checkpoint" in cfg.callbacks,
+        enable_checkpointing=not {"checkpoint", "resume"}.isdisjoint(cfg.callbacks),
     )
     model = _model_config(cfg)
     data = cast(DataModule, get_class(cfg.data._target_)(**plain(cfg.data)))

@@ -24,7 +24,7 @@ from llm_lightning.training.optim import AdamW
 MAX_NAME_LENGTH = 150  # of a run folder, in characters
 
 # Overrides that do not change what a run computes, and so stay out of its folder's name.
-_NOT_IN_NAME = ("experiment", "seed", "runs_dir", "offline_fallback")
+_NOT_IN_NAME = ("experiment", "seed", "runs_dir", "offline_fallback", "rerun")
 
 
 @dataclass
@@ -92,6 +92,8 @@ class Config:
     """Seed of starting weights, order of examples and dropout."""
     offline_fallback: bool = True
     """Whether small stand-ins replace data or weights that cannot be had; else that is an error."""
+    rerun: bool = False
+    """Whether an interrupted run of the same settings starts over instead of going on."""
     evaluate: Checkpoint = Checkpoint.last
     """Checkpoint that the final table speaks of."""
     runs_dir: str = "runs"

@@ -67,6 +67,7 @@ def print_start(
     name: str,
     seed: int,
     groups: Sequence["ParameterGroup"],
+    finetuning: dict[str, Any],
     data: Sequence[str],
     weights: str,
     device: str,
@@ -88,6 +89,9 @@ def print_start(
     _console.print(table)
 
     facts = Table.grid(padding=(0, 2))
+    if finetuning:
+        shown = (f"{key.replace('_', ' ')} {_short(value)}" for key, value in finetuning.items())
+        facts.add_row("finetune", escape(", ".join(shown)))
     for title, line in zip(["data", *[""] * (len(data) - 1)], data, strict=True):
         facts.add_row(title, escape(line))
     facts.add_row("weights", escape(weights))
@@ -95,6 +99,17 @@ def print_start(
     facts.add_row("folder", escape(str(run_dir)))
     _console.print(facts)
     _console.print()
+
+
+def print_resumed(epochs: int) -> None:
+    """Says that an interrupted run goes on."""
+    _console.print(
+        f"going on after epoch {epochs} of the interrupted run (rerun=true starts over)\n"
+    )
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else f"{value:,}"
 
 
 def print_results(summary: dict[str, Any], run_dir: Path) -> None:

@@ -45,7 +45,7 @@ def run(cfg: DictConfig) -> None:
     run_dir = Path(cfg.run_dir)
     try:
         built = build(cfg)
-        run_folder.start(run_dir, cfg, is_stand_in=bool(built.notices))
+        resumed_from = run_folder.start(run_dir, cfg, is_stand_in=bool(built.notices))
     except (ValueError, Unavailable, InstantiationException, OmegaConfBaseException) as error:
         _remove_if_empty(run_dir)  # Hydra makes the folder before anything is known
         _refuse(error)
@@ -56,6 +56,7 @@ def run(cfg: DictConfig) -> None:
         name=run_dir.parent.name,
         seed=cfg.seed,
         groups=parameter_groups(built.task),
+        finetuning=built.task.strategy.describe(built.task),
         data=[built.data.source, *built.data.describe()],
         weights=built.weights["source"],
         device=f"{_device_name(built.trainer)}, precision {built.trainer.precision}",
@@ -63,16 +64,16 @@ def run(cfg: DictConfig) -> None:
     )
     reset_peak_memory(built.trainer.strategy.root_device)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
-    try:
-        built.trainer.fit(built.task, datamodule=built.data)
-    except Diverged as error:
-        _refuse(error)
+    seconds_before = _fit(built, run_dir, resumed_from)
     if "checkpoint" in cfg.callbacks:
-        # The callback's own last.ckpt is that of the last validation.
-        built.trainer.save_checkpoint(run_dir / run_folder.CHECKPOINTS / "last.ckpt")
+        last = run_dir / run_folder.CHECKPOINTS / "last.ckpt"
+        built.trainer.save_checkpoint(last, weights_only=True)
     metrics = evaluate(built, cfg.evaluate)
-    summary = summarize(cfg, built, metrics, seconds=time.perf_counter() - started)
+    seconds = seconds_before + time.perf_counter() - started
+    summary = summarize(cfg, built, metrics, seconds)
+    run_folder.join_curves(run_dir)
     run_folder.write_summary(run_dir, summary)
+    (run_dir / run_folder.CHECKPOINTS / run_folder.RESUME).unlink(missing_ok=True)
     if isinstance(built.task, LanguageModel) and built.data.kind == "instructions":
         summary["answers"] = _answer(built.task, built.trainer, run_dir)
         run_folder.write_summary(run_dir, summary)
@@ -80,6 +81,27 @@ def run(cfg: DictConfig) -> None:
     plot_run(run_dir)
     console.print_results(summary, _shown(run_dir))
     console.print_notices(built.notices)
+
+
+def _fit(built: Run, run_dir: Path, resumed_from: Path | None) -> float:
+    """Trains, from the beginning or from where an interrupted run had come.
+
+    Returns:
+        Seconds that the interrupted run had trained.
+    """
+    seconds = 0.0
+    expected: type[ValueError] = Diverged
+    if resumed_from is not None:
+        before = torch.load(resumed_from, map_location="cpu", weights_only=True)
+        run_folder.set_curves_aside(run_dir, before["global_step"])
+        console.print_resumed(before["epoch"] + 1)
+        seconds = before["callbacks"]["Timer"]["time_elapsed"]["train"]
+        expected = ValueError  # data or base may have changed
+    try:
+        built.trainer.fit(built.task, datamodule=built.data, ckpt_path=resumed_from)
+    except expected as error:
+        _refuse(error)
+    return seconds
 
 
 def _answer(model: LanguageModel, trainer: L.Trainer, run_dir: Path) -> dict[str, Any]:
@@ -179,6 +201,7 @@ def summarize(
             "total": sum(group.total for group in groups),
             "groups": [asdict(group) for group in groups],
         },
+        "finetune": built.task.strategy.describe(built.task),
         "data": facts,
         "weights": built.weights,
         "epochs": trainer.current_epoch,
@@ -238,6 +261,7 @@ def _log_hparams(cfg: DictConfig, built: Run, summary: dict[str, Any]) -> None:
         "trainable": summary["parameters"]["trainable"],
         "data.max_length": summary["data"]["max_length"],
     }
+    hparams |= {f"finetune.{key}": value for key, value in summary["finetune"].items()}
     final = {
         f"final/test_{name}": value
         for name, value in summary["metrics"]["test"].items()

@@ -10,7 +10,8 @@
     answer_scores.csv      how close each answer is to its reference
     judge-*.json           what a judge says about these answers
     splits/                the texts of each split
-    checkpoints/           best.ckpt (lowest validation loss) and last.ckpt
+    checkpoints/           best.ckpt (lowest validation loss) and last.ckpt: what trained, and
+                           which base it belongs to; resume.ckpt while the run is unfinished
     plots/                 pictures of the above
 """
 
@@ -20,6 +21,7 @@ import shutil
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pandas as pd
 import torch
 from omegaconf import DictConfig, OmegaConf
 
@@ -32,25 +34,38 @@ T = TypeVar("T", bound=Task)
 CONFIG = "config.yaml"
 SUMMARY = "summary.json"
 SPLITS = "splits"
+CURVES = "metrics.csv"
+CURVES_BEFORE = "metrics_before_interruption.csv"
 CHECKPOINTS = "checkpoints"
+RESUME = "resume.ckpt"
 PREDICTIONS = "predictions_test.csv"
 ANSWERS = "instruction-data-with-response.json"
 ANSWER_SCORES = "answer_scores.csv"
 _MARK = "# A run of llm_lightning: running the same command again replaces this folder's files.\n"
 
 
-def start(folder: Path, cfg: DictConfig, *, is_stand_in: bool) -> None:
-    """Makes the folder and writes the configuration. A former run of the same name goes.
+def start(folder: Path, cfg: DictConfig, *, is_stand_in: bool) -> Path | None:
+    """Makes the folder and writes the configuration.
+
+    A former run of the same name goes; unless it was interrupted, has the same configuration, and
+    ``rerun`` is off.
 
     Args:
         folder: the run's folder.
         cfg: the composed configuration.
         is_stand_in: whether the run replaces data or weights by stand-ins.
 
+    Returns:
+        The checkpoint to go on from, if there is one.
+
     Raises:
         ValueError: if the folder holds something that is not a run, or the results of a run on
             the real thing that a stand-in would replace.
     """
+    movable = cfg.copy()
+    movable.run_dir = "."  # paths inside the folder are recorded relative to it
+    movable.rerun = False
+    config = _MARK + OmegaConf.to_yaml(movable, resolve=True)
     if folder.exists() and any(folder.iterdir()):
         if not _is_run(folder):
             raise ValueError(
@@ -61,11 +76,36 @@ def start(folder: Path, cfg: DictConfig, *, is_stand_in: bool) -> None:
                 f"run_dir {folder} holds a run on the real data and weights, which this run with "
                 f"stand-ins would replace; choose another runs_dir, or delete that folder"
             )
+        unfinished = folder / CHECKPOINTS / RESUME
+        is_same = (folder / CONFIG).read_text() == config
+        if unfinished.is_file() and is_same and not cfg.rerun:
+            return unfinished
         _clear(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    movable = cfg.copy()
-    movable.run_dir = "."  # paths inside the folder are recorded relative to it
-    (folder / CONFIG).write_text(_MARK + OmegaConf.to_yaml(movable, resolve=True))
+    (folder / CONFIG).write_text(config)
+    return None
+
+
+def set_curves_aside(folder: Path, num_steps: int) -> None:
+    """Keeps the curves of the first ``num_steps`` steps while an interrupted run goes on.
+
+    Lightning's logger starts its file anew.
+    """
+    files = [folder / name for name in (CURVES_BEFORE, CURVES) if (folder / name).is_file()]
+    if not files:
+        return
+    curves = pd.concat([pd.read_csv(file) for file in files])
+    curves[curves["step"] < num_steps].to_csv(folder / CURVES_BEFORE, index=False)
+    (folder / CURVES).unlink(missing_ok=True)
+
+
+def join_curves(folder: Path) -> None:
+    """Puts what was set aside before the curves of the resumed run."""
+    before, after = folder / CURVES_BEFORE, folder / CURVES
+    if before.is_file():
+        parts = [pd.read_csv(file) for file in (before, after) if file.is_file()]
+        pd.concat(parts).sort_index(axis="columns").to_csv(after, index=False)
+        before.unlink()
 
 
 def _is_run(folder: Path) -> bool:
@@ -78,7 +118,8 @@ def _clear(folder: Path) -> None:
     patterns = (
         CONFIG,
         SUMMARY,
-        "metrics.csv",
+        CURVES,
+        CURVES_BEFORE,
         PREDICTIONS,
         ANSWER_SCORES,
         f"{ANSWERS}*",  # .part of an interrupted run among them

@@ -201,7 +201,7 @@ class ClassificationData(DataModule, ABC):
             drop_last=self.drop_last,
             collate_fn=self.padder.collate,
             num_workers=self.num_workers,
-            generator=torch.Generator().manual_seed(self.seed),
+            generator=self._new_order(),
         )
 
     def val_dataloader(self) -> DataLoader[Batch]:

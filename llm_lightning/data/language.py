@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch.utils.data import DataLoader
 
 from llm_lightning.data.module import DataModule
@@ -110,13 +111,14 @@ class LanguageData(DataModule, ABC):
             [len(sequence) if self.group_by_length else 0 for sequence in sequences],
             self.batch_size,
             drop_last=self.drop_last,
-            seed=self.seed,
+            generator=self._new_order(),
         )
         return DataLoader(
             sequences,  # type: ignore[arg-type]  # a list is a dataset
             batch_sampler=batches,
             collate_fn=collate,
             num_workers=self.num_workers,
+            generator=torch.Generator(),
         )
 
     def val_dataloader(self) -> DataLoader[SequenceBatch]:
@@ -135,6 +137,7 @@ class LanguageData(DataModule, ABC):
             batch_size=self.eval_batch_size,
             collate_fn=collate,
             num_workers=self.num_workers,
+            generator=torch.Generator(),
         )
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import lightning as L
+import torch
+from torch import Tensor
 
 
 class DataModule(L.LightningDataModule, ABC):
@@ -16,6 +18,10 @@ class DataModule(L.LightningDataModule, ABC):
     eval_batch_size: int
     context_length: int
     """The model's context in tokens; may be lowered until ``setup``."""
+    seed: int
+    """Of the order of training examples."""
+    _order: torch.Generator | None = None
+    _resumed_order: Tensor | None = None
 
     @property
     @abstractmethod
@@ -41,6 +47,35 @@ class DataModule(L.LightningDataModule, ABC):
     @abstractmethod
     def write_splits(self, folder: Path) -> None:
         """Writes which examples are in which split."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns what a checkpoint needs so that the next epoch comes in the order it would."""
+        order = None if self._order is None else self._order.get_state()
+        return {"order": order, "sha256": self._sha256()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on where a checkpoint was written.
+
+        Raises:
+            ValueError: if the data are not those that the checkpoint was trained on.
+        """
+        if changed := [k for k, v in self._sha256().items() if state_dict["sha256"].get(k) != v]:
+            raise ValueError(
+                f"the {', '.join(changed)} data are not what they were when this run was "
+                f"interrupted: start it over with rerun=true"
+            )
+        self._resumed_order = state_dict["order"]
+
+    def _new_order(self) -> torch.Generator:
+        """Starts the random numbers that order the training examples, epoch after epoch."""
+        self._order = torch.Generator().manual_seed(self.seed)
+        if self._resumed_order is not None:
+            self._order.set_state(self._resumed_order)
+            self._resumed_order = None
+        return self._order
+
+    def _sha256(self) -> dict[str, str]:
+        return {name: split["sha256"] for name, split in self.facts()["splits"].items()}
 
 
 @runtime_checkable

@@ -67,22 +67,27 @@ class LengthGroupedBatches(Sampler[list[int]]):
     """Random batches of examples of similar length, so that little is padded.
 
     Each epoch shuffles all examples, sorts within pools of 50 batches, and shuffles the batches.
-    The order depends on the seed and the number of epochs drawn before, on nothing else.
+    The order depends on the generator, from which nothing else may draw.
 
     Args:
         lengths: of every example.
         batch_size: examples in a batch.
         drop_last: whether an epoch leaves out the examples that fill no batch.
-        seed: of the order.
+        generator: decides the order.
     """
 
     def __init__(
-        self, lengths: Sequence[int], batch_size: int, *, drop_last: bool, seed: int
+        self,
+        lengths: Sequence[int],
+        batch_size: int,
+        *,
+        drop_last: bool,
+        generator: torch.Generator,
     ) -> None:
         self._lengths = lengths
         self._batch_size = batch_size
         self._drop_last = drop_last
-        self._generator = torch.Generator().manual_seed(seed)
+        self._generator = generator
 
     def __len__(self) -> int:
         """Batches in an epoch."""

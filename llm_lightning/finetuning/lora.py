@@ -140,7 +140,7 @@ class LoRALinear(nn.Linear):
         if self.is_merged:
             raise ValueError("the adapter is merged already: unmerge() first")
         merged = self.merged_weight()
-        self._unmerged.append(self.weight)
+        self._unmerged.append(cast(nn.Parameter, self.weight))
         # A parameter of its own: the weight of a tied head is the embedding, which must not move.
         self.weight = nn.Parameter(merged, requires_grad=False)
 
@@ -174,7 +174,7 @@ class LoRALinear(nn.Linear):
         ratio = cast(Tensor, self.lora_magnitude) / length
         if self.rows == ((0, self.out_features),):
             return ratio
-        pieces = iter(ratio.split([stop - start for start, stop in self.rows]))
+        pieces = iter(torch.split(ratio, [stop - start for start, stop in self.rows]))
         whole, done = [], 0
         for start, stop in self.rows:
             whole += [ratio.new_ones(start - done), next(pieces)]

@@ -89,7 +89,7 @@ class Task(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leaves out what a checkpoint need not hold: the base can be had where it came from."""
-        frozen = base.frozen_parameters(self, self.pretrained_parts)
+        frozen = base.frozen_parameters(self, self.pretrained_parts) if self.base else {}
         checkpoint["state_dict"] = {
             name: value for name, value in checkpoint["state_dict"].items() if name not in frozen
         }

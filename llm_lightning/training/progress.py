@@ -82,7 +82,7 @@ class FitProgress(ProgressBar):
         if isinstance(exception, KeyboardInterrupt):
             self._console.print(
                 f"interrupted in epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: "
-                f"no summary is written; checkpoints/ keeps the finished epochs"
+                f"no summary is written; the same command goes on after the last whole epoch"
             )
 
     def _report(self, trainer: L.Trainer) -> None:

@@ -25,7 +25,9 @@ LENGTHS = torch.randint(5, 200, (935,), generator=torch.Generator().manual_seed(
 
 @pytest.mark.parametrize("drop_last", [True, False])
 def test_an_epoch_holds_every_example_once(drop_last: bool) -> None:
-    sampler = LengthGroupedBatches(LENGTHS, 8, drop_last=drop_last, seed=1)
+    sampler = LengthGroupedBatches(
+        LENGTHS, 8, drop_last=drop_last, generator=torch.Generator().manual_seed(1)
+    )
     batches = list(sampler)
     assert len(batches) == len(sampler) == (116 if drop_last else 117)
     found = [index for batch in batches for index in batch]
@@ -38,23 +40,42 @@ def padded(batches: list[list[int]]) -> int:
 
 
 def test_grouping_pads_far_less_than_shuffling() -> None:
-    grouped = LengthGroupedBatches(LENGTHS, 8, drop_last=False, seed=1)
-    shuffled = LengthGroupedBatches([0] * len(LENGTHS), 8, drop_last=False, seed=1)
+    grouped = LengthGroupedBatches(
+        LENGTHS, 8, drop_last=False, generator=torch.Generator().manual_seed(1)
+    )
+    shuffled = LengthGroupedBatches(
+        [0] * len(LENGTHS), 8, drop_last=False, generator=torch.Generator().manual_seed(1)
+    )
     assert padded(list(grouped)) < 0.1 * padded(list(shuffled))
 
 
 def test_order_depends_on_seed_and_epoch_alone() -> None:
-    first = LengthGroupedBatches(LENGTHS, 8, drop_last=False, seed=1)
-    again = LengthGroupedBatches(LENGTHS, 8, drop_last=False, seed=1)
+    first = LengthGroupedBatches(
+        LENGTHS, 8, drop_last=False, generator=torch.Generator().manual_seed(1)
+    )
+    again = LengthGroupedBatches(
+        LENGTHS, 8, drop_last=False, generator=torch.Generator().manual_seed(1)
+    )
     torch.manual_seed(99)
     epochs = [list(first), list(first)]
     assert [list(again), list(again)] == epochs
     assert epochs[0] != epochs[1]
-    assert list(LengthGroupedBatches(LENGTHS, 8, drop_last=False, seed=2)) != epochs[0]
+    assert (
+        list(
+            LengthGroupedBatches(
+                LENGTHS, 8, drop_last=False, generator=torch.Generator().manual_seed(2)
+            )
+        )
+        != epochs[0]
+    )
 
 
 def test_short_and_long_batches_come_in_random_order() -> None:
-    batches = list(LengthGroupedBatches(LENGTHS, 8, drop_last=False, seed=1))
+    batches = list(
+        LengthGroupedBatches(
+            LENGTHS, 8, drop_last=False, generator=torch.Generator().manual_seed(1)
+        )
+    )
     longest = [max(LENGTHS[i] for i in batch) for batch in batches]
     rising = sum(a <= b for a, b in pairwise(longest))
     assert 0.3 < rising / (len(longest) - 1) < 0.7
