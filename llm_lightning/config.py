@@ -24,7 +24,7 @@ from llm_lightning.training.optim import AdamW
 MAX_NAME_LENGTH = 150  # of a run folder, in characters
 
 # Overrides that do not change what a run computes, and so stay out of its folder's name.
-_NOT_IN_NAME = ("experiment", "seed", "runs_dir", "offline_fallback", "rerun")
+_NOT_IN_NAME = ("experiment", "seed", "runs_dir", "offline_fallback", "rerun", "sweep")
 
 
 @dataclass
