@@ -3,6 +3,7 @@
 import logging
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import hydra
@@ -13,13 +14,37 @@ from hydra.utils import get_class, instantiate
 from lightning.pytorch.callbacks import Timer
 from omegaconf import DictConfig, OmegaConf
 
-from llm_lightning.backbone.pretrained import ModelConfig, ask_hub, locate
+from llm_lightning.backbone.pretrained import ModelConfig, Weights, ask_hub, locate
 from llm_lightning.config import Checkpoint
 from llm_lightning.data.module import DataModule, HasStandIn
 from llm_lightning.network import Unavailable
+from llm_lightning.status import EpochStatus
 from llm_lightning.tasks.task import Task
 
 FALLBACK_MODEL = "nano"
+
+
+@dataclass
+class Found:
+    """What a configuration asks for, as far as it can be had; cheap to come by."""
+
+    data: DataModule
+    """After ``setup``."""
+    source: str | None
+    """Model and weights, for people; ``None`` for a baseline, which has none."""
+    notices: list[str]
+    """What stands in for something else; empty in a run that means what it says."""
+
+
+@dataclass
+class FoundModel(Found):
+    """The same with what a network needs."""
+
+    model: ModelConfig
+    """The one asked for, or the one that stands in for it."""
+    weights: Weights
+    trainer: L.Trainer
+    timer: Timer
 
 
 @dataclass
@@ -33,11 +58,22 @@ class Run:
     weights: dict[str, Any]
     """``model``, ``source`` and ``sha256`` of the weights, as the summary records them."""
     notices: list[str]
-    """What stands in for something else; empty in a run that means what it says."""
+    """What stands in for something else."""
 
 
-def build(cfg: DictConfig) -> Run:
-    """Builds everything, what is cheap first and the weights last.
+def find_data(cfg: DictConfig) -> Found:
+    """Finds the data of a baseline; raises what :func:`find` raises."""
+    OmegaConf.to_object(cfg.task)
+    _check(cfg)
+    data, notices = _data(cfg), []
+    if notice := _prepare(data, cfg):
+        notices.append(notice)
+    data.setup("fit")
+    return Found(data, None, notices)
+
+
+def find(cfg: DictConfig) -> FoundModel:
+    """Checks the configuration and finds data and weights.
 
     Raises:
         ValueError: if a setting is wrong.
@@ -48,7 +84,8 @@ def build(cfg: DictConfig) -> Run:
         OmegaConf.to_object(cfg[group])  # checks ranges now rather than after the downloads
     _check(cfg)
     timer = Timer()
-    callbacks = [timer, *(instantiate(callback) for callback in cfg.callbacks.values())]
+    watchers = [timer, EpochStatus(Path(cfg.run_dir))]
+    callbacks = [*watchers, *(instantiate(callback) for callback in cfg.callbacks.values())]
     loggers = [instantiate(logger) for logger in cfg.loggers.values()]
     trainer = instantiate(
         cfg.trainer,
@@ -57,24 +94,10 @@ def build(cfg: DictConfig) -> Run:
         enable_checkpointing=not {"checkpoint", "resume"}.isdisjoint(cfg.callbacks),
     )
     model = _model_config(cfg)
-    data = cast(DataModule, get_class(cfg.data._target_)(**plain(cfg.data)))
-    task_class: Any = get_class(cfg.task._target_)
-    if data.kind not in task_class.data_kinds:
-        raise ValueError(
-            f"task={HydraConfig.get().runtime.choices['task']} cannot learn from "
-            f"data={HydraConfig.get().runtime.choices['data']}: it needs "
-            f"{' or '.join(task_class.data_kinds)} data, and these are {data.kind}"
-        )
-
-    notices: list[str] = []
+    data, notices = _data(cfg), []
     hub_probe = ask_hub(model)  # waits, if it must, while the data are fetched
-    try:
-        data.prepare_data()
-    except Unavailable as error:
-        if not (cfg.offline_fallback and isinstance(data, HasStandIn)):
-            raise
-        data.use_embedded()
-        notices.append(_notice(data.stand_in, error))
+    if notice := _prepare(data, cfg):
+        notices.append(notice)
     try:
         weights = locate(model, hub_probe)
     except Unavailable as error:
@@ -84,22 +107,60 @@ def build(cfg: DictConfig) -> Run:
         weights = locate(model)
         data.context_length = min(data.context_length, model.n_positions)
         notices.append(_notice(f"The model {model.name}, {weights.source},", error))
-
     data.setup("fit")
+    source = f"{model.name}: {weights.source}"
+    return FoundModel(data, source, notices, model, weights, trainer, timer)
+
+
+def _data(cfg: DictConfig) -> DataModule:
+    data = cast(DataModule, get_class(cfg.data._target_)(**plain(cfg.data)))
+    kinds = _task_class(cfg).data_kinds
+    if data.kind not in kinds:
+        raise ValueError(
+            f"task={HydraConfig.get().runtime.choices['task']} cannot learn from "
+            f"data={HydraConfig.get().runtime.choices['data']}: it needs "
+            f"{' or '.join(kinds)} data, and these are {data.kind}"
+        )
+    return data
+
+
+def _prepare(data: DataModule, cfg: DictConfig) -> str | None:
+    """Gets the data, or their stand-in; returns what to say about that."""
+    try:
+        data.prepare_data()
+    except Unavailable as error:
+        if not (cfg.offline_fallback and isinstance(data, HasStandIn)):
+            raise
+        data.use_embedded()
+        return _notice(data.stand_in, error)
+    return None
+
+
+def build(cfg: DictConfig, found: FoundModel) -> Run:
+    """Builds the model and loads its weights.
+
+    Raises:
+        ValueError: if the strategy or the weights do not fit the model.
+    """
+    model, weights = found.model, found.weights
     architecture = model.architecture()
     if weights.path is not None:
         architecture["init"] = "empty"  # every weight is loaded next
-    task: Task = task_class(
+    task: Task = _task_class(cfg)(
         task=plain(cfg.task),
         model=architecture,
         finetune=plain(cfg.finetune),
         optim=plain(cfg.optim),
         seed=cfg.seed,
-        **data.task_arguments(),
+        **found.data.task_arguments(),
     )
     sha256 = task.load_base(model, weights)
-    facts = {"model": model.name, "source": f"{model.name}: {weights.source}", "sha256": sha256}
-    return Run(data, task, trainer, timer, facts, notices)
+    facts = {"model": model.name, "source": found.source, "sha256": sha256}
+    return Run(found.data, task, found.trainer, found.timer, facts, found.notices)
+
+
+def _task_class(cfg: DictConfig) -> Any:
+    return get_class(cfg.task._target_)
 
 
 def _check(cfg: DictConfig) -> None:

@@ -15,6 +15,7 @@ from llm_lightning.data.instructions import Instructions
 from llm_lightning.data.spam import SmsSpam
 from llm_lightning.data.table import Table
 from llm_lightning.data.text import TextFiles
+from llm_lightning.evaluation.baselines import Baseline
 from llm_lightning.finetuning.adaptation import LoRA
 from llm_lightning.finetuning.strategies import AllLayers, TopBlocks
 from llm_lightning.tasks.classifier import ClassifierOptions
@@ -141,6 +142,7 @@ def register() -> None:
     store.store(group="schema/model", name="gpt2", node=ModelConfig)
     store.store(group="schema/task", name="classify", node=ClassifierOptions)
     store.store(group="schema/task", name="language_model", node=LanguageModelOptions)
+    store.store(group="schema/task", name="baseline", node=Baseline)
     store.store(group="schema/data", name="sms_spam", node=SmsSpam)
     store.store(group="schema/data", name="table", node=Table)
     store.store(group="schema/data", name="instructions", node=Instructions)

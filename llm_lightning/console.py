@@ -1,6 +1,8 @@
 """What a run says on the terminal."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:  # the list of experiments should not wait for torch
     from llm_lightning.finetuning.coverage import ParameterGroup
+    from llm_lightning.status import Progress
 
 
 METRIC_TITLES = {
@@ -27,6 +30,9 @@ NEXT_COMMANDS = {
     "classification": 'python -m llm_lightning.predict "{run_dir}" "You won a prize!"',
     "instructions": 'python -m llm_lightning.generate "{run_dir}" "What is the opposite of hot?"',
 }
+
+OUTPUT_TO_FILE = "LLM_LIGHTNING_OUTPUT_TO_FILE"
+"""Environment variable by which a sweep tells its jobs to write to files, not to the terminal."""
 
 _console = Console(highlight=False)
 _errors = Console(highlight=False, stderr=True)
@@ -61,6 +67,13 @@ def print_notices(notices: Sequence[str]) -> None:
         text = "\n\n".join(escape(notice) for notice in notices)
         title = "stand-in: these numbers say nothing about the real thing"
         _console.print(Panel(text, title=title, title_align="left", border_style="yellow"))
+
+
+def print_heading(name: str, seed: int, data: Sequence[str]) -> None:
+    """Prints what is fitted without a network, and on what."""
+    _console.print(f"\n[bold]{escape(name)}[/bold], seed {seed}")
+    for line in data:
+        _console.print(escape(line))
 
 
 def print_start(
@@ -101,6 +114,78 @@ def print_start(
     _console.print()
 
 
+def print_skipped(name: str, seed: int, run_dir: Path) -> None:
+    """Says that a run is there already."""
+    _console.print(
+        f"[bold]{escape(name)}[/bold], seed {seed}: finished before with the same settings, data "
+        f"and weights (rerun=true runs it again)\nfolder  {escape(str(run_dir))}"
+    )
+
+
+@contextmanager
+def redirected(file: Path) -> Iterator[None]:
+    """Sends what a job says to a file, if it runs beside others in a sweep."""
+    if OUTPUT_TO_FILE not in os.environ:
+        yield
+        return
+    with (
+        file.open("a", encoding="utf-8") as output,
+        redirect_stdout(output),
+        redirect_stderr(output),
+    ):
+        yield
+
+
+@contextmanager
+def sweep_line(*, is_live: bool) -> Iterator[Callable[["Progress"], None]]:
+    """Gives a function that shows how far a sweep has come.
+
+    Args:
+        is_live: whether the line may stay in place on a terminal; otherwise, and where there is no
+            terminal, a line is printed whenever a run has ended.
+    """
+    if is_live and _console.is_terminal:
+        with _console.status("sweep: starting") as line:
+            yield lambda progress: line.update(_sweep_line(progress))
+        return
+    ended = 0
+
+    def show(progress: "Progress") -> None:
+        nonlocal ended
+        if progress.ended != ended:
+            ended = progress.ended
+            _console.print(_sweep_line(progress), style="bold")
+
+    yield show
+
+
+def _sweep_line(progress: "Progress") -> str:
+    parts = [
+        f"{progress.done} done",
+        f"{progress.running} running",
+        f"{len(progress.failed)} failed",
+    ]
+    if progress.left is not None:
+        parts.append(f"{progress.left} left")
+    if progress.eta_seconds:
+        parts.append(f"about {_duration(progress.eta_seconds)} to go")
+    return f"sweep: {', '.join(parts)}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def print_sweep_end(done: int, failures: dict[Path, str], seconds: float) -> None:
+    """Prints how a sweep ended, and every run that failed with the reason."""
+    took = _duration(seconds)
+    _console.print(f"\nsweep: {done} done, {len(failures)} failed, in {took}", style="bold")
+    for folder, reason in failures.items():
+        _errors.print(f"[red]failed[/red] {escape(str(folder))}\n       {escape(reason)}")
+
+
 def print_resumed(epochs: int) -> None:
     """Says that an interrupted run goes on."""
     _console.print(
@@ -139,7 +224,8 @@ def print_results(summary: dict[str, Any], run_dir: Path) -> None:
         others = "".join(f", also {other}" for other in summary["other_checkpoints"])
         facts.add_row("weights", f"{summary['checkpoint']} (the table's){others}")
     facts.add_row("folder", escape(str(run_dir)))
-    facts.add_row("curves", escape(f"tensorboard --logdir {run_dir.parent.parent}"))
+    if summary["epochs"] is not None:
+        facts.add_row("curves", escape(f"tensorboard --logdir {run_dir.parent.parent}"))
     _console.print(facts)
     command = NEXT_COMMANDS.get(summary["kind"])
     if summary["checkpoint"] and command:

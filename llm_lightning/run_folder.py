@@ -3,6 +3,7 @@
 ::
 
     config.yaml            the resolved configuration
+    status.json            running, finished, failed (and why) or interrupted
     summary.json           final metrics, counts, fingerprints, versions, times
     metrics.csv            curves (and TensorBoard events)
     predictions_test.csv   what a classifier says about each test text
@@ -13,23 +14,29 @@
     checkpoints/           best.ckpt (lowest validation loss) and last.ckpt: what trained, and
                            which base it belongs to; resume.ckpt while the run is unfinished
     plots/                 pictures of the above
+    output.txt             what it said, if it ran beside others in a sweep
 """
 
 import json
 import pickle
 import shutil
+from enum import Enum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import pandas as pd
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from llm_lightning.build import Found
+from llm_lightning.status import STATUS
 from llm_lightning.tasks.classifier import Classifier
 from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.tasks.task import Task
 
 T = TypeVar("T", bound=Task)
+
+_NOT_A_SETTING = ("run_dir", "runs_dir", "rerun", "offline_fallback")
 
 CONFIG = "config.yaml"
 SUMMARY = "summary.json"
@@ -38,52 +45,108 @@ CURVES = "metrics.csv"
 CURVES_BEFORE = "metrics_before_interruption.csv"
 CHECKPOINTS = "checkpoints"
 RESUME = "resume.ckpt"
+OUTPUT = "output.txt"
 PREDICTIONS = "predictions_test.csv"
 ANSWERS = "instruction-data-with-response.json"
 ANSWER_SCORES = "answer_scores.csv"
 _MARK = "# A run of llm_lightning: running the same command again replaces this folder's files.\n"
 
 
-def start(folder: Path, cfg: DictConfig, *, is_stand_in: bool) -> Path | None:
-    """Makes the folder and writes the configuration.
+class Former(Enum):
+    """What a run's folder holds before the run starts."""
 
-    A former run of the same name goes; unless it was interrupted, has the same configuration, and
-    ``rerun`` is off.
+    NOTHING = "nothing"
+    """Or what the run replaces."""
+    INTERRUPTED = "interrupted"
+    """The same run, part of the way."""
+    UNANSWERED = "unanswered"
+    """The same run, trained, whose test split is not answered yet."""
+    FINISHED = "finished"
+    """The same run."""
+
+
+def former(folder: Path, cfg: DictConfig, found: Found) -> Former:
+    """Says what is in a run's folder; changes nothing.
+
+    A run is the same if its configuration, its data and the source of its weights are.
 
     Args:
         folder: the run's folder.
         cfg: the composed configuration.
-        is_stand_in: whether the run replaces data or weights by stand-ins.
-
-    Returns:
-        The checkpoint to go on from, if there is one.
+        found: the data and weights that this run would use.
 
     Raises:
         ValueError: if the folder holds something that is not a run, or the results of a run on
             the real thing that a stand-in would replace.
     """
+    if is_free(folder):
+        if cfg.rerun or not (folder / CONFIG).is_file():
+            return Former.NOTHING
+    else:
+        raise ValueError(f"run_dir {folder} is not empty and holds no run; choose another runs_dir")
+    is_finished = (folder / SUMMARY).is_file()
+    summary = read_summary(folder) if is_finished else None
+    if found.notices and summary and not summary["notices"]:
+        raise ValueError(
+            f"run_dir {folder} holds a run on the real data and weights, which this run with "
+            f"stand-ins would replace; choose another runs_dir, or delete that folder"
+        )
+    is_same = _settings(OmegaConf.load(folder / CONFIG)) == _settings(cfg)
+    if not is_same:
+        return Former.NOTHING
+    if summary is None:
+        is_begun = (folder / CHECKPOINTS / RESUME).is_file()
+        return Former.INTERRUPTED if is_begun else Former.NOTHING
+    if not _has_used(summary, found):
+        return Former.NOTHING
+    is_unanswered = summary["kind"] == "instructions" and summary["answers"] is None
+    return Former.UNANSWERED if is_unanswered else Former.FINISHED
+
+
+def start(folder: Path, cfg: DictConfig, before: Former) -> Path | None:
+    """Makes the folder and writes the configuration; what the run does not go on from goes.
+
+    Args:
+        folder: the run's folder.
+        cfg: the composed configuration.
+        before: what :func:`former` said.
+
+    Returns:
+        The checkpoint to go on from, if there is one.
+    """
+    if before is Former.INTERRUPTED:
+        return folder / CHECKPOINTS / RESUME
+    _clear(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     movable = cfg.copy()
     movable.run_dir = "."  # paths inside the folder are recorded relative to it
-    movable.rerun = False
-    config = _MARK + OmegaConf.to_yaml(movable, resolve=True)
-    if folder.exists() and any(folder.iterdir()):
-        if not _is_run(folder):
-            raise ValueError(
-                f"run_dir {folder} is not empty and holds no run; choose another runs_dir"
-            )
-        if is_stand_in and (folder / SUMMARY).is_file() and not read_summary(folder)["notices"]:
-            raise ValueError(
-                f"run_dir {folder} holds a run on the real data and weights, which this run with "
-                f"stand-ins would replace; choose another runs_dir, or delete that folder"
-            )
-        unfinished = folder / CHECKPOINTS / RESUME
-        is_same = (folder / CONFIG).read_text() == config
-        if unfinished.is_file() and is_same and not cfg.rerun:
-            return unfinished
-        _clear(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG).write_text(config)
+    (folder / CONFIG).write_text(_MARK + OmegaConf.to_yaml(movable, resolve=True))
     return None
+
+
+def is_free(folder: Path) -> bool:
+    """Whether a run may write to the folder: it holds a run already, or nothing."""
+    inside = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if inside <= {STATUS, OUTPUT}:
+        return True
+    config = folder / CONFIG
+    return config.is_file() and config.read_text().startswith(_MARK)
+
+
+def _settings(cfg: Any) -> dict[str, Any]:
+    """What of a configuration decides what a run computes."""
+    movable = cfg.copy()
+    movable.run_dir = "."
+    settings = cast(dict[str, Any], OmegaConf.to_container(movable, resolve=True, enum_to_str=True))
+    return {key: value for key, value in settings.items() if key not in _NOT_A_SETTING}
+
+
+def _has_used(summary: dict[str, Any], found: Found) -> bool:
+    splits = found.data.facts()["splits"]
+    data = {name: split["sha256"] for name, split in splits.items()}
+    used = {name: split["sha256"] for name, split in summary["data"]["splits"].items()}
+    source = summary["weights"]["source"] if summary["weights"] else None
+    return used == data and source == found.source
 
 
 def set_curves_aside(folder: Path, num_steps: int) -> None:
@@ -108,11 +171,6 @@ def join_curves(folder: Path) -> None:
         before.unlink()
 
 
-def _is_run(folder: Path) -> bool:
-    config = folder / CONFIG
-    return config.is_file() and config.read_text().startswith(_MARK)
-
-
 def _clear(folder: Path) -> None:
     """Deletes what a run writes and nothing else."""
     patterns = (
@@ -120,6 +178,7 @@ def _clear(folder: Path) -> None:
         SUMMARY,
         CURVES,
         CURVES_BEFORE,
+        STATUS,
         PREDICTIONS,
         ANSWER_SCORES,
         f"{ANSWERS}*",  # .part of an interrupted run among them

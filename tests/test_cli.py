@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from llm_lightning import cli
-from llm_lightning import run as cli_run
+from llm_lightning import summary as run_summary
 from llm_lightning.evaluation.metrics import METRICS
 from llm_lightning.predict import predict
 from llm_lightning.run_folder import load_classifier
@@ -51,6 +51,7 @@ def test_experiment_end_to_end(
         "plots",
         "predictions_test.csv",
         "splits",
+        "status.json",
         "summary.json",
     }
     assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
@@ -127,7 +128,7 @@ def test_tensorboard_has_curves_hyperparameters_and_final_metrics(
     metadata = events.summary_metadata["_hparams_/session_start_info"]
     shown = HParamsPluginData.FromString(metadata.plugin_data.content).session_start_info.hparams
     of_other_tasks = {"task.tie_weights", "data.prompt_style", "data.mask"}
-    assert set(cli_run.HPARAMS) - of_other_tasks < set(shown)
+    assert set(run_summary.HPARAMS) - of_other_tasks < set(shown)
     assert shown["optim.lr"].number_value == 1e-3
     assert shown["task.position"].string_value == "last_real"
     summary = json.loads((folder / "summary.json").read_text())
@@ -194,10 +195,19 @@ def test_sweep_makes_one_folder_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     }
 
 
-def test_running_again_replaces_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    for _ in range(2):
-        command(monkeypatch, "+experiment=last_layer", *SMOKE)
-    table = pd.read_csv(next(Path("runs").glob("*/seed_123/metrics.csv")))
+def test_a_finished_run_is_not_repeated_unless_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(monkeypatch, "+experiment=last_layer", *SMOKE)
+    summary = next(Path("runs").glob("*/seed_123/summary.json"))
+    first = summary.read_bytes()
+    capsys.readouterr()
+    command(monkeypatch, "+experiment=last_layer", *SMOKE)
+    assert "finished before with the same settings" in capsys.readouterr().out
+    assert summary.read_bytes() == first
+    command(monkeypatch, "+experiment=last_layer", *SMOKE, "rerun=true")
+    assert summary.read_bytes() != first
+    table = pd.read_csv(summary.with_name("metrics.csv"))
     assert len(table["train/loss"].dropna()) == 4
 
 
@@ -447,7 +457,7 @@ def test_only_a_runs_own_files_are_replaced(monkeypatch: pytest.MonkeyPatch) -> 
     folder = next(Path("runs").glob("*/seed_123"))
     (folder / "notes.txt").write_text("mine")
     old = {path.name for path in folder.glob("events.*")}
-    command(monkeypatch, "+experiment=last_layer", *SMOKE)
+    command(monkeypatch, "+experiment=last_layer", *SMOKE, "rerun=true")
     assert (folder / "notes.txt").read_text() == "mine"
     assert not old & {path.name for path in folder.glob("events.*")}
 

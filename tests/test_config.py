@@ -97,7 +97,8 @@ def test_instruct_experiments_have_the_books_settings() -> None:
     for name in PUBLISHED_INSTRUCT:
         cfg = composed(f"+experiment={name}")
         assert (cfg.optim.lr, cfg.optim.weight_decay, cfg.trainer.max_epochs) == (5e-5, 0.1, 2)
-        assert cfg.finetune._target_.endswith("AllLayers")
+        strategy = "LoRA" if name == "instruct_lora" else "AllLayers"
+        assert cfg.finetune._target_.endswith(strategy)
         assert cfg.task.tie_weights is False
         assert cfg.data.drop_last is True
         assert cfg.model.name == ("gpt2_small" if name == "instruct_small" else "gpt2_medium")

@@ -50,9 +50,10 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, *arguments: str, in_epoch: int) -
             raise Killed
 
     monkeypatch.setattr(sys, "argv", ["llm_lightning", *arguments])
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    with monkeypatch.context() as patch:
         patch.setattr(L.Callback, "on_train_batch_start", kill)
-        cli.main()
+        with pytest.raises(Killed):
+            cli.main()
     runs_dir = next(a.removeprefix("runs_dir=") for a in arguments if a.startswith("runs_dir="))
     return next(Path(runs_dir).glob("*/seed_123"))
 
@@ -104,7 +105,7 @@ def test_starting_over_and_other_settings_forget_the_interrupted_run(
     told = capsys.readouterr().out
     assert "going on" not in told
     assert told.count("epoch 1/2") == 2  # and once before the interruption
-    folder = interrupt(monkeypatch, *arguments, in_epoch=1)
+    folder = interrupt(monkeypatch, *arguments, "rerun=true", in_epoch=1)
     capsys.readouterr()
     config = folder / "config.yaml"
     config.write_text(config.read_text().replace("lr: 0.0008", "lr: 0.0007"))

@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from llm_lightning.data.classification import SPLIT_NAMES, ClassificationData
@@ -43,15 +45,29 @@ class PredictionWriter(L.Callback):
         assert isinstance(data, ClassificationData)
         probabilities = torch.cat(self._probabilities).numpy()
         self._probabilities.clear()
-        names = data.splits.class_names
-        test = data.splits.test.iloc[: len(probabilities)]  # fewer with limit_test_batches
-        table = pd.DataFrame(
-            {
-                "text": test["Text"],
-                "label": [names[label] for label in test["Label"]],
-                "predicted": [names[best] for best in probabilities.argmax(axis=1)],
-            }
-        )
-        for column, name in enumerate(names):
-            table[f"probability_{name}"] = probabilities[:, column]
-        table.to_csv(self._file, index=False, lineterminator="\n", na_rep="nan")
+        # Fewer than the split holds with limit_test_batches.
+        test = data.splits.test.iloc[: len(probabilities)]
+        write_predictions(self._file, test, data.splits.class_names, probabilities)
+
+
+def write_predictions(
+    file: Path, examples: pd.DataFrame, class_names: list[str], probabilities: NDArray[np.floating]
+) -> None:
+    """Writes what a classifier says about texts.
+
+    Args:
+        file: gets the columns that :class:`PredictionWriter` names.
+        examples: with columns ``Text`` and ``Label``, a class index.
+        class_names: name of each class.
+        probabilities: (examples, classes).
+    """
+    table = pd.DataFrame(
+        {
+            "text": examples["Text"],
+            "label": [class_names[label] for label in examples["Label"]],
+            "predicted": [class_names[best] for best in probabilities.argmax(axis=1)],
+        }
+    )
+    for column, name in enumerate(class_names):
+        table[f"probability_{name}"] = probabilities[:, column]
+    table.to_csv(file, index=False, lineterminator="\n", na_rep="nan")
