@@ -17,6 +17,7 @@ from llm_lightning.data.table import Table
 from llm_lightning.data.text import TextFiles
 from llm_lightning.evaluation.baselines import Baseline
 from llm_lightning.finetuning.adaptation import LoRA
+from llm_lightning.finetuning.qlora import QLoRA
 from llm_lightning.finetuning.strategies import AllLayers, TopBlocks
 from llm_lightning.tasks.classifier import ClassifierOptions
 from llm_lightning.tasks.language_model import LanguageModelOptions
@@ -150,4 +151,5 @@ def register() -> None:
     store.store(group="schema/finetune", name="top_blocks", node=TopBlocks)
     store.store(group="schema/finetune", name="all_layers", node=AllLayers)
     store.store(group="schema/finetune", name="lora", node=LoRA)
+    store.store(group="schema/finetune", name="qlora", node=QLoRA)
     OmegaConf.register_new_resolver("run_name", run_name, replace=True)

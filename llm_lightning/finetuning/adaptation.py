@@ -91,11 +91,12 @@ class LoRA(Strategy):
         model.head.requires_grad_(False)
         for name, rows in self._sites(model).items():
             if name == "head":
-                model.head = self._adapter(model.head, rows)
+                model.head = self._adapter(name, model.head, rows)
                 continue
             parent, _, child = name.rpartition(".")
             layer = cast(nn.Linear, model.backbone.get_submodule(name))
-            setattr(model.backbone.get_submodule(parent), child, self._adapter(layer, rows))
+            adapted = self._adapter(name, layer, rows)
+            setattr(model.backbone.get_submodule(parent), child, adapted)
         if self.head in ("full", "both") and not is_tied(model):
             for parameter in (model.head.weight, model.head.bias):
                 if parameter is not None:
@@ -114,8 +115,12 @@ class LoRA(Strategy):
             "effective_scale": effective_scale(self.scaling, self.rank, self.alpha),
         }
 
-    def _adapter(self, layer: nn.Linear, rows: list[tuple[int, int]]) -> LoRALinear:
-        return LoRALinear(
+    def _layer(self, name: str) -> type[LoRALinear]:
+        """The kind of layer that replaces the one of this name."""
+        return LoRALinear
+
+    def _adapter(self, name: str, layer: nn.Linear, rows: list[tuple[int, int]]) -> LoRALinear:
+        return self._layer(name)(
             layer,
             rows=rows,
             rank=self.rank,

@@ -1,5 +1,6 @@
 """Which part of a model trains, as rows for a table."""
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -32,8 +33,8 @@ def parameter_groups(model: nn.Module) -> list[ParameterGroup]:
         match = re.match(r"(backbone\.h\.\d+|backbone\.\w+|\w+)", name)
         part = match.group() if match else name
         group = parts.setdefault(part, ParameterGroup(part, 0, 0))
-        group.total += parameter.numel()
-        group.trainable += parameter.numel() if parameter.requires_grad else 0
+        group.total += _numel(parameter)
+        group.trainable += _numel(parameter) if parameter.requires_grad else 0
 
     merged: list[ParameterGroup] = []
     previous = None  # the last unmerged block: (trainable, total)
@@ -52,3 +53,9 @@ def parameter_groups(model: nn.Module) -> list[ParameterGroup]:
             merged.append(group)
         previous = size
     return merged
+
+
+def _numel(parameter: nn.Parameter) -> int:
+    """Numbers in a tensor; of a packed one, those that it stands for."""
+    state = getattr(parameter, "quant_state", None)
+    return parameter.numel() if state is None else math.prod(state.shape)

@@ -100,8 +100,9 @@ class LoRALinear(nn.Linear):
         out = self._base_forward(x)
         if self.is_merged:
             return out
-        low = F.linear(self.dropout(x), self.lora_A)  # (..., G R)
-        difference = self.scale * F.linear(low, self.spread_b())  # (..., O)
+        # An adapter may be of lower precision than its input.
+        low = F.linear(self.dropout(x).to(self.lora_A.dtype), self.lora_A)  # (..., G R)
+        difference = self.scale * F.linear(low, self.spread_b()).to(out.dtype)  # (..., O)
         if self.lora_magnitude is None:
             return out + difference
         # Equation 5 and section 4.3: the row's length is a constant in the gradient. Written as a
@@ -127,7 +128,7 @@ class LoRALinear(nn.Linear):
 
     def merged_weight(self) -> Tensor:
         """Returns the (O, I) weight of a plain layer that computes the same, without dropout."""
-        merged = self._base() + self.scale * (self.spread_b() @ self.lora_A)
+        merged = self._base() + self._difference()
         return merged if self.lora_magnitude is None else self._dora_ratio()[:, None] * merged
 
     @torch.no_grad()
@@ -166,10 +167,15 @@ class LoRALinear(nn.Linear):
     def _base_forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight, self.bias)
 
+    def _difference(self) -> Tensor:
+        """(O, I) what the adapter adds to the weight."""
+        dtype = torch.promote_types(self.lora_A.dtype, torch.float32)
+        return self.scale * (self.spread_b().to(dtype) @ self.lora_A.to(dtype))
+
     def _dora_ratio(self) -> Tensor:
         """(O,) trained length over the length of W + scale B A; 1 where there is no adapter."""
         with torch.no_grad():
-            adapted = self._base() + self.scale * (self.spread_b() @ self.lora_A)
+            adapted = self._base() + self._difference()
             length = self._adapted(adapted.norm(dim=1))  # (P,)
         ratio = cast(Tensor, self.lora_magnitude) / length
         if self.rows == ((0, self.out_features),):
