@@ -9,11 +9,11 @@ import json
 import pickle
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -26,11 +26,31 @@ from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 
+# Weights of heads that a file may hold beside the network: classes, and an output embedding of its
+# own where that is not the input embedding.
+HEADS = ("score.weight", "lm_head.weight")
+
 _CONV1D = re.compile(r"h\.\d+\.(attn\.c_attn|attn\.c_proj|mlp\.c_fc|mlp\.c_proj)\.weight")
 _CAUSAL_MASK_BUFFER = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")
 
 
-def load_weights(model: GPT2, path: Path, *, expected_sha256: str | None = None) -> str:
+@dataclass
+class Loaded:
+    """What a checkpoint was."""
+
+    sha256: str
+    """Of the file."""
+    heads: dict[str, tuple[int, ...]]
+    """Shapes of the heads in it, by their names in ``HEADS``."""
+
+
+def load_weights(
+    model: GPT2,
+    path: Path,
+    *,
+    expected_sha256: str | None = None,
+    heads: Mapping[str, Tensor] | None = None,
+) -> Loaded:
     """Copies a checkpoint into a model, tensor by tensor.
 
     Keys may carry the prefix ``transformer.``; causal-mask buffers and an ``lm_head.weight`` that
@@ -42,9 +62,8 @@ def load_weights(model: GPT2, path: Path, *, expected_sha256: str | None = None)
             model's dtype.
         path: a ``.safetensors``, ``.bin`` or ``.pt`` file in transformers' GPT-2 layout.
         expected_sha256: what the file's SHA-256 must be, if it is known.
-
-    Returns:
-        The file's SHA-256.
+        heads: what to fill with heads of the file, by their names in ``HEADS``; those that it does
+            not hold in this shape stay as they are.
 
     Raises:
         ValueError: if the file is damaged, or its keys or shapes are not the model's; every
@@ -75,6 +94,7 @@ def load_weights(model: GPT2, path: Path, *, expected_sha256: str | None = None)
         head, embedding = tensors[keys["lm_head.weight"]], tensors[keys["wte.weight"]]
         if head.shape == embedding.shape and torch.equal(head.read(), embedding.read()):
             del keys["lm_head.weight"]
+    found_heads = {name: tensors[keys.pop(name)] for name in HEADS if name in keys}
 
     problems += [f"missing: {name}" for name in targets if name not in keys]
     problems += [f"unexpected: {key}" for name, key in keys.items() if name not in targets]
@@ -97,21 +117,38 @@ def load_weights(model: GPT2, path: Path, *, expected_sha256: str | None = None)
         # temporary tensor never stands beside a full model.
         for name in sorted(targets, key=lambda name: targets[name].numel(), reverse=True):
             targets[name].copy_(tensors[keys[name]].read())
-    return sha256
+        for name, head in found_heads.items():
+            wanted_head = (heads or {}).get(name)
+            if wanted_head is not None and tuple(wanted_head.shape) == head.shape:
+                wanted_head.copy_(head.read())
+    return Loaded(sha256, {name: head.shape for name, head in found_heads.items()})
 
 
 def save_weights(model: GPT2, folder: Path, dtype: torch.dtype = torch.float32) -> None:
     """Writes a model as transformers' ``GPT2LMHeadModel`` with a tied head.
 
     Args:
-        model: what to write.
+        model: what to write; a plain one, without adapters.
         folder: gets ``model.safetensors`` and ``config.json``; made if need be.
         dtype: of the tensors in the file.
     """
-    config = model.config
-    described = {
+    config = {"architectures": ["GPT2LMHeadModel"], "tie_word_embeddings": True}
+    tensors = {name: value.to(dtype) for name, value in model.state_dict().items()}
+    write_folder(folder, to_transformers(tensors), described(model.config) | config)
+
+
+def to_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Turns the projections of a backbone's state round, as ``Conv1D`` has them."""
+    return {
+        name: (value.T if _CONV1D.fullmatch(name) else value).contiguous()
+        for name, value in state.items()
+    }
+
+
+def described(config: GPTConfig) -> dict[str, Any]:
+    """Returns what transformers' ``config.json`` says about an architecture."""
+    return {
         "model_type": "gpt2",
-        "architectures": ["GPT2LMHeadModel"],
         "n_layer": config.n_layer,
         "n_head": config.n_head,
         "n_embd": config.n_embd,
@@ -124,15 +161,14 @@ def save_weights(model: GPT2, folder: Path, dtype: torch.dtype = torch.float32) 
         "activation_function": "gelu_new",
         "bos_token_id": END_OF_TEXT_ID,
         "eos_token_id": END_OF_TEXT_ID,
-        "tie_word_embeddings": True,
     }
-    tensors = {
-        name: (value.T if _CONV1D.fullmatch(name) else value).to(dtype).contiguous()
-        for name, value in model.state_dict().items()
-    }
+
+
+def write_folder(folder: Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
+    """Writes ``model.safetensors`` and ``config.json``; the folder is made if need be."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, folder / WEIGHTS_NAME, metadata={"format": "pt"})
-    text = json.dumps(described, indent=2)
+    save_file(dict(tensors), folder / WEIGHTS_NAME, metadata={"format": "pt"})
+    text = json.dumps(config, indent=2, ensure_ascii=False)
     (folder / CONFIG_NAME).write_text(text + "\n", encoding="utf-8")
 
 

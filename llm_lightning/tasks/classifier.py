@@ -1,12 +1,14 @@
 """Text classification: GPT-2, a linear head, and the position that the head reads."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from llm_lightning.backbone.checkpoint import load_weights
 from llm_lightning.data.batching import Batch
 from llm_lightning.evaluation.metrics import METRICS, ClassificationMetrics
 from llm_lightning.tasks.reading import POSITIONS, read, real_tokens, sees_padding
@@ -94,6 +96,15 @@ class Classifier(Task):
                 for split in ("train", "val", *EVALUATED)
             }
         )
+
+    def load_backbone(self, path: Path, expected_sha256: str | None) -> str:
+        """Loads a checkpoint, and its head if that is for as many classes; it has no bias."""
+        heads = {"score.weight": self.head.weight}
+        loaded = load_weights(self.backbone, path, expected_sha256=expected_sha256, heads=heads)
+        self.head_is_loaded = loaded.heads.get("score.weight") == tuple(self.head.weight.shape)
+        if self.head_is_loaded:
+            nn.init.zeros_(self.head.bias)
+        return loaded.sha256
 
     def forward(self, input_ids: Tensor, lengths: Tensor) -> Tensor:
         """(B, T) token ids and (B,) lengths to (B, num_classes) logits."""

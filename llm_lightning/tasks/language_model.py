@@ -4,6 +4,7 @@ Instruction tuning and pretraining are this one task; they differ in the labels 
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import torch
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from torchmetrics import MeanMetric
 
+from llm_lightning.backbone.checkpoint import load_weights
 from llm_lightning.backbone.generation import GenerationOptions
 from llm_lightning.data.sequences import NO_LABEL, SequenceBatch
 from llm_lightning.tasks.task import EVALUATED, Task
@@ -75,13 +77,24 @@ class LanguageModel(Task):
         self.losses = nn.ModuleDict({f"{split}_loss": MeanMetric() for split in splits})
         self.response_losses = nn.ModuleDict({f"{split}_loss": MeanMetric() for split in splits})
 
-    def load_backbone(self, path: Any, expected_sha256: str | None) -> str:
-        """Loads a checkpoint; an untied head starts again as a copy of the embedding."""
-        sha256 = super().load_backbone(path, expected_sha256)
-        if not self.options.tie_weights:
+    def load_backbone(self, path: Path, expected_sha256: str | None) -> str:
+        """Loads a checkpoint; an untied head is the file's own, or a copy of the embedding again.
+
+        Raises:
+            ValueError: as ever, or if the file's output embedding is its own and this one's not.
+        """
+        heads = {} if self.options.tie_weights else {"lm_head.weight": self.head.weight}
+        loaded = load_weights(self.backbone, path, expected_sha256=expected_sha256, heads=heads)
+        self.head_is_loaded = "lm_head.weight" in loaded.heads
+        if self.head_is_loaded and self.options.tie_weights:
+            raise ValueError(
+                f"model.weights: {path} has an output embedding of its own, which "
+                f"task.tie_weights=true would lose: set task.tie_weights=false"
+            )
+        if not self.head_is_loaded and not self.options.tie_weights:
             with torch.no_grad():
                 self.head.weight.copy_(self.backbone.wte.weight)
-        return sha256
+        return loaded.sha256
 
     def forward(self, input_ids: Tensor) -> Tensor:
         """(B, T) token ids to (B, T, V) logits."""

@@ -1,5 +1,6 @@
 """What every task shares: a network that partly trains, and an exact mean over each step."""
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -8,7 +9,6 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from llm_lightning.backbone.checkpoint import load_weights
 from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
 from llm_lightning.backbone.pretrained import ModelConfig, Weights, locate
 from llm_lightning.finetuning import base, strategies
@@ -21,7 +21,7 @@ class Diverged(ValueError):
     """Training left the range of numbers."""
 
 
-class Task(L.LightningModule):
+class Task(L.LightningModule, ABC):
     """GPT-2 with a head; a subclass brings the head, the loss and the metrics.
 
     Args:
@@ -43,6 +43,8 @@ class Task(L.LightningModule):
         super().__init__()
         self.optim = AdamW(**optim)
         self.base: dict[str, Any] | None = None  # what stays as it was loaded, and from where
+        self.head_is_loaded = False
+        """Whether the base checkpoint held a head that fits, and so took the place of a new one."""
         self._seed = seed
         self._rng_state: Tensor | None = None  # of a checkpoint, until training goes on
         with torch.random.fork_rng(devices=[]):
@@ -83,9 +85,16 @@ class Task(L.LightningModule):
         self.strategy.base_loaded(self)
         return sha256
 
+    @abstractmethod
     def load_backbone(self, path: Path, expected_sha256: str | None) -> str:
-        """Loads a checkpoint into the backbone; see :func:`load_weights`."""
-        return load_weights(self.backbone, path, expected_sha256=expected_sha256)
+        """Loads a checkpoint into the backbone, and its head where that is this task's.
+
+        Returns:
+            SHA-256 of the file.
+
+        Raises:
+            ValueError: see :func:`~llm_lightning.backbone.checkpoint.load_weights`.
+        """
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leaves out what a checkpoint need not hold: the base can be had where it came from."""

@@ -1,0 +1,76 @@
+"""A folder that transformers loads with ``from_pretrained``, and this package as a checkpoint."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from llm_lightning.backbone.checkpoint import described, to_transformers, write_folder
+from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
+from llm_lightning.exporting.dense import Dense, with_bias_in_final_norm
+from llm_lightning.exporting.tokenizer_files import write_tokenizer
+from llm_lightning.tasks.classifier import Classifier
+from llm_lightning.tasks.task import Task
+
+
+def check_transformers_can(task: Task) -> None:
+    """Refuses what transformers' GPT-2 cannot compute.
+
+    Raises:
+        ValueError: if a classifier reads another position than the last real token's, or sees
+            later tokens.
+    """
+    if isinstance(task, Classifier) and task.options.position != "last_real":
+        raise ValueError(
+            "transformers' GPT2ForSequenceClassification reads the last real token; this run has "
+            f"task.position={task.options.position}: use --format merged"
+        )
+    if not task.backbone.config.causal:
+        raise ValueError(
+            "transformers' GPT-2 is causal; this run has model.causal=false: use --format merged"
+        )
+
+
+def write_merged(task: Task, model: Dense, folder: Path) -> None:
+    """Writes ``model.safetensors`` and ``config.json``, adapters merged in.
+
+    A classifier's bias moves into the final LayerNorm, because the format's head has none.
+    """
+    tensors = {
+        f"transformer.{name}": value
+        for name, value in to_transformers(with_bias_in_final_norm(model).backbone).items()
+    }
+    if isinstance(task, Classifier):
+        tensors["score.weight"] = model.head
+    elif not model.is_tied:
+        tensors["lm_head.weight"] = model.head
+    write_folder(folder, tensors, described(model.config) | head_config(task, model))
+
+
+def write_transformers(task: Task, model: Dense, folder: Path) -> None:
+    """Writes everything that transformers needs: weights, configuration and tokenizer."""
+    write_merged(task, model, folder)
+    write_tokenizer(folder, model.config.n_positions)
+    if not isinstance(task, Classifier):
+        ids = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), END_OF_TEXT_ID)
+        text = json.dumps(ids, indent=2)
+        (folder / "generation_config.json").write_text(text + "\n", encoding="utf-8")
+
+
+def head_config(task: Task, model: Dense) -> dict[str, Any]:
+    """What ``config.json`` says about the head."""
+    if isinstance(task, Classifier):
+        names = task.hparams["class_names"]
+        return {
+            "architectures": ["GPT2ForSequenceClassification"],
+            "num_labels": len(names),
+            "id2label": {str(index): name for index, name in enumerate(names)},
+            "label2id": {name: index for index, name in enumerate(names)},
+            "problem_type": "single_label_classification",
+            "pad_token_id": END_OF_TEXT_ID,
+            "tie_word_embeddings": False,
+        }
+    return {
+        "architectures": ["GPT2LMHeadModel"],
+        "pad_token_id": END_OF_TEXT_ID,
+        "tie_word_embeddings": model.is_tied,
+    }
