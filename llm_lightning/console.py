@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +69,12 @@ def print_notices(notices: Sequence[str]) -> None:
         _console.print(Panel(text, title=title, title_align="left", border_style="yellow"))
 
 
+def print_reminder(notices: Sequence[str]) -> None:
+    """Says in a line each, and not among the answers, what was a stand-in when a model learnt."""
+    for notice in notices:
+        _errors.print(escape(notice.splitlines()[0].rstrip(":")), soft_wrap=True)
+
+
 def print_heading(name: str, seed: int, data: Sequence[str]) -> None:
     """Prints what is fitted without a network, and on what."""
     _console.print(f"\n[bold]{escape(name)}[/bold], seed {seed}")
@@ -101,7 +107,7 @@ def print_start(
         table.add_row(group.name, f"{group.trainable:,}", f"{group.total:,}", share, style=style)
     _console.print(table)
 
-    facts = Table.grid(padding=(0, 2))
+    facts = facts_grid()
     if finetuning:
         shown = (f"{key.replace('_', ' ')} {_short(value)}" for key, value in finetuning.items())
         facts.add_row("finetune", escape(", ".join(shown)))
@@ -112,6 +118,14 @@ def print_start(
     facts.add_row("folder", escape(str(run_dir)))
     _console.print(facts)
     _console.print()
+
+
+def facts_grid() -> Table:
+    """A table of names and facts; what is too long for a line, as a path, goes on in the next."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    return grid
 
 
 def print_skipped(name: str, seed: int, run_dir: Path) -> None:
@@ -209,7 +223,7 @@ def print_results(summary: dict[str, Any], run_dir: Path) -> None:
     _console.print(table)
     if summary["answers"]:
         print_answer_scores(summary["answers"])
-    facts = Table.grid(padding=(0, 2))
+    facts = facts_grid()
     if names := summary["class_names"]:
         of = f"of {names[1]!r}" if len(names) == 2 else f"averaged over {len(names)} classes"
         facts.add_row("classes", escape(f"precision, recall, F1 and AUROC are {of}"))
@@ -246,6 +260,24 @@ def print_answer_scores(answers: dict[str, Any]) -> None:
         title = ANSWER_SCORES.get(name, name)
         table.add_row(title, f"{100 * score['mean']:.2f}", f"{low:.2f} to {high:.2f}")
     _console.print(table)
+
+
+def working(what: str) -> AbstractContextManager[Any]:
+    """Shows on a terminal that something takes its time."""
+    return _console.status(escape(what))
+
+
+def print_export(folder: Path, comparisons: Sequence[str]) -> None:
+    """Prints the files of an export with their sizes, and how it compares with the run."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column(str(folder))
+    table.add_column("MiB", justify="right")
+    for file in sorted(folder.iterdir()):
+        table.add_row(escape(file.name), f"{file.stat().st_size / 2**20:.2f}")
+    _console.print(table)
+    _console.print("largest difference of logits from the run's:")
+    for line in comparisons:
+        _console.print(f"  {escape(line)}", soft_wrap=True)
 
 
 def _metric(name: str, value: float | None) -> str:

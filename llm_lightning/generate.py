@@ -4,7 +4,6 @@ Prompt style, context and weights all come from the run folder.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
@@ -17,8 +16,11 @@ from llm_lightning import console, run_folder
 from llm_lightning.answering import answer_test_split
 from llm_lightning.backbone.generation import GenerationOptions, stream_tokens
 from llm_lightning.backbone.tokenizer import gpt2_encoding
+from llm_lightning.command import run_and_exit
 from llm_lightning.data.prompts import Record
+from llm_lightning.evaluation.answer_file import ANSWERS
 from llm_lightning.evaluation.answers import prompt_tokens
+from llm_lightning.network import Unavailable
 from llm_lightning.run_folder import load_language_model
 from llm_lightning.tasks.language_model import LanguageModel
 
@@ -57,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if getattr(options, field.name) is not None
         }
         model.options.generation = replace(model.options.generation, **given)
-    except ValueError as error:
+    except (ValueError, Unavailable) as error:
         console.print_error(str(error))
         return 1
     if torch.cuda.is_available():
@@ -67,8 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not model.hparams["text"]:
         console.print_error(f"{options.run} was trained on plain text: it follows no instructions")
         return 1
-    for notice in summary["notices"]:
-        print(notice.splitlines()[0].rstrip(":"), file=sys.stderr)
+    console.print_reminder(summary["notices"])
     if options.instruction is not None:
         _print_answer(model, Record(options.instruction, options.input))
         return 0
@@ -86,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--answers",
         action="store_true",
-        help=f"answer the test split into {run_folder.ANSWERS}, going on where that stopped",
+        help=f"answer the test split into {ANSWERS}, going on where that stopped",
     )
     choice = parser.add_argument_group("how tokens are chosen (default: as the run was configured)")
     choice.add_argument("--max-new-tokens", type=int, help="longest answer")
@@ -129,17 +130,12 @@ def _answer_test_split(model: LanguageModel, folder: Path, summary: dict[str, An
         return 1
     try:
         summary["answers"] = answer_test_split(model, folder)
-    except KeyboardInterrupt:
-        console.print_error("interrupted; the same command goes on where this one stopped")
-        return 130
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt("the same command goes on where this one stopped") from stop
     run_folder.write_summary(folder, summary)
     console.print_answer_scores(summary["answers"])
     return 0
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except BrokenPipeError:  # the reader, `head` say, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    run_and_exit(main)

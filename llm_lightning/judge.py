@@ -7,9 +7,7 @@ kept, so the same command a second time asks nothing. The scores are written to 
 
 import argparse
 import json
-import os
 import re
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,17 +17,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from llm_lightning import console
+from llm_lightning.command import run_and_exit
+from llm_lightning.evaluation.answer_file import ANSWERS, answers_file
 from llm_lightning.evaluation.judging.cache import write_json
 from llm_lightning.evaluation.judging.comparison import Comparison, compare
 from llm_lightning.evaluation.judging.exchange import NoServer, ServerFailed
-from llm_lightning.evaluation.judging.items import ANSWERS, answers_file, read_items
+from llm_lightning.evaluation.judging.items import read_items
 from llm_lightning.evaluation.judging.judge import Unfinished, judge
 from llm_lightning.evaluation.judging.judgement import Judgement, Settings
 from llm_lightning.evaluation.judging.rubrics import RUBRICS
 from llm_lightning.evaluation.judging.servers import APIS
-
-INTERRUPTED = 130
-"""Exit status after Ctrl-C, as shells have it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,9 +55,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, NoServer, ServerFailed, Unfinished) as error:
         console.print_error(str(error))
         return 1
-    except KeyboardInterrupt as stop:
-        console.print_error(f"interrupted: {stop}" if str(stop) else "interrupted")
-        return INTERRUPTED
     return 0
 
 
@@ -116,8 +110,9 @@ def _print_judgement(judgement: Judgement, file: Path) -> None:
     counts = report["counts"]
     rubric, identity = judgement.settings.rubric, judgement.identity
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column(f"{rubric.name}, {rubric.lowest} to {rubric.highest}")
-    for title in ("mean", "95 % interval", "standard error", "scored", "empty", "unparsed"):
+    table.add_column(f"{rubric.name}\n{rubric.lowest} to {rubric.highest}", overflow="fold")
+    # Two lines where one would make the table wider than 80 columns.
+    for title in ("mean", "95 % interval", "standard\nerror", "scored", "empty", "unparsed"):
         table.add_column(title, justify="right")
     table.add_row(
         escape(identity.model),
@@ -136,7 +131,7 @@ def _print_judgement(judgement: Judgement, file: Path) -> None:
             f"score: the mean over all items is between {_number(bounds['low'])} and "
             f"{_number(bounds['high'])}"
         )
-    facts = Table.grid(padding=(0, 2))
+    facts = console.facts_grid()
     version = ", ".join(report["server_versions"]) or "of unknown version"
     facts.add_row("judge", escape(f"{identity.model} ({identity.digest or 'no digest'})"))
     facts.add_row("server", escape(f"{identity.api} {version} at {identity.url}"))
@@ -150,11 +145,11 @@ def _print_comparison(comparison: Comparison, a: Path, b: Path) -> None:
     out = Console(highlight=False)
     difference = comparison.difference
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column(f"{difference.n} items scored on both sides", overflow="fold")
+    table.add_column(f"{difference.n} items scored on both sides")
     for title in ("mean", "95 % interval", "standard error", "p"):
         table.add_column(title, justify="right")
-    table.add_row(escape(f"A: {a}"), _number(comparison.mean_a))
-    table.add_row(escape(f"B: {b}"), _number(comparison.mean_b))
+    table.add_row("A", _number(comparison.mean_a))
+    table.add_row("B", _number(comparison.mean_b))
     table.add_row(
         "B - A",
         f"{difference.mean:+.2f}",
@@ -163,6 +158,10 @@ def _print_comparison(comparison: Comparison, a: Path, b: Path) -> None:
         "undefined" if difference.p_value is None else f"{difference.p_value:.3f}",
     )
     out.print(table)
+    runs = console.facts_grid()
+    runs.add_row("A", escape(str(a)))
+    runs.add_row("B", escape(str(b)))
+    out.print(runs)
     left_out = {
         "only A has": comparison.only_a,
         "only B has": comparison.only_b,
@@ -250,8 +249,4 @@ def _seconds(text: str) -> float:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except BrokenPipeError:  # the reader, `head` say, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    run_and_exit(main)

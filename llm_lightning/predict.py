@@ -5,7 +5,6 @@ Labels, lengths, padding, position rule and weights all come from the run folder
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +14,10 @@ import torch
 
 from llm_lightning import console
 from llm_lightning.backbone.tokenizer import encode
+from llm_lightning.command import run_and_exit
 from llm_lightning.data.batching import Padder
+from llm_lightning.data.files import decode_utf8
+from llm_lightning.network import Unavailable
 from llm_lightning.run_folder import load_classifier
 from llm_lightning.tasks.classifier import Classifier
 
@@ -82,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         texts = _texts(options.text, options.file)
         model, summary = load_classifier(options.run)
-    except ValueError as error:
+    except (ValueError, Unavailable) as error:
         console.print_error(str(error))
         return 1
     if torch.cuda.is_available():
@@ -92,8 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for prediction in predictions:
             print(json.dumps(vars(prediction), ensure_ascii=False))
         return 0
-    for notice in summary["notices"]:
-        print(notice.splitlines()[0].rstrip(":"), file=sys.stderr)
+    console.print_reminder(summary["notices"])
     console.print_predictions(
         [(p.label, p.probability, p.text) for p in predictions],
         num_truncated=sum(p.truncated for p in predictions),
@@ -120,12 +121,7 @@ def _texts(given: Sequence[str], file: Path | None) -> list[str]:
         raw, name = file.read_bytes(), str(file)
     else:
         raise ValueError(f"--file: {file} does not exist or is not a file")
-    try:
-        lines = raw.decode("utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        raise ValueError(f"{name} is not UTF-8: line {line} cannot be decoded") from error
-    texts = [line.removesuffix("\r") for line in lines]
+    texts = [line.removesuffix("\r") for line in decode_utf8(raw, name).split("\n")]
     if texts[-1] == "":
         texts.pop()  # what follows the last line end is no line
     if not texts:
@@ -134,8 +130,4 @@ def _texts(given: Sequence[str], file: Path | None) -> list[str]:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except BrokenPipeError:  # the reader, `head` say, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    run_and_exit(main)

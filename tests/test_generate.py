@@ -8,6 +8,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from llm_lightning import cli, generate, run, run_folder
 from llm_lightning.backbone.tokenizer import gpt2_encoding
+from llm_lightning.evaluation.answer_file import ANSWERS
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_run_ends_with_answers_and_scores(folder: Path) -> None:
     summary = json.loads((folder / "summary.json").read_text())
-    entries = json.loads((folder / run_folder.ANSWERS).read_text())
+    entries = json.loads((folder / ANSWERS).read_text())
     assert len(entries) == summary["answers"]["examples"] == 110
     assert all(
         set(entry) >= {"instruction", "input", "output", "model_response"} for entry in entries
@@ -151,11 +152,11 @@ def test_answers_go_on_after_an_interruption_and_reach_the_summary(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     summary = run_folder.read_summary(folder)
-    before = (folder / run_folder.ANSWERS).read_bytes()
-    (folder / run_folder.ANSWERS).unlink()
+    before = (folder / ANSWERS).read_bytes()
+    (folder / ANSWERS).unlink()
     run_folder.write_summary(folder, summary | {"answers": None})
     assert generate.main([str(folder), "--answers"]) == 0
-    assert (folder / run_folder.ANSWERS).read_bytes() == before
+    assert (folder / ANSWERS).read_bytes() == before
     again = run_folder.read_summary(folder)["answers"]
     assert again["scores"] == summary["answers"]["scores"]
     assert "ROUGE-L" in capsys.readouterr().out

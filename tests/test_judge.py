@@ -95,6 +95,14 @@ def test_result_is_written_and_shown(
     assert sorted(path.name for path in folder.iterdir()) == [ANSWERS, "judge-llama3-score100.json"]
 
 
+def test_long_path_is_told_whole(
+    server: JudgeServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_run(tmp_path / ("x" * 200), "1")
+    assert run(folder, "--url", server.url) == 0
+    assert str(folder / "judge-llama3-score100.json") in "".join(capsys.readouterr().out.split())
+
+
 def test_options_reach_the_server(server: JudgeServer, tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", "1", "2", "3")
     options = ["--rubric", "rubric5", "--seed", 7, "--limit", 2, "--model", "phi3:mini"]

@@ -16,6 +16,8 @@ SIZES = {"gpt2_small": (12, 12, 768), "gpt2_medium": (24, 16, 1024)}
 
 
 class Model(nn.Module):
+    """Backbone and head without weights of a task: what a strategy needs."""
+
     def __init__(self, n_layer: int, n_head: int, n_embd: int) -> None:
         super().__init__()
         self.backbone = GPT2(GPTConfig(n_layer=n_layer, n_head=n_head, n_embd=n_embd))

@@ -121,8 +121,9 @@ def encode_record(record: Record, style: str, mask: str, max_length: int) -> Enc
     """Encodes a record to be learnt; its last label, and no other, is the end-of-text token.
 
     A record that is too long loses, each only as far as need be: the end of its input, its
-    earlier turns from the oldest on, the end of its system text, of its instruction, and last of
-    its response.
+    earlier turns from the oldest on, and the end of its system text. If that is not enough, the
+    longer of its instruction and its response loses its end, and both do where each alone would
+    take more than half of what is left: neither goes for the sake of the other.
 
     Args:
         record: the task and its answer.
@@ -163,7 +164,8 @@ def prompt_ids(record: Record, style: str, max_length: int) -> list[int]:
     """Returns the tokens after which a model writes the answer; ``output`` is not looked at.
 
     They end with the header: the model is asked for the answer alone. For a record that needs no
-    cut they are the first ids of ``encode_record``; fields are cut in the same order.
+    cut they are the first ids of ``encode_record``; fields are cut in the same order, without a
+    response to make room for.
 
     Args:
         record: the task.
@@ -243,17 +245,16 @@ def _shortened(
     pieces: list[_Piece], style: str, max_length: int
 ) -> tuple[list[_Piece], tuple[str, ...]]:
     """Leaves out tokens, field by field, until at most ``max_length`` are left."""
-    frame = sum(len(piece.tokens) for piece in pieces if piece.field == "frame")
+    frame = _num_tokens([piece for piece in pieces if piece.field == "frame"])
     if frame >= max_length:
         raise ValueError(
             f"data.max_length must be more than {frame}, the tokens that the prompt style "
             f"{style!r} adds to every record, got {max_length}"
         )
-    num_turns = sum(piece.field.startswith(_TURN) for piece in pieces)
-    turns = [f"{_TURN}{index}" for index in range(num_turns)]
+    turns = dict.fromkeys(piece.field for piece in pieces if piece.field.startswith(_TURN))
     cut: list[str] = []
-    for field in ("input", *turns, "system", "instruction", "response"):
-        excess = sum(len(piece.tokens) for piece in pieces) - max_length
+    for field in ("input", *turns, "system"):
+        excess = _num_tokens(pieces) - max_length
         if excess <= 0:
             break
         own = [piece for piece in pieces if piece.field == field]
@@ -262,20 +263,44 @@ def _shortened(
         cut.append(field)
         values = [piece for piece in own if piece.is_value]
         if values and len(values[0].tokens) > excess:
-            kept = _without_end(values[0].tokens, excess)
+            kept = _beginning(values[0].tokens, len(values[0].tokens) - excess)
             pieces = [
                 piece._replace(tokens=kept) if piece is values[0] else piece for piece in pieces
             ]
         else:  # what frames a field goes with it
             pieces = [piece for piece in pieces if piece.field != field]
+    if _num_tokens(pieces) > max_length:
+        pieces, fields = _shared(pieces, max_length - frame)
+        cut += fields
     return pieces, tuple(cut)
 
 
-def _without_end(tokens: Sequence[int], excess: int) -> Sequence[int]:
-    """Leaves out ``excess`` tokens, and those that would be left of a character cut in two."""
+def _shared(pieces: list[_Piece], room: int) -> tuple[list[_Piece], list[str]]:
+    """Cuts instruction and response to ``room`` tokens together, the longer one first.
+
+    Of two that are equally long, the instruction keeps the odd token.
+    """
+    tokens = {
+        piece.field: piece.tokens for piece in pieces if piece.field in ("instruction", "response")
+    }
+    longer, shorter = sorted(tokens, key=lambda field: len(tokens[field]), reverse=True)
+    half = room - room // 2
+    kept = {longer: _beginning(tokens[longer], max(room - len(tokens[shorter]), half))}
+    kept[shorter] = _beginning(tokens[shorter], room - len(kept[longer]))
+    pieces = [piece._replace(tokens=kept.get(piece.field, piece.tokens)) for piece in pieces]
+    return pieces, [field for field in kept if len(kept[field]) < len(tokens[field])]
+
+
+def _num_tokens(pieces: Sequence[_Piece]) -> int:
+    return sum(len(piece.tokens) for piece in pieces)
+
+
+def _beginning(tokens: Sequence[int], length: int) -> Sequence[int]:
+    """The first ``length`` tokens, less those that would be left of a character cut in two."""
+    if length >= len(tokens):
+        return tokens
     encoding = gpt2_encoding()
-    keep = len(tokens) - excess
     # In UTF-8 the second and later bytes of a character, and no others, start with the bits 10.
-    while keep and encoding.decode_single_token_bytes(tokens[keep])[0] & 0xC0 == 0x80:
-        keep -= 1
-    return tokens[:keep]
+    while length and encoding.decode_single_token_bytes(tokens[length])[0] & 0xC0 == 0x80:
+        length -= 1
+    return tokens[:length]

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from llm_lightning.data.files import read_json_lines, read_parquet, read_text
 from llm_lightning.data.prompts import Record, Turn
 
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet")
@@ -41,41 +41,24 @@ def _entries(file: Path) -> Sequence[Any]:
             f"data.path: {file} must end in one of {', '.join(SUFFIXES)}, got {file.suffix!r}"
         )
     if suffix == ".parquet":
-        try:
-            table = pd.read_parquet(file)
-        except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
-            raise ValueError(f"{file} is not a readable Parquet file: {error}") from error
-        entries: Sequence[Any] = table.to_dict(orient="records")
+        entries: Sequence[Any] = read_parquet(file).to_dict(orient="records")
+    elif suffix == ".json":
+        entries = _json(file)
     else:
-        try:
-            text = file.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{file} is not UTF-8: {error}; save it as UTF-8") from error
-        entries = _json(file, text) if suffix == ".json" else _json_lines(file, text)
+        entries = [entry for _, entry in read_json_lines(file)]
     if not entries:
         raise ValueError(f"{file} holds no records")
     return entries
 
 
-def _json(file: Path, text: str) -> Sequence[Any]:
+def _json(file: Path) -> Sequence[Any]:
+    text = read_text(file)
     try:
         entries = json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"{file} is not JSON: {error}") from error
     if not isinstance(entries, list):
         raise ValueError(f"{file} must hold a JSON list of records, got {text.strip()[:40]!r}")
-    return entries
-
-
-def _json_lines(file: Path, text: str) -> Sequence[Any]:
-    entries = []
-    # Not splitlines(): it also cuts at separators that may stand inside a JSON string.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            try:
-                entries.append(json.loads(line))
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{file}, line {number} is not JSON: {error}") from error
     return entries
 
 

@@ -5,10 +5,8 @@ names file, column and row; rows count from 1, the header excluded.
 """
 
 import csv
-import json
 import numbers
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -18,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from llm_lightning.data.classification import ClassificationData
+from llm_lightning.data.files import read_json_lines, read_parquet, read_text
 from llm_lightning.data.splits import Splits, counted, split_stratified, text_key, undersample
 
 SPLIT_SEED = 123  # splits stay the same whatever seed a run trains with
@@ -193,25 +192,15 @@ def read_table(path: Path) -> pd.DataFrame:
         raise ValueError(f"{path} is empty")
     suffix = path.suffix.lower()
     if suffix == ".parquet":
-        try:
-            return pd.read_parquet(path)
-        except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
-            raise ValueError(f"{path} is not a readable Parquet file: {error}") from error
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise ValueError(
-            f"{path} is not UTF-8: byte {error.start} in line {line} cannot be decoded; "
-            f"save it as UTF-8"
-        ) from error
+        return read_parquet(path)
     if suffix in (".jsonl", ".ndjson"):
-        return _read_json_lines(path, text.split("\n"))
+        return _read_objects(path)
     if suffix not in (".csv", ".tsv"):
         raise ValueError(
             f"{path}: the ending must be .csv, .tsv, .jsonl, .ndjson or .parquet, "
             f"got {path.suffix!r}"
         )
+    read_text(path)  # pandas would tell neither byte nor line of what is not UTF-8
     try:
         with warnings.catch_warnings():
             # Without an index column pandas only warns of rows longer than the header; with one
@@ -231,17 +220,11 @@ def read_table(path: Path) -> pd.DataFrame:
         raise ValueError(f"{path} is not a readable table: {error}") from error
 
 
-def _read_json_lines(path: Path, lines: Sequence[str]) -> pd.DataFrame:
+def _read_objects(path: Path) -> pd.DataFrame:
     records = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, line {number} is not JSON: {error}") from error
+    for number, record in read_json_lines(path):
         if not isinstance(record, dict):
-            raise ValueError(f"{path}, line {number} must be a JSON object, got {line[:60]!r}")
+            raise ValueError(f"{path}, line {number} must be a JSON object, got {record!r:.60}")
         records.append(record)
     return pd.DataFrame(records)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID, encode
+from llm_lightning.data.files import read_text
 from llm_lightning.data.language import LanguageData
 from llm_lightning.data.sequences import TokenSequence
 from llm_lightning.data.splits import SPLIT_NAMES
@@ -73,10 +74,7 @@ class TextFiles(LanguageData):
         parts: dict[str, list[list[int]]] = {name: [] for name in SPLIT_NAMES}
         self._names = {name: [] for name in SPLIT_NAMES}
         for file in self._files():
-            try:
-                tokens = [*encode(file.read_text(encoding="utf-8-sig")), END_OF_TEXT_ID]
-            except UnicodeDecodeError as error:
-                raise ValueError(f"{file} is not UTF-8: {error}; save it as UTF-8") from error
+            tokens = [*encode(read_text(file)), END_OF_TEXT_ID]
             if self.val_files:
                 split = self._split_of(file)
                 parts[split].append(tokens)

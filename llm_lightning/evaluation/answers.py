@@ -26,8 +26,7 @@ from llm_lightning.backbone.generation import GenerationOptions, generate
 from llm_lightning.backbone.gpt2 import GPT2
 from llm_lightning.backbone.tokenizer import gpt2_encoding
 from llm_lightning.data.prompts import Record, prompt_ids
-
-RESPONSE = "model_response"
+from llm_lightning.evaluation.answer_file import RESPONSE
 
 
 def prompt_tokens(

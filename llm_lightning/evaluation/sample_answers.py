@@ -1,5 +1,8 @@
 """A few answers after every epoch, so that one can read what the loss means."""
 
+import html
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -39,16 +42,24 @@ class SampleAnswers(L.Callback):
         n_positions = model.backbone.config.n_positions
         prompts = [prompt_tokens(r, data.prompt_style, n_positions, options) for r in records]
         answers = generate(model.backbone, model.head, prompts, options)
-        rows = [
-            f"| {_cell(record.instruction)} | {_cell(record.input)} | {_cell(record.output)} "
-            f"| {_cell(gpt2_encoding().decode(tokens))} |"
-            for record, tokens in zip(records, answers, strict=True)
-        ]
-        table = "\n".join(["| instruction | input | reference | answer |", "|---" * 4 + "|", *rows])
+        table = answers_table(
+            [
+                (record.instruction, record.input, record.output, gpt2_encoding().decode(tokens))
+                for record, tokens in zip(records, answers, strict=True)
+            ]
+        )
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_text("val/answers", table, trainer.global_step)
 
 
+def answers_table(rows: Sequence[tuple[str, str, str, str]]) -> str:
+    """A table in Markdown of instruction, input, reference and answer, whatever they hold."""
+    lines = ["| instruction | input | reference | answer |", "|---" * 4 + "|"]
+    return "\n".join([*lines, *(f"| {' | '.join(map(_cell, row))} |" for row in rows)])
+
+
 def _cell(text: str) -> str:
-    return text.strip().replace("|", "\\|").replace("\n", "<br>")
+    """A text as it stands: what means something in Markdown or HTML is shown instead."""
+    shown = re.sub(r"([\\`*_\[\]|])", r"\\\1", html.escape(text.strip(), quote=False))
+    return shown.replace("\n", "<br>")

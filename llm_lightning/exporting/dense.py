@@ -42,10 +42,15 @@ class Dense:
 
 
 @torch.no_grad()
-def dense(task: Task) -> Dense:
-    """Merges adapters, and unpacks what is stored in four bits; the task stays as it is."""
+def dense(task: Task, *, merge: bool = True) -> Dense:
+    """Merges adapters, and unpacks what is stored in four bits; the task stays as it is.
+
+    Args:
+        task: a trained one.
+        merge: whether adapters are merged; otherwise they are left out, which gives the base.
+    """
     weights = {
-        name: plain_weight(module)
+        name: plain_weight(module) if merge else base_weight(module)
         for name, module in task.backbone.named_modules()
         if isinstance(module, nn.Linear)
     }
@@ -70,10 +75,13 @@ def dense(task: Task) -> Dense:
 
 def plain_weight(layer: nn.Module) -> Tensor:
     """Returns the weight of a plain layer that computes the same."""
-    if isinstance(layer, LoRALinear):
-        return layer.merged_weight()
-    if isinstance(layer, NF4Linear):
-        return layer._base()
+    return layer.merged_weight() if isinstance(layer, LoRALinear) else base_weight(layer)
+
+
+def base_weight(layer: nn.Module) -> Tensor:
+    """Returns the weight without an adapter, in full precision."""
+    if isinstance(layer, LoRALinear | NF4Linear):
+        return layer.base_weight()
     return cast(nn.Linear, layer).weight
 
 

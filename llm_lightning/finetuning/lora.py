@@ -93,7 +93,7 @@ class LoRALinear(nn.Linear):
     def measure_base(self) -> None:
         """Sets DoRA's lengths to those of the base's rows; to be called when these change."""
         if self.lora_magnitude is not None:
-            self.lora_magnitude.copy_(self._adapted(self._base().norm(dim=1)))
+            self.lora_magnitude.copy_(self._adapted(self.base_weight().norm(dim=1)))
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., I) to (..., O)."""
@@ -128,7 +128,7 @@ class LoRALinear(nn.Linear):
 
     def merged_weight(self) -> Tensor:
         """Returns the (O, I) weight of a plain layer that computes the same, without dropout."""
-        merged = self._base() + self._difference()
+        merged = self.base_weight() + self._difference()
         return merged if self.lora_magnitude is None else self._dora_ratio()[:, None] * merged
 
     @torch.no_grad()
@@ -160,8 +160,8 @@ class LoRALinear(nn.Linear):
         """What ``print(model)`` shows beside the shapes."""
         return f"{super().extra_repr()}, rank={self.rank}, scale={self.scale:g}, rows={self.rows}"
 
-    def _base(self) -> Tensor:
-        """The (O, I) weight without the adapter, in full precision."""
+    def base_weight(self) -> Tensor:
+        """Returns the (O, I) weight without the adapter, in full precision."""
         return self.weight
 
     def _base_forward(self, x: Tensor) -> Tensor:
@@ -175,7 +175,7 @@ class LoRALinear(nn.Linear):
     def _dora_ratio(self) -> Tensor:
         """(O,) trained length over the length of W + scale B A; 1 where there is no adapter."""
         with torch.no_grad():
-            adapted = self._base() + self._difference()
+            adapted = self.base_weight() + self._difference()
             length = self._adapted(adapted.norm(dim=1))  # (P,)
         ratio = cast(Tensor, self.lora_magnitude) / length
         if self.rows == ((0, self.out_features),):

@@ -49,7 +49,8 @@ class _NF4(nn.Linear):
         )
         self.weight = packed.to(self.weight.device)  # which packs it
 
-    def _base(self) -> Tensor:
+    def base_weight(self) -> Tensor:
+        """Returns the (out_features, in_features) weight, expanded to full precision."""
         if not self.is_quantized:
             return self.weight
         packed: Any = self.weight
@@ -63,8 +64,11 @@ class _NF4(nn.Linear):
         out: Tensor = _bitsandbytes().matmul_4bit(
             x.to(torch.bfloat16), packed.data.t(), quant_state=packed.quant_state
         )
-        out = out.to(x.dtype)
-        return out if self.bias is None else out + self.bias
+        # As a plain layer does: under autocast in its precision, otherwise in the input's.
+        device = x.device.type
+        is_mixed = torch.is_autocast_enabled(device)
+        out = out.to(torch.get_autocast_dtype(device) if is_mixed else x.dtype)
+        return out if self.bias is None else out + self.bias.to(out.dtype)
 
 
 class NF4Linear(_NF4):
@@ -85,7 +89,10 @@ class NF4Linear(_NF4):
 
 
 class NF4LoRALinear(_NF4, LoRALinear):
-    """An adapted layer; its adapter is in bf16.
+    """An adapted layer; A and B are in bf16.
+
+    DoRA's lengths stay in full precision: at their size a step of the learning rate is less than
+    bf16 resolves, and they would not train.
 
     Merging puts the sum of the expanded base and the adapter in place, in full precision: packing
     it again would lose most of what the adapter learnt, and is refused.
@@ -93,10 +100,8 @@ class NF4LoRALinear(_NF4, LoRALinear):
 
     def __init__(self, base: nn.Linear, **options: Any) -> None:
         LoRALinear.__init__(self, base, **options)
-        for name in ("lora_A", "lora_B", "lora_magnitude"):
-            parameter = getattr(self, name)
-            if parameter is not None:
-                setattr(self, name, nn.Parameter(parameter.detach().bfloat16()))
+        self.lora_A = nn.Parameter(self.lora_A.detach().bfloat16())
+        self.lora_B = nn.Parameter(self.lora_B.detach().bfloat16())
 
     def quantize(self, *, double_quantization: bool) -> None:
         """Packs the base.

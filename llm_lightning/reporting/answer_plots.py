@@ -45,6 +45,7 @@ def scores_figure(
             ha="left" if score["mean"] < 0.15 else "center",
             fontsize=9,
             color=style.INK,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},  # over the grid's lines
         )
     axes.set_yticks(range(len(scores)), [NAMES.get(name, name) for name in reversed(scores)])
     axes.set_ylim(-0.6, len(scores) - 0.4)

@@ -65,7 +65,7 @@ def loss_figure(
 ) -> Figure:
     """Loss over epochs: steps thin and pale, epoch means and validation bold.
 
-    The loss of responses alone, where it was logged, is a line of its own.
+    The loss of responses alone is a line of its own, unless nothing else was learnt.
 
     Args:
         curve: From `learning_curve`, with at least one loss in it.
@@ -81,7 +81,7 @@ def loss_figure(
         ends.append((float(steps.iloc[-1]), "train, single steps", STEP_NAME))
     ends += _draw_splits(axes, curve, "loss", "{:.3f}")
     responses = curve["response_loss"].dropna()
-    if not responses.empty:
+    if not responses.empty and not np.allclose(responses, curve["val_loss"][responses.index]):
         axes.plot(
             responses.index,
             responses,

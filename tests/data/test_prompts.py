@@ -145,20 +145,46 @@ def test_an_input_that_has_no_room_goes_with_its_heading() -> None:
     assert text == book_entry(bare)[1]
 
 
-def test_instruction_then_response_are_cut_when_nothing_else_is_left() -> None:
-    record = Record("why " * 30, "because " * 5, "so " * 30)
-    full = len(encode_record(record, "alpaca", "none", 1024).sequence)
-    _, cut = parts_of(record, full - 30)
-    assert cut == ("input", "instruction")
-    text, cut = parts_of(record, full - 60)
-    assert cut == ("input", "instruction", "response")
-    assert text.rstrip().endswith("so")
+def words_kept(num_asked: int, num_answered: int, room: int) -> tuple[int, int, tuple[str, ...]]:
+    """Tokens left of an instruction and a response that share ``room``, and what was cut."""
+    record = Record("why" + " why" * (num_asked - 1), "input", "so" + " so" * (num_answered - 1))
+    frame = len(encode_record(Record("a", output="b"), "alpaca", "none", 1024).sequence) - 2
+    text, cut = parts_of(record, frame + room)
+    assert text.startswith(f"{BOOK}\n\n### Instruction:\n")
+    asked, answered = text.split("### Instruction:\n")[1].split("\n\n### Response:\n")
+    return len(asked.split()), len(answered.split()), cut
+
+
+@pytest.mark.parametrize(
+    ("lengths", "room", "left", "cut"),
+    [
+        ((5, 60), 20, (5, 15), ("response",)),
+        ((60, 5), 20, (15, 5), ("instruction",)),
+        ((10, 60), 20, (10, 10), ("response",)),
+        ((30, 60), 20, (10, 10), ("response", "instruction")),
+        ((60, 30), 21, (11, 10), ("instruction", "response")),
+        ((10, 11), 20, (10, 10), ("response",)),
+        ((30, 30), 21, (11, 10), ("instruction", "response")),
+        ((60, 1), 1, (1, 0), ("instruction", "response")),
+    ],
+)
+def test_the_longer_of_instruction_and_response_is_cut_when_nothing_else_is_left(
+    lengths: tuple[int, int], room: int, left: tuple[int, int], cut: tuple[str, ...]
+) -> None:
+    assert words_kept(*lengths, room) == (*left, ("input", *cut))
+
+
+def test_a_prompt_is_cut_as_if_the_answer_were_empty() -> None:
+    record = Record("why" + " why" * 59, "input", "so " * 500)
+    text = text_of(prompt_ids(record, "alpaca", 60))
+    assert len(prompt_ids(record, "alpaca", 60)) == 60
+    assert text.endswith(" why\n\n### Response:\n")
 
 
 @pytest.mark.parametrize("max_length", range(31, 60))
 def test_no_character_is_cut_in_two(max_length: int) -> None:
     text, cut = parts_of(Record("Write.", output="日本語の文章です" * 10), max_length)
-    assert cut[-1] == "response"
+    assert "response" in cut
     assert "\N{REPLACEMENT CHARACTER}" not in text
 
 

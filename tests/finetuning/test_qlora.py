@@ -1,7 +1,8 @@
 """Adapters over a base in four bits."""
 
+import runpy
 import sys
-from pathlib import Path
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -10,12 +11,15 @@ from torch.nn import functional as F
 
 from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
 from llm_lightning.backbone.pretrained import ModelConfig, Weights
+from llm_lightning.finetuning import qlora
 from llm_lightning.finetuning.coverage import parameter_groups
 from llm_lightning.finetuning.lora import adapters
 from llm_lightning.finetuning.qlora import NF4Linear, NF4LoRALinear, QLoRA, packed_bytes
 from llm_lightning.tasks.classifier import Classifier
 
-bnb = pytest.importorskip("bitsandbytes", reason="bitsandbytes, of the extra qlora, is missing")
+needs_bitsandbytes = pytest.mark.skipif(
+    find_spec("bitsandbytes") is None, reason="bitsandbytes, of the extra qlora, is missing"
+)
 
 WIDTH = 64
 TINY = {"n_layer": 2, "n_head": 2, "n_embd": WIDTH, "n_positions": 32, "init": "gpt2"}
@@ -40,14 +44,19 @@ def classifier(**finetune: object) -> Classifier:
     return model
 
 
+@needs_bitsandbytes
 def test_the_base_is_what_bitsandbytes_unpacks() -> None:
+    import bitsandbytes as bnb
+
     found = layer()
     weight = found.weight.detach().clone()
     packed, state = bnb.functional.quantize_4bit(weight, quant_type="nf4", compress_statistics=True)
     found.quantize(double_quantization=True)
     assert torch.equal(found.weight.data, packed)
-    assert torch.equal(found._base(), bnb.functional.dequantize_4bit(packed, state))
-    assert (found._base() - weight).abs().max() < 0.2 * weight.abs().max()  # half the widest gap
+    assert torch.equal(found.base_weight(), bnb.functional.dequantize_4bit(packed, state))
+    assert (
+        found.base_weight() - weight
+    ).abs().max() < 0.2 * weight.abs().max()  # half the widest gap
 
 
 def test_before_the_weights_are_loaded_it_is_a_plain_layer() -> None:
@@ -57,6 +66,7 @@ def test_before_the_weights_are_loaded_it_is_a_plain_layer() -> None:
     assert torch.equal(NF4Linear(base)(x), before)
 
 
+@needs_bitsandbytes
 @pytest.mark.parametrize("dora", [False, True])
 def test_the_output_is_that_of_the_unpacked_weight_and_the_adapter(dora: bool) -> None:
     found = layer(dora=dora)
@@ -69,6 +79,50 @@ def test_the_output_is_that_of_the_unpacked_weight_and_the_adapter(dora: bool) -
     torch.testing.assert_close(out, expected, atol=0.1, rtol=0.02)  # bf16 has 8 bits
 
 
+@needs_bitsandbytes
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("mixed", [False, True])
+def test_it_answers_in_the_precision_of_a_plain_layer(dtype: torch.dtype, mixed: bool) -> None:
+    packed, plain = NF4Linear(nn.Linear(WIDTH, WIDTH)), nn.Linear(WIDTH, WIDTH).to(dtype)
+    packed.quantize(double_quantization=True)
+    x = torch.randn(3, WIDTH, dtype=dtype)
+    with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+        assert packed(x).dtype == plain(x).dtype
+
+
+@needs_bitsandbytes
+def test_dora_starts_at_the_packed_lengths_and_trains_them_in_small_steps() -> None:
+    """In bf16 a length of 1 is 1/128 from the next one: steps of 1e-4 would leave it in place."""
+    start, with_dora = classifier(), classifier(dora=True)
+    ids, lengths = torch.randint(50257, (3, 9)), torch.tensor([9, 5, 1])
+    assert torch.equal(with_dora(ids, lengths), start(ids, lengths))
+    magnitudes = [p for name, p in with_dora.named_parameters() if "magnitude" in name]
+    before = [p.detach().clone() for p in magnitudes]
+    optimizer = torch.optim.AdamW(magnitudes, lr=1e-4, weight_decay=0.0)
+    for adapted in adapters(with_dora).values():
+        nn.init.normal_(adapted.lora_B, std=0.02)
+    with_dora(ids, lengths).square().sum().backward()
+    optimizer.step()
+    for old, new in zip(before, magnitudes, strict=True):
+        assert (new != old).float().mean() > 0.9
+
+
+@needs_bitsandbytes
+def test_moving_a_model_moves_the_scales_with_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bitsandbytes.functional import QuantState
+
+    moved: list[torch.device] = []
+    move = QuantState.to
+    monkeypatch.setattr(QuantState, "to", lambda state, to: (moved.append(to), move(state, to)))
+    model = classifier()
+    ids, lengths = torch.randint(50257, (3, 9)), torch.tensor([9, 5, 1])
+    before = model(ids, lengths)
+    model.to("cpu")
+    assert moved == [torch.device("cpu")] * 8  # two blocks of four matrices
+    assert torch.equal(model(ids, lengths), before)
+
+
+@needs_bitsandbytes
 def test_gradients_reach_the_adapter_in_bf16_and_nothing_else() -> None:
     model = classifier()
     ids = torch.randint(50257, (2, 9))
@@ -81,6 +135,7 @@ def test_gradients_reach_the_adapter_in_bf16_and_nothing_else() -> None:
         assert adapted.weight.dtype == torch.uint8
 
 
+@needs_bitsandbytes
 def test_every_matrix_of_the_blocks_is_packed_adapter_or_not() -> None:
     model = classifier(targets=["q"], blocks=1)
     kinds = {
@@ -97,6 +152,7 @@ def test_every_matrix_of_the_blocks_is_packed_adapter_or_not() -> None:
     assert "backbone.h.0.attn.c_attn.weight" not in dense
 
 
+@needs_bitsandbytes
 def test_counts_are_of_weights_not_of_bytes() -> None:
     groups = {group.name: group for group in parameter_groups(classifier(targets=["q"], blocks=1))}
     block = 12 * WIDTH * WIDTH + 13 * WIDTH
@@ -104,6 +160,7 @@ def test_counts_are_of_weights_not_of_bytes() -> None:
     assert groups["backbone.h.1"].total == block + 16 * 2 * WIDTH
 
 
+@needs_bitsandbytes
 def test_it_learns() -> None:
     model = classifier()
     trains = [p for p in model.parameters() if p.requires_grad]
@@ -119,6 +176,7 @@ def test_it_learns() -> None:
     assert losses[-1] < 0.2 * losses[0]
 
 
+@needs_bitsandbytes
 def test_a_checkpoint_of_what_trained_comes_back_over_the_packed_base() -> None:
     model = classifier(head="lora", dora=True)
     for name, parameter in model.named_parameters():
@@ -135,6 +193,7 @@ def test_a_checkpoint_of_what_trained_comes_back_over_the_packed_base() -> None:
     assert torch.equal(again(ids, lengths), model(ids, lengths))
 
 
+@needs_bitsandbytes
 def test_merging_is_in_full_precision_and_can_be_undone() -> None:
     found = layer()
     found.quantize(double_quantization=True)
@@ -153,6 +212,7 @@ def test_merging_is_in_full_precision_and_can_be_undone() -> None:
         found.quantize(double_quantization=True)
 
 
+@needs_bitsandbytes
 def test_the_matrices_of_355m_take_less_than_30_percent_of_bf16() -> None:
     """Blocks are alike, so one of the 24 has the share of all."""
 
@@ -180,11 +240,12 @@ def test_the_matrices_of_355m_take_less_than_30_percent_of_bf16() -> None:
 def test_without_the_extra_the_error_says_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)  # what makes an import fail
     with pytest.raises(ValueError, match=r"finetune=qlora needs bitsandbytes: pip install .*qlora"):
         QLoRA()
 
 
-def test_the_module_itself_does_not_need_the_extra() -> None:
-    source = Path(sys.modules[QLoRA.__module__].__file__ or "").read_text()
-    assert "\nimport bitsandbytes" not in source
+def test_the_module_itself_does_not_need_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    names = runpy.run_path(qlora.__file__, run_name=QLoRA.__module__)
+    assert names["QLoRA"].__name__ == "QLoRA"

@@ -59,6 +59,15 @@ def test_loss_shows_responses_apart_and_is_per_token(run_dir: Path) -> None:
     assert "val. responses 2.000" in [text.get_text() for text in axes.texts]
 
 
+def test_responses_are_no_second_line_where_nothing_else_is_learnt(run_dir: Path) -> None:
+    metrics = pd.read_csv(run_dir / "metrics.csv")
+    metrics["val/response_loss"] = metrics["val/loss"]
+    metrics.to_csv(run_dir / "metrics.csv", index=False)
+    (axes, *_) = run_figures(run_dir)["loss"].axes
+    drawn = [line.get_ydata().tolist() for line in axes.lines]
+    assert drawn == [[4.0, 3.0, 2.0], [3.6, 2.4], [3.5, 3.0]]
+
+
 def test_perplexity_is_the_logged_one_on_a_log_axis(run_dir: Path) -> None:
     (axes, *_) = run_figures(run_dir)["perplexity"].axes
     assert axes.get_yscale() == "log"

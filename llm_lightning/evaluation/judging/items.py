@@ -1,14 +1,11 @@
-"""The answers to be judged, read from a run folder."""
+"""The answers to be judged, read from the file that a run wrote."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ANSWERS = "instruction-data-with-response.json"
-"""The book's name for a test split with a model's answers."""
-
-_MOST_FOLDERS_NAMED = 3
+from llm_lightning.evaluation.answer_file import RESPONSE
 
 
 @dataclass(frozen=True)
@@ -19,27 +16,6 @@ class Item:
     """The task as text: what was said before, the instruction and, if there is one, the input."""
     reference: str
     answer: str
-
-
-def answers_file(path: Path) -> Path:
-    """The file with the answers: ``path`` itself, or the one in the run folder ``path``.
-
-    Raises:
-        ValueError: if there is none; folders below that hold one are named.
-    """
-    if path.is_file():
-        return path
-    if not path.is_dir():
-        raise ValueError(f"{path} does not exist: give a run folder or a file like {ANSWERS}")
-    file = path / ANSWERS
-    if not file.is_file():
-        inside = sorted(str(found.parent) for found in path.glob(f"**/{ANSWERS}"))
-        hint = f"; did you mean {' or '.join(inside[:_MOST_FOLDERS_NAMED])}?" if inside else ""
-        raise ValueError(
-            f"{path} holds no answers (no {ANSWERS}): instruction runs write them when they "
-            f"end{hint}"
-        )
-    return file
 
 
 def read_items(file: Path) -> list[Item]:
@@ -66,7 +42,7 @@ def _item(entry: Any, where: str) -> Item:
     return Item(
         task=_task(entry, where),
         reference=_text(entry, "output", where),
-        answer=_text(entry, "model_response", where),
+        answer=_text(entry, RESPONSE, where),
     )
 
 

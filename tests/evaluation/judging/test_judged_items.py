@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from llm_lightning.evaluation.judging.items import ANSWERS, Item, answers_file, read_items
+from llm_lightning.evaluation.judging.items import Item, read_items
 
 ENTRY = {"instruction": " Add. ", "input": "1 and 2\n", "output": "3", "model_response": " 4 "}
 
@@ -52,16 +52,3 @@ def test_what_is_no_json_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.json").write_bytes(content)
     with pytest.raises(ValueError, match=r"a\.json is not JSON in UTF-8"):
         read_items(tmp_path / "a.json")
-
-
-def test_file_is_found_in_a_run_or_named(tmp_path: Path) -> None:
-    run = tmp_path / "runs" / "seed_1"
-    run.mkdir(parents=True)
-    with pytest.raises(ValueError, match="holds no answers"):
-        answers_file(run)
-    file = write(run / ANSWERS, [ENTRY])
-    assert answers_file(run) == answers_file(file) == file
-    with pytest.raises(ValueError, match=f"did you mean {run}"):
-        answers_file(tmp_path)
-    with pytest.raises(ValueError, match="nowhere does not exist"):
-        answers_file(tmp_path / "nowhere")

@@ -1,0 +1,151 @@
+"""A language model as GGUF, for llama.cpp and Ollama, with its tokenizer and prompt inside.
+
+Names and the order of things are those of the GGUF specification's ``gpt2`` architecture.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from llm_lightning.backbone.gpt2 import LAYER_NORM_EPSILON
+from llm_lightning.backbone.tokenizer import END_OF_TEXT, END_OF_TEXT_ID
+from llm_lightning.data.prompts import PROMPT_STYLES
+from llm_lightning.exporting.dense import Dense
+from llm_lightning.exporting.tokenizer_files import merges, vocabulary
+
+QUANTIZATIONS = ("f16", "q8_0")
+MODELFILE = "Modelfile"
+
+_TOP = {
+    "wte.weight": "token_embd.weight",
+    "wpe.weight": "position_embd.weight",
+    "ln_f.weight": "output_norm.weight",
+    "ln_f.bias": "output_norm.bias",
+}
+_IN_BLOCK = {
+    "ln_1": "attn_norm",
+    "attn.c_attn": "attn_qkv",
+    "attn.c_proj": "attn_output",
+    "ln_2": "ffn_norm",
+    "mlp.c_fc": "ffn_up",
+    "mlp.c_proj": "ffn_down",
+}
+
+
+def write_gguf(model: Dense, file: Path, name: str, quantization: str) -> None:
+    """Writes one file.
+
+    Args:
+        model: a language model.
+        file: is overwritten.
+        name: of the model, for people.
+        quantization: ``f16``, or ``q8_0``: 8 bits a weight, and 16 for every 32 weights. Vectors
+            and positions stay in 32 bits.
+    """
+    import gguf
+
+    writer = gguf.GGUFWriter(file, "gpt2")
+    writer.add_name(name)
+    config = model.config
+    writer.add_block_count(config.n_layer)
+    writer.add_context_length(config.n_positions)
+    writer.add_embedding_length(config.n_embd)
+    writer.add_feed_forward_length(4 * config.n_embd)
+    writer.add_head_count(config.n_head)
+    writer.add_layer_norm_eps(LAYER_NORM_EPSILON)
+    is_f16 = quantization == "f16"
+    types = gguf.LlamaFileType
+    writer.add_file_type(types.MOSTLY_F16 if is_f16 else types.MOSTLY_Q8_0)
+    _add_tokenizer(writer, gguf)
+    kind = gguf.GGMLQuantizationType.F16 if is_f16 else gguf.GGMLQuantizationType.Q8_0
+    for tensor_name, value in _tensors(model):
+        if value.ndim == 1 or tensor_name == _TOP["wpe.weight"]:
+            writer.add_tensor(tensor_name, value)
+        else:
+            packed = gguf.quants.quantize(value, kind)
+            writer.add_tensor(tensor_name, packed, raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def read_back(file: Path, model: Dense) -> Dense:
+    """Reads a file that :func:`write_gguf` wrote, expanded to full precision."""
+    import gguf
+    import torch
+
+    tensors = {}
+    for found in gguf.GGUFReader(file).tensors:
+        value = gguf.quants.dequantize(found.data, found.tensor_type)
+        tensors[found.name] = torch.from_numpy(value.astype(np.float32))
+    backbone = {name: tensors[new] for name, new in _names(model)}
+    return Dense(model.config, backbone, tensors["output.weight"], None, is_tied=False)
+
+
+def write_modelfile(folder: Path, style: str, file: str, context_length: int) -> None:
+    """Writes what ``ollama create NAME -f Modelfile`` reads: the prompt that the run learnt.
+
+    Args:
+        folder: gets the file.
+        style: one of ``PROMPT_STYLES``.
+        file: name of the GGUF file in the same folder.
+        context_length: in tokens.
+    """
+    look = PROMPT_STYLES[style]
+    system = (
+        f"{{{{ if .System }}}}{look.before_system}{{{{ .System }}}}{look.after_system}{{{{ end }}}}"
+    )
+    template = (
+        f"{system}{look.opening}{look.before_instruction}{{{{ .Prompt }}}}{look.header}"
+        f"{{{{ .Response }}}}"
+    )
+    stops = [END_OF_TEXT, *filter(None, [look.before_instruction.strip()])]
+    lines = [
+        f"FROM ./{file}",
+        f'TEMPLATE """{template}"""',
+        *(f'PARAMETER stop "{stop}"' for stop in stops),
+        "PARAMETER temperature 0",
+        f"PARAMETER num_ctx {context_length}",
+    ]
+    (folder / MODELFILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _add_tokenizer(writer: Any, gguf: Any) -> None:
+    tokens = sorted(vocabulary(), key=vocabulary().__getitem__)
+    normal, control = gguf.TokenType.NORMAL, gguf.TokenType.CONTROL
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(tokens)
+    writer.add_token_types([*[normal] * END_OF_TEXT_ID, control])
+    writer.add_token_merges([f"{left} {right}" for left, right in merges()])
+    writer.add_bos_token_id(END_OF_TEXT_ID)
+    writer.add_eos_token_id(END_OF_TEXT_ID)
+    writer.add_unk_token_id(END_OF_TEXT_ID)
+    writer.add_pad_token_id(END_OF_TEXT_ID)
+    writer.add_add_bos_token(False)
+
+
+def _names(model: Dense) -> Iterator[tuple[str, str]]:
+    """Names in the backbone, and in the file."""
+    yield from _TOP.items()
+    for index in range(model.config.n_layer):
+        for ours, theirs in _IN_BLOCK.items():
+            for kind in ("weight", "bias"):
+                yield f"h.{index}.{ours}.{kind}", f"blk.{index}.{theirs}.{kind}"
+
+
+def _tensors(model: Dense) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    for name, new in _names(model):
+        yield new, _array(model.backbone[name])
+    # Written even where it is the embedding: readers of GPT-2 files differ in what they assume.
+    yield "output.weight", _array(model.head)
+
+
+def _array(value: Tensor) -> NDArray[np.float32]:
+    array: NDArray[np.float32] = value.contiguous().numpy()
+    return array

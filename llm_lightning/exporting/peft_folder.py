@@ -1,0 +1,111 @@
+"""An adapter that PEFT puts onto the Hub's GPT-2, whose projections are ``Conv1D``."""
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from llm_lightning.exporting.dense import Dense, plain_weight, with_bias_in_final_norm
+from llm_lightning.finetuning.lora import LoRALinear, adapters
+from llm_lightning.tasks.classifier import Classifier
+from llm_lightning.tasks.task import Task
+
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+
+# How PEFT's files call a parameter of the model that it wraps.
+_PREFIX = "base_model.model."
+
+
+def write_peft(task: Task, model: Dense, folder: Path) -> None:
+    """Writes ``adapter_config.json`` and ``adapter_model.safetensors``.
+
+    Groups of rows with an A of their own, as separate adapters of query, key and value are, become
+    one adapter of as many times the rank, whose B is 0 outside each group's rows and columns. The
+    head is saved whole, its own adapter merged; a classifier's bias moves into the final
+    LayerNorm, which is saved too.
+
+    Raises:
+        ValueError: if the run trained no adapter in the backbone.
+    """
+    layers = adapters(task.backbone)
+    if not layers:
+        raise ValueError("this run has no adapters in its blocks: use --format hf")
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors: dict[str, Tensor] = {}
+    for name, layer in layers.items():
+        own = f"{_PREFIX}transformer.{name}."
+        tensors[f"{own}lora_A.weight"] = layer.lora_A
+        tensors[f"{own}lora_B.weight"] = layer.spread_b()
+        if layer.lora_magnitude is not None:
+            tensors[f"{own}lora_magnitude_vector"] = magnitudes(layer)
+    whole = saved_whole(task, model)
+    tensors |= {f"{_PREFIX}{name}": value for name, value in whole.items()}
+    save_file(
+        {name: value.detach().float().cpu().contiguous() for name, value in tensors.items()},
+        folder / ADAPTER_WEIGHTS,
+        metadata={"format": "pt"},
+    )
+    text = json.dumps(adapter_config(task, layers, whole), indent=2)
+    (folder / ADAPTER_CONFIG).write_text(text + "\n", encoding="utf-8")
+
+
+def adapter_config(
+    task: Task, layers: dict[str, LoRALinear], whole: dict[str, Tensor]
+) -> dict[str, Any]:
+    """What PEFT has to know beside the tensors."""
+    ranks = {name: len(layer.lora_A) for name, layer in layers.items()}
+    usual = next(iter(layers.values()))
+    others = {name: rank for name, rank in ranks.items() if rank != usual.rank}
+    return {
+        "peft_type": "LORA",
+        "task_type": "SEQ_CLS" if isinstance(task, Classifier) else "CAUSAL_LM",
+        "base_model_name_or_path": base_name(task),
+        "r": usual.rank,
+        "lora_alpha": usual.scale * usual.rank,  # PEFT divides by the rank
+        "rank_pattern": others,
+        "alpha_pattern": {name: usual.scale * rank for name, rank in others.items()},
+        "lora_dropout": usual.dropout.p,
+        "target_modules": list(layers),
+        "modules_to_save": sorted({name.split(".")[-2] for name in whole}) or None,
+        "fan_in_fan_out": True,  # Conv1D keeps weights the other way round
+        "use_dora": usual.lora_magnitude is not None,
+        "use_rslora": False,  # the scale is in lora_alpha
+        "bias": "none",
+        "inference_mode": True,
+    }
+
+
+def base_name(task: Task) -> str:
+    """Where the base comes from: a Hub id, or the name of its folder or file."""
+    model = (task.base or {}).get("model", {})
+    if model.get("weights") == "pretrained":
+        return str(model["hub_id"] or model["name"])
+    return Path(str(model.get("weights", "random"))).name
+
+
+def saved_whole(task: Task, model: Dense) -> dict[str, Tensor]:
+    """Parameters that are written as they are, by their names in transformers."""
+    if isinstance(task, Classifier):
+        backbone = with_bias_in_final_norm(model).backbone
+        return {
+            "score.weight": model.head,
+            "transformer.ln_f.weight": backbone["ln_f.weight"],
+            "transformer.ln_f.bias": backbone["ln_f.bias"],
+        }
+    return {} if model.is_tied else {"lm_head.weight": model.head}
+
+
+@torch.no_grad()
+def magnitudes(layer: LoRALinear) -> Tensor:
+    """(out_features,) lengths of DoRA; rows without an adapter keep those of their weight."""
+    lengths = plain_weight(layer).norm(dim=1)
+    done = 0
+    for start, stop in layer.rows:
+        own = layer.lora_magnitude
+        lengths[start:stop] = own[done : done + stop - start]  # type: ignore[index]
+        done += stop - start
+    return cast(Tensor, lengths)
