@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
-from llm_lightning.reporting.study import charts, score_charts, scores
+from llm_lightning.reporting.study import charts, cost_charts, learning_charts, score_charts, scores
 from llm_lightning.reporting.study.comparisons import Comparisons, compare
 from llm_lightning.reporting.study.data_card import DataCard, make_card
 from llm_lightning.reporting.study.mistakes import Mistake, find_mistakes
@@ -136,7 +136,7 @@ def _make_test_set(
         score_rows=_score_rows(rows, spam_share),
         spam_share=spam_share,
         accuracy=charts.accuracy_by_row(rows, verdicts),
-        learning=charts.learning_curves(rows),
+        learning=learning_charts.learning_curves(rows),
     )
     _draw(test_set)
     return test_set
@@ -146,7 +146,7 @@ def _score_rows(rows: Sequence[Row], share: float | None) -> list[ScoreRow]:
     found = []
     for row in rows:
         predictions = row.first.predictions
-        if predictions is None:
+        if predictions is None or not predictions.is_finite:
             continue
         calibration = scores.calibration(predictions)
         shifted = scores.shifted_precision(predictions, share) if share is not None else None
@@ -163,7 +163,7 @@ def _draw(test_set: TestSet) -> None:
         ({row.number: float(row.trainable) for row in networks}, "Trainable parameters", True),
         ({row.number: row.minutes for row in networks}, "Training time (minutes)", False),
     ):
-        if picture := charts.accuracy_over(rows, costs, name, is_log=is_log):
+        if picture := cost_charts.accuracy_over(rows, costs, name, is_log=is_log):
             test_set.costs.append(picture)
     for row in rows:
         if picture := score_charts.confusion(row):

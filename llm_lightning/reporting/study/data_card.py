@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 
 from llm_lightning.reporting.study.mistakes import normalized
+from llm_lightning.reporting.study.reading import read_split
 from llm_lightning.reporting.study.rows import Row, without_folders
-from llm_lightning.reporting.study.runs import SPLIT_NAMES, Run, read_split
+from llm_lightning.reporting.study.runs import Run
+from llm_lightning.reporting.study.summary_rules import SPLIT_NAMES
 
 
 @dataclass(frozen=True)

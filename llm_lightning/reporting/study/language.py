@@ -13,11 +13,11 @@ import numpy as np
 from markupsafe import Markup
 
 from llm_lightning import statistics
-from llm_lightning.reporting.study import charts
+from llm_lightning.reporting.study import learning_charts
+from llm_lightning.reporting.study.answers import Answered, differences, side_by_side
 from llm_lightning.reporting.study.rows import Row, default_reference, find_row, name_rows
 from llm_lightning.statistics import Interval, Mean
 
-SCORES = {"exact_match": "exact match", "rouge_l": "ROUGE-L", "token_f1": "token F1"}
 PUBLISHED = {"judge_score": "judge score", "val_loss": "validation loss"}
 """What the book reports of an instruction run, and its name here."""
 
@@ -30,17 +30,6 @@ class Score:
     interval: Interval | None
     counts: str
     """What the interval counts: ``seeds``, ``answers``, or nothing."""
-
-
-@dataclass(frozen=True)
-class Answered:
-    """One test instruction and what the rows answer to it."""
-
-    instruction: str
-    input: str
-    reference: str
-    answers: list[tuple[Row, str, float | None]]
-    """Row, its answer, and ROUGE-L if it was scored."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +81,9 @@ def _make_chapter(letter: str, group: list[Row], reference: str | None) -> Chapt
         source=str(rows[0].first.summary["data"].get("source", "unknown")).rsplit("/", 1)[-1],
         judges=sorted(judges),
         reference=chosen,
-        differences=_differences(rows, chosen),
-        answered=_side_by_side(rows),
-        learning=charts.learning_curves(rows),
+        differences=differences(rows, chosen),
+        answered=side_by_side(rows),
+        learning=learning_charts.learning_curves(rows),
     )
 
 
@@ -150,60 +139,3 @@ def published(row: Row) -> str | None:
 def _is_answered(run: object) -> bool:
     summary = getattr(run, "summary", {})
     return bool(summary.get("answers")) and "scores" in summary["answers"]
-
-
-def _differences(rows: Sequence[Row], reference: Row | None) -> list[tuple[Row, dict[str, Mean]]]:
-    """What each row's answers score above the reference's, item by item; stand-ins left out."""
-    if reference is None or _item_scores(reference) is None:
-        return []
-    base = _item_scores(reference)
-    assert base is not None
-    found = []
-    for row in rows:
-        own = _item_scores(row)
-        if row is reference or row.stand_in or own is None:
-            continue
-        names = [name for name in SCORES if name in own and name in base]
-        if len(own[names[0]]) != len(base[names[0]]):
-            continue
-        means = [statistics.paired_differences(base[n], own[n][:, None])[0] for n in names]
-        found.append((row, dict(zip(names, means, strict=True))))
-    return found
-
-
-def _item_scores(row: Row) -> dict[str, np.ndarray] | None:
-    """Scores of each answer, mean over seeds; None if a seed has none."""
-    tables = [run.answer_scores for run in row.runs]
-    whole = [table for table in tables if table is not None]
-    if len(whole) < len(tables) or len({len(table) for table in whole}) != 1:
-        return None
-    names = [name for name in SCORES if all(name in table for table in whole)]
-    if not names:
-        return None
-    return {
-        name: np.mean([table[name].to_numpy(dtype=np.float64) for table in whole], axis=0)
-        for name in names
-    }
-
-
-def _side_by_side(rows: Sequence[Row]) -> list[Answered]:
-    usable = [row for row in rows if row.first.answers]
-    if not usable:
-        return []
-    expected = usable[0].first.answers or []
-    found = []
-    for index, record in enumerate(expected):
-        answers = []
-        for row in usable:
-            own = row.first.answers or []
-            if index < len(own) and _is_same(own[index], record):
-                scores = row.first.answer_scores
-                has_score = scores is not None and "rouge_l" in scores and index < len(scores)
-                score = float(scores["rouge_l"].iloc[index]) if has_score else None  # type: ignore[index]
-                answers.append((row, own[index]["model_response"], score))
-        found.append(Answered(record["instruction"], record["input"], record["output"], answers))
-    return found
-
-
-def _is_same(a: dict[str, str], b: dict[str, str]) -> bool:
-    return all(a[key] == b[key] for key in ("instruction", "input", "output"))

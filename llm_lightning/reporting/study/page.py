@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from llm_lightning.reporting.study import findings, language
+from llm_lightning.reporting.study.answers import SCORES
 from llm_lightning.reporting.study.classification import SHOWN_MISTAKES
 from llm_lightning.reporting.study.study import Study
 from llm_lightning.statistics import Interval
@@ -44,7 +45,7 @@ def render(study: Study, *, made_at: datetime, version: str) -> str:
         instructions=study.instructions,
         texts=study.texts,
         problems=study.problems,
-        score_names=language.SCORES,
+        score_names=SCORES,
         shown_mistakes=SHOWN_MISTAKES,
         shown_answers=SHOWN_ANSWERS,
         style=Markup(_asset("style.css")),

@@ -6,11 +6,12 @@ import numpy as np
 from markupsafe import Markup
 
 from llm_lightning.reporting.study import scores
+from llm_lightning.reporting.study.axis import Axis
 from llm_lightning.reporting.study.charts import percent
 from llm_lightning.reporting.study.data_card import Lengths
 from llm_lightning.reporting.study.rows import Row
 from llm_lightning.reporting.study.runs import Predictions
-from llm_lightning.reporting.study.svg import Axis, Plot, cut
+from llm_lightning.reporting.study.svg import Plot, cut
 
 MAX_NUMBERED = 8
 """Most classes whose confusion matrix has numbers in its cells."""

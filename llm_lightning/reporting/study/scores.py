@@ -68,7 +68,7 @@ def has_curves(predictions: Predictions) -> bool:
     return (
         predictions.probabilities.shape[1] == 2
         and len(set(predictions.truth.tolist())) == 2
-        and bool(np.isfinite(predictions.probabilities).all())
+        and predictions.is_finite
     )
 
 

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from llm_lightning.reporting.study import language
 from llm_lightning.reporting.study.classification import TestSet, make_test_sets
+from llm_lightning.reporting.study.reading import find_folders, read_run
 from llm_lightning.reporting.study.rows import Row, find_row, make_rows
-from llm_lightning.reporting.study.runs import Problem, Run, find_folders, read_run
+from llm_lightning.reporting.study.runs import Problem, Run
+from llm_lightning.reporting.study.summary_rules import KINDS
 
 
 @dataclass(frozen=True)
@@ -73,10 +75,7 @@ def read_study(
             f"RUNS_DIR must hold finished runs, got {len(problems)} without results in {where}; "
             f"{first.shown}: {first.state}, {first.reason}"
         )
-    kinds = {
-        kind: make_rows([run for run in runs if run.kind == kind])
-        for kind in ("classification", "instructions", "text")
-    }
+    kinds = {kind: make_rows([run for run in runs if run.kind == kind]) for kind in KINDS}
     study = Study(
         title="What the runs show",
         lead=_lead(runs, sum(map(len, kinds.values())), problems),

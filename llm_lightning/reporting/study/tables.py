@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 
 from llm_lightning.reporting.study import language
+from llm_lightning.reporting.study.answers import SCORES
 from llm_lightning.reporting.study.classification import TestSet
 from llm_lightning.reporting.study.page import interval, minutes, percent, score
 from llm_lightning.reporting.study.rows import Row
@@ -76,7 +77,7 @@ def _language(row: Row) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for metric in ("response_loss", "loss", "perplexity"):
         values[f"test_{metric}"] = row.mean("test", metric)
-    scores = {name: language.answer_score(row, name) for name in language.SCORES}
+    scores = {name: language.answer_score(row, name) for name in SCORES}
     scores |= {f"judge: {name}": found for name, found in language.judgements(row).items()}
     for name, found in scores.items():
         if found is not None:
@@ -134,7 +135,7 @@ def _instruction_table(chapter: language.Chapter) -> str:
     lines = []
     for row in chapter.rows:
         judged = language.judgements(row)
-        scores = [language.answer_score(row, name) for name in language.SCORES]
+        scores = [language.answer_score(row, name) for name in SCORES]
         lines.append(
             [
                 f"`{row.label}`" + (f" (stand-in: {row.stand_in})" if row.stand_in else ""),
@@ -146,7 +147,7 @@ def _instruction_table(chapter: language.Chapter) -> str:
                 minutes(row.minutes),
             ]
         )
-    names = ["row", "response loss", *language.SCORES.values(), *chapter.judges]
+    names = ["row", "response loss", *SCORES.values(), *chapter.judges]
     names += ["seeds", "trainable", "minutes"]
     note = f"Instructions {chapter.letter}: {chapter.rows[0].first.num_evaluated} tasks."
     return f"{note}\n\n{_table(names, lines, left={0})}"
