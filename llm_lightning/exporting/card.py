@@ -1,43 +1,29 @@
 """A page beside an exported model: what it is, how well it does, how to load it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
 from llm_lightning.exporting.dense import Dense
-from llm_lightning.exporting.peft_folder import base_name
+from llm_lightning.exporting.output_folder import BASE, CARD, MARK
+from llm_lightning.exporting.peft_folder import hub_base
+from llm_lightning.exporting.verification import Comparison
+from llm_lightning.finetuning.qlora import QLoRA
 from llm_lightning.tasks.classifier import Classifier
 from llm_lightning.tasks.task import Task
 
-CARD = "README.md"
-MARK = "<!-- An export of llm_lightning: exporting here again replaces this folder. -->"
-
-_LOAD = {
-    ("hf", True): """from transformers import pipeline
-
-classify = pipeline("text-classification", model="<this folder>")
-classify("You won a prize!")""",
-    ("hf", False): """from transformers import pipeline
-
-write = pipeline("text-generation", model="<this folder>")""",
-    ("peft", True): """from peft import PeftModel
-from transformers import AutoModelForSequenceClassification
-
-base = AutoModelForSequenceClassification.from_pretrained("{base}", num_labels={classes})
-base.config.pad_token_id = 50256
-model = PeftModel.from_pretrained(base, "<this folder>")""",
-    ("peft", False): """from peft import PeftModel
-from transformers import AutoModelForCausalLM
-
-base = AutoModelForCausalLM.from_pretrained("{base}")
-model = PeftModel.from_pretrained(base, "<this folder>")""",
-}
-_SHELL = {
-    "merged": "python -m llm_lightning +experiment=<an experiment> model.weights=<this folder>",
-    "gguf": "ollama create my-model -f Modelfile\nllama-cli -m model-q8_0.gguf",
-}
+FOLDER = "<this folder>"
 
 
-def write_card(folder: Path, kind: str, task: Task, summary: dict[str, Any], model: Dense) -> None:
+def write_card(
+    folder: Path,
+    kind: str,
+    task: Task,
+    summary: dict[str, Any],
+    model: Dense,
+    comparisons: Sequence[Comparison],
+) -> None:
     """Writes ``README.md``.
 
     Args:
@@ -46,38 +32,107 @@ def write_card(folder: Path, kind: str, task: Task, summary: dict[str, Any], mod
         task: the run's.
         summary: of the run.
         model: what was written.
+        comparisons: of what was read again with the run.
     """
+    parts = [
+        f"{MARK}\n# {summary['name']}",
+        f"Written by llm_lightning in format `{kind}`: GPT-2 with {model.config.n_layer} blocks, "
+        f"{model.config.n_embd} wide, fine-tuned from {summary['weights']['model']}, "
+        f"seed {summary['seed']}.",
+        *(f"{notice.splitlines()[0].rstrip(':')}." for notice in summary["notices"]),
+        *_remarks(kind, task, model),
+        _how(kind, task, summary, model),
+        _metrics(summary["metrics"]),
+        "Largest difference of logits from the run's, when this was read again:",
+        "\n".join(f"- {found.what}: {found.difference:.1e}" for found in comparisons),
+    ]
+    (folder / CARD).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def _remarks(kind: str, task: Task, model: Dense) -> list[str]:
+    remarks = []
+    if isinstance(task, Classifier):
+        remarks.append(f"Classes: {', '.join(task.hparams['class_names'])}.")
+        if kind == "merged":
+            remarks.append(
+                f"It was trained with `task.position={task.options.position}` and "
+                f"`model.causal={str(model.config.causal).lower()}`, which it needs again."
+            )
+    elif not model.is_tied:
+        remarks.append("The output embedding is its own: it is not tied to the input embedding.")
+        if kind == "merged":
+            remarks.append("That needs `task.tie_weights=false`.")
+    if kind == "peft" and isinstance(task.strategy, QLoRA):
+        remarks.append(
+            "It was trained over a base in four bits (NF4"
+            f"{', doubly quantised' if task.strategy.double_quantization else ''}, computing in "
+            "bf16): over a base in full precision it computes something slightly else, unless "
+            f"that is in `{BASE}/`, where the four bits are expanded."
+        )
+    if kind == "gguf" and task.hparams["text"].get("prompt_style") == "plain":
+        remarks.append(
+            "The prompts that it learnt end with two newlines, each a token. Programs that are "
+            "given the whole prompt as text make one token of both."
+        )
+    return remarks
+
+
+def _how(kind: str, task: Task, summary: dict[str, Any], model: Dense) -> str:
+    if kind == "merged":
+        size = summary["weights"]["model"]
+        return _shell(
+            f"python -m llm_lightning +experiment=<an experiment> model={size} "
+            f"model.weights={FOLDER}"
+        )
+    if kind == "gguf":
+        return _shell("ollama create my-model -f Modelfile\nollama run my-model")
     is_classifier = isinstance(task, Classifier)
-    rows = "\n".join(
-        f"| {name} | " + " | ".join(_number(value) for value in values.values()) + " |"
-        for name, values in summary["metrics"].items()
+    if kind == "hf":
+        what, name = (
+            ("text-classification", "classify") if is_classifier else ("text-generation", "write")
+        )
+        call = f'{name}("You won a prize!"{", truncation=True" if is_classifier else ""})'
+        return _python(
+            f'from transformers import pipeline\n\n{name} = pipeline("{what}", model="{FOLDER}")\n'
+            f"{call}"
+        )
+    hub_id, revision = hub_base(task) or (f"{FOLDER}/{BASE}", None)
+    auto = f"AutoModelFor{'SequenceClassification' if is_classifier else 'CausalLM'}"
+    options = "" if revision is None else f'\n    revision="{revision}",'
+    if is_classifier:
+        labels = dict(enumerate(task.hparams["class_names"]))
+        options += f"\n    id2label={labels},\n    pad_token_id={END_OF_TEXT_ID},"
+    elif not model.is_tied:
+        # PEFT merges an output embedding of its own only where it is not tied.
+        options += "\n    tie_word_embeddings=False,"
+    return _python(
+        f"from peft import PeftModel\nfrom transformers import {auto}, AutoTokenizer\n\n"
+        f'base = {auto}.from_pretrained(\n    "{hub_id}",{options}\n)\n'
+        f'model = PeftModel.from_pretrained(base, "{FOLDER}").eval()\n'
+        f'tokenizer = AutoTokenizer.from_pretrained("{FOLDER}")'
     )
-    columns = list(summary["metrics"]["test"])
-    head = f"| split | {' | '.join(columns)} |\n| --- |{' ---: |' * len(columns)}"
-    shell = _SHELL.get(kind)
-    how = shell or _LOAD[kind, is_classifier].format(base=base_name(task), classes=len(model.head))
-    notes = "".join(f"\n{note.splitlines()[0]}\n" for note in summary["notices"])
-    own_head = (
-        "\nThe output embedding is its own: it is not tied to the input embedding.\n"
-        if not is_classifier and not model.is_tied
-        else ""
-    )
-    classes = f"\nClasses: {', '.join(summary['class_names'])}.\n" if is_classifier else ""
-    text = f"""{MARK}
-# {summary["name"]}
 
-Written by llm_lightning in format `{kind}`: GPT-2 with {model.config.n_layer} blocks,
-{model.config.n_embd} wide, fine-tuned from {summary["weights"]["model"]}, seed {summary["seed"]}.
-{notes}{classes}{own_head}
-```
-{how}
-```
 
-{head}
-{rows}
-"""
-    (folder / CARD).write_text(text, encoding="utf-8")
+def _metrics(metrics: dict[str, dict[str, float | None]]) -> str:
+    columns = list(metrics["test"])
+    lines = [
+        f"| split | {' | '.join(columns)} |",
+        f"| --- |{' ---: |' * len(columns)}",
+        *(
+            f"| {split} | {' | '.join(_number(values[column]) for column in columns)} |"
+            for split, values in metrics.items()
+        ),
+    ]
+    return "\n".join(lines)
 
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
+
+
+def _shell(command: str) -> str:
+    return f"```\n{command}\n```"
+
+
+def _python(code: str) -> str:
+    return f"```python\n{code}\n```"

@@ -13,15 +13,6 @@ from llm_lightning.tasks.classifier import Classifier
 from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.tasks.task import Task
 
-# Texts of different lengths, to compare logits on; the last ones are longer than nano's context.
-SAMPLES = (
-    "ok",
-    "see you at 7?",
-    "WINNER!! You have been chosen for a prize of £1000. Call 09061701461 now to claim.",
-    "I'm at the station, the train is late again. Shall we meet in the café instead?",
-    "The quick brown fox jumps over the lazy dog. " * 12,
-)
-
 
 @dataclass
 class Dense:
@@ -100,8 +91,9 @@ def with_bias_in_final_norm(model: Dense) -> Dense:
     shift = torch.linalg.pinv(weight) @ bias
     if not torch.allclose(weight @ shift, bias, atol=1e-6):
         raise ValueError(
-            "the rows of the head's weight are not independent, so that its bias cannot be moved "
-            "into the final LayerNorm"
+            f"the head's bias cannot move into the final LayerNorm, as formats whose head has none "
+            f"need it: that asks for independent rows, and this head has {len(weight)} rows of "
+            f"{weight.shape[1]} numbers, of rank {int(torch.linalg.matrix_rank(weight))}"
         )
     norm = (model.backbone["ln_f.bias"].double() + shift).float()
     backbone = model.backbone | {"ln_f.bias": norm}

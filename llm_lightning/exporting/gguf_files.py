@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from llm_lightning.backbone.gpt2 import LAYER_NORM_EPSILON
-from llm_lightning.backbone.tokenizer import END_OF_TEXT, END_OF_TEXT_ID
-from llm_lightning.data.prompts import PROMPT_STYLES
+from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
 from llm_lightning.exporting.dense import Dense
 from llm_lightning.exporting.tokenizer_files import merges, vocabulary
 
 QUANTIZATIONS = ("f16", "q8_0")
-MODELFILE = "Modelfile"
+_Q8_BLOCK = 32  # weights with a scale of their own
 
 _TOP = {
     "wte.weight": "token_embd.weight",
@@ -43,7 +42,8 @@ def write_gguf(model: Dense, file: Path, name: str, quantization: str) -> None:
         model: a language model.
         file: is overwritten.
         name: of the model, for people.
-        quantization: ``f16``, or ``q8_0``: 8 bits a weight, and 16 for every 32 weights. Vectors
+        quantization: of the matrices: ``f16``, or ``q8_0``: 8 bits a weight, and 16 for every 32
+            weights; matrices whose rows are no multiple of 32 are written as ``f16`` then. Vectors
             and positions stay in 32 bits.
     """
     import gguf
@@ -60,14 +60,16 @@ def write_gguf(model: Dense, file: Path, name: str, quantization: str) -> None:
     is_f16 = quantization == "f16"
     types = gguf.LlamaFileType
     writer.add_file_type(types.MOSTLY_F16 if is_f16 else types.MOSTLY_Q8_0)
-    _add_tokenizer(writer, gguf)
-    kind = gguf.GGMLQuantizationType.F16 if is_f16 else gguf.GGMLQuantizationType.Q8_0
+    writer.add_vocab_size(config.vocab_size)
+    _add_tokenizer(writer, gguf, config.vocab_size)
     for tensor_name, value in _tensors(model):
         if value.ndim == 1 or tensor_name == _TOP["wpe.weight"]:
             writer.add_tensor(tensor_name, value)
-        else:
-            packed = gguf.quants.quantize(value, kind)
-            writer.add_tensor(tensor_name, packed, raw_dtype=kind)
+            continue
+        kind = gguf.GGMLQuantizationType.F16
+        if not is_f16 and value.shape[1] % _Q8_BLOCK == 0:
+            kind = gguf.GGMLQuantizationType.Q8_0
+        writer.add_tensor(tensor_name, gguf.quants.quantize(value, kind), raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -87,41 +89,16 @@ def read_back(file: Path, model: Dense) -> Dense:
     return Dense(model.config, backbone, tensors["output.weight"], None, is_tied=False)
 
 
-def write_modelfile(folder: Path, style: str, file: str, context_length: int) -> None:
-    """Writes what ``ollama create NAME -f Modelfile`` reads: the prompt that the run learnt.
-
-    Args:
-        folder: gets the file.
-        style: one of ``PROMPT_STYLES``.
-        file: name of the GGUF file in the same folder.
-        context_length: in tokens.
-    """
-    look = PROMPT_STYLES[style]
-    system = (
-        f"{{{{ if .System }}}}{look.before_system}{{{{ .System }}}}{look.after_system}{{{{ end }}}}"
-    )
-    template = (
-        f"{system}{look.opening}{look.before_instruction}{{{{ .Prompt }}}}{look.header}"
-        f"{{{{ .Response }}}}"
-    )
-    stops = [END_OF_TEXT, *filter(None, [look.before_instruction.strip()])]
-    lines = [
-        f"FROM ./{file}",
-        f'TEMPLATE """{template}"""',
-        *(f'PARAMETER stop "{stop}"' for stop in stops),
-        "PARAMETER temperature 0",
-        f"PARAMETER num_ctx {context_length}",
-    ]
-    (folder / MODELFILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def _add_tokenizer(writer: Any, gguf: Any) -> None:
-    tokens = sorted(vocabulary(), key=vocabulary().__getitem__)
-    normal, control = gguf.TokenType.NORMAL, gguf.TokenType.CONTROL
+def _add_tokenizer(writer: Any, gguf: Any, vocab_size: int) -> None:
+    known = vocabulary()
+    # Readers count tokens to know the vocabulary's size, which may be rounded up.
+    unused = [f"[PAD{index}]" for index in range(len(known), vocab_size)]
+    kinds = gguf.TokenType
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
-    writer.add_token_list(tokens)
-    writer.add_token_types([*[normal] * END_OF_TEXT_ID, control])
+    writer.add_token_list([*sorted(known, key=known.__getitem__), *unused])
+    types = [*[kinds.NORMAL] * END_OF_TEXT_ID, kinds.CONTROL, *[kinds.UNUSED] * len(unused)]
+    writer.add_token_types(types)
     writer.add_token_merges([f"{left} {right}" for left, right in merges()])
     writer.add_bos_token_id(END_OF_TEXT_ID)
     writer.add_eos_token_id(END_OF_TEXT_ID)

@@ -8,7 +8,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from llm_lightning.exporting.dense import Dense, plain_weight, with_bias_in_final_norm
+from llm_lightning.backbone.checkpoint import described, to_transformers, write_folder
+from llm_lightning.exporting.dense import Dense, dense, plain_weight, with_bias_in_final_norm
+from llm_lightning.exporting.output_folder import BASE
+from llm_lightning.exporting.tokenizer_files import max_length, write_tokenizer
 from llm_lightning.finetuning.lora import LoRALinear, adapters
 from llm_lightning.tasks.classifier import Classifier
 from llm_lightning.tasks.task import Task
@@ -28,12 +31,14 @@ def write_peft(task: Task, model: Dense, folder: Path) -> None:
     head is saved whole, its own adapter merged; a classifier's bias moves into the final
     LayerNorm, which is saved too.
 
-    Raises:
-        ValueError: if the run trained no adapter in the backbone.
+    A base that is not on the Hub is written into a folder of its own inside this one.
+
+    Args:
+        task: what :func:`check_peft_can` lets pass.
+        model: its plain weights, adapters merged.
+        folder: made if need be.
     """
     layers = adapters(task.backbone)
-    if not layers:
-        raise ValueError("this run has no adapters in its blocks: use --format hf")
     folder.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, Tensor] = {}
     for name, layer in layers.items():
@@ -51,6 +56,22 @@ def write_peft(task: Task, model: Dense, folder: Path) -> None:
     )
     text = json.dumps(adapter_config(task, layers, whole), indent=2)
     (folder / ADAPTER_CONFIG).write_text(text + "\n", encoding="utf-8")
+    write_tokenizer(folder, max_length(task))
+    if hub_base(task) is None:
+        _write_base(dense(task, merge=False), folder / BASE)
+
+
+def check_peft_can(task: Task) -> None:
+    """Refuses what holds no adapter that PEFT knows.
+
+    Raises:
+        ValueError: if the run trained no adapter in the backbone.
+    """
+    if not adapters(task.backbone):
+        raise ValueError(
+            f"--format peft needs adapters in the blocks; this run trained with "
+            f"finetune={type(task.strategy).__name__} and has none there: use --format hf"
+        )
 
 
 def adapter_config(
@@ -60,10 +81,12 @@ def adapter_config(
     ranks = {name: len(layer.lora_A) for name, layer in layers.items()}
     usual = next(iter(layers.values()))
     others = {name: rank for name, rank in ranks.items() if rank != usual.rank}
+    base, revision = hub_base(task) or (BASE, None)
     return {
         "peft_type": "LORA",
         "task_type": "SEQ_CLS" if isinstance(task, Classifier) else "CAUSAL_LM",
-        "base_model_name_or_path": base_name(task),
+        "base_model_name_or_path": base,
+        "revision": revision,
         "r": usual.rank,
         "lora_alpha": usual.scale * usual.rank,  # PEFT divides by the rank
         "rank_pattern": others,
@@ -79,12 +102,17 @@ def adapter_config(
     }
 
 
-def base_name(task: Task) -> str:
-    """Where the base comes from: a Hub id, or the name of its folder or file."""
-    model = (task.base or {}).get("model", {})
-    if model.get("weights") == "pretrained":
-        return str(model["hub_id"] or model["name"])
-    return Path(str(model.get("weights", "random"))).name
+def hub_base(task: Task) -> tuple[str, str | None] | None:
+    """Id and revision of the base on the Hub; ``None`` where it is not from there."""
+    model = (task.base or {}).get("model", {"weights": "random"})
+    weights = model["weights"]
+    if weights == "pretrained" and model["hub_id"] is not None:
+        return model["hub_id"], model["revision"]
+    # What is on the disk is remembered by its full path.
+    if weights in ("pretrained", "random") or Path(weights).is_absolute():
+        return None
+    name, _, revision = weights.partition("@")
+    return name, revision or None
 
 
 def saved_whole(task: Task, model: Dense) -> dict[str, Tensor]:
@@ -109,3 +137,10 @@ def magnitudes(layer: LoRALinear) -> Tensor:
         lengths[start:stop] = own[done : done + stop - start]  # type: ignore[index]
         done += stop - start
     return cast(Tensor, lengths)
+
+
+def _write_base(base: Dense, folder: Path) -> None:
+    tensors = {f"transformer.{k}": value for k, value in to_transformers(base.backbone).items()}
+    # The head it had, if that was no copy of the embedding, is saved with the adapter.
+    head = {"architectures": ["GPT2LMHeadModel"], "tie_word_embeddings": True}
+    write_folder(folder, tensors, described(base.config) | head)

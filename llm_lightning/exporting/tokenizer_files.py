@@ -10,6 +10,14 @@ from functools import cache
 from pathlib import Path
 
 from llm_lightning.backbone.tokenizer import END_OF_TEXT, END_OF_TEXT_ID, gpt2_encoding
+from llm_lightning.tasks.task import Task
+
+
+def max_length(task: Task) -> int:
+    """Returns the longest input that a task reads, in tokens: its context, or what cuts before."""
+    context: int = task.backbone.config.n_positions
+    length: int = task.hparams["text"].get("max_length", context)
+    return min(length, context)
 
 
 @cache
@@ -33,12 +41,12 @@ def merges() -> list[tuple[str, str]]:
     return pairs
 
 
-def write_tokenizer(folder: Path, max_length: int) -> None:
+def write_tokenizer(folder: Path, model_max_length: int) -> None:
     """Writes ``vocab.json``, ``merges.txt`` and ``tokenizer_config.json``.
 
     Args:
         folder: exists.
-        max_length: longest input of the model, in tokens.
+        model_max_length: longest input, in tokens.
     """
     text = json.dumps(vocabulary(), ensure_ascii=False)
     (folder / "vocab.json").write_text(text + "\n", encoding="utf-8")
@@ -47,9 +55,10 @@ def write_tokenizer(folder: Path, max_length: int) -> None:
     special = dict.fromkeys(("bos_token", "eos_token", "unk_token", "pad_token"), END_OF_TEXT)
     config = {
         "tokenizer_class": "GPT2Tokenizer",
-        "model_max_length": max_length,
+        "model_max_length": model_max_length,
         "add_prefix_space": False,
         "padding_side": "right",
+        "split_special_tokens": True,  # a text cannot end itself, here as there
     }
     text = json.dumps(config | special, indent=2)
     (folder / "tokenizer_config.json").write_text(text + "\n", encoding="utf-8")

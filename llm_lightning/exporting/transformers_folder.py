@@ -7,7 +7,7 @@ from typing import Any
 from llm_lightning.backbone.checkpoint import described, to_transformers, write_folder
 from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
 from llm_lightning.exporting.dense import Dense, with_bias_in_final_norm
-from llm_lightning.exporting.tokenizer_files import write_tokenizer
+from llm_lightning.exporting.tokenizer_files import max_length, write_tokenizer
 from llm_lightning.tasks.classifier import Classifier
 from llm_lightning.tasks.task import Task
 
@@ -49,7 +49,7 @@ def write_merged(task: Task, model: Dense, folder: Path) -> None:
 def write_transformers(task: Task, model: Dense, folder: Path) -> None:
     """Writes everything that transformers needs: weights, configuration and tokenizer."""
     write_merged(task, model, folder)
-    write_tokenizer(folder, model.config.n_positions)
+    write_tokenizer(folder, max_length(task))
     if not isinstance(task, Classifier):
         ids = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), END_OF_TEXT_ID)
         text = json.dumps(ids, indent=2)

@@ -1,7 +1,8 @@
 """Whether what was written computes what the run computes: the largest difference of logits."""
 
 import json
-from dataclasses import asdict
+import math
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,52 @@ from llm_lightning.backbone.checkpoint import CONFIG_NAME, described, to_transfo
 from llm_lightning.backbone.gpt2 import GPTConfig
 from llm_lightning.backbone.pretrained import ModelConfig, locate
 from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID, encode
-from llm_lightning.exporting.dense import SAMPLES, Dense, rebuilt
+from llm_lightning.exporting.dense import Dense
+from llm_lightning.exporting.libraries import quiet
+from llm_lightning.exporting.output_folder import BASE
+from llm_lightning.exporting.tokenizer_files import max_length
 from llm_lightning.exporting.transformers_folder import head_config
 from llm_lightning.tasks.classifier import Classifier
 from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.tasks.task import Task
 
+TOLERANCE = 1e-3
+"""Largest difference of logits that a format in full precision may show."""
 
-def sample_batch(max_length: int) -> tuple[Tensor, Tensor]:
-    """Returns (B, T) ids of texts of different lengths, padded on the right, and (B,) lengths."""
-    rows = [encode(text)[:max_length] for text in SAMPLES]
+# Texts of different lengths, so that padding shows.
+SAMPLES = (
+    "ok",
+    "see you at 7?",
+    "WINNER!! You have been chosen for a prize of £1000. Call 09061701461 now to claim.",
+    "I'm at the station, the train is late again. Shall we meet in the café instead?",
+    "The quick brown fox jumps over the lazy dog. " * 12,
+)
+
+
+@dataclass
+class Comparison:
+    """How far logits are from those they should be."""
+
+    what: str
+    """What computed them."""
+    difference: float
+    """The largest one; not a number where one of them is none."""
+    limit: float
+    """What it may be at most; infinite if it need only be finite."""
+
+    @property
+    def is_close(self) -> bool:
+        """Whether the difference is within its limit; what is not a number is not."""
+        return math.isfinite(self.difference) and self.difference <= self.limit
+
+
+def sample_batch(length: int) -> tuple[Tensor, Tensor]:
+    """Returns (B, T) ids of ``SAMPLES``, padded on the right, and their (B,) lengths.
+
+    Args:
+        length: tokens after which a text is cut.
+    """
+    rows = [encode(text)[:length] for text in SAMPLES]
     lengths = torch.tensor([len(row) for row in rows])
     ids = torch.full((len(rows), int(lengths.max())), END_OF_TEXT_ID)
     for row, own in zip(ids, rows, strict=True):
@@ -32,7 +69,7 @@ def sample_batch(max_length: int) -> tuple[Tensor, Tensor]:
 @torch.no_grad()
 def logits_of(task: Task) -> list[Tensor]:
     """Logits for every sample: (classes,) of a classifier, (tokens, V) of a language model."""
-    ids, lengths = sample_batch(_max_length(task))
+    ids, lengths = sample_batch(max_length(task))
     if isinstance(task, Classifier):
         return list(task(ids, lengths))
     return _unpadded(task(ids), lengths)
@@ -41,16 +78,17 @@ def logits_of(task: Task) -> list[Tensor]:
 @torch.no_grad()
 def transformers_logits(model: nn.Module, task: Task) -> list[Tensor]:
     """The same of a transformers model, with its own way to treat padding."""
-    ids, lengths = sample_batch(_max_length(task))
+    ids, lengths = sample_batch(max_length(task))
     mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long()
     logits = model(input_ids=ids, attention_mask=mask).logits
     return list(logits) if isinstance(task, Classifier) else _unpadded(logits, lengths)
 
 
 def largest_difference(ours: list[Tensor], theirs: list[Tensor]) -> float:
-    """Returns the largest absolute difference."""
+    """Returns the largest absolute difference; not a number if any logit is none."""
     pairs = zip(ours, theirs, strict=True)
-    return max(float((a.float() - b.float()).abs().max()) for a, b in pairs)
+    # Unlike Python's max, torch's lets nothing hide what is not a number.
+    return float(torch.stack([(a.float() - b.float()).abs().max() for a, b in pairs]).max())
 
 
 def reloaded(task: Task, folder: Path) -> Task:
@@ -72,14 +110,9 @@ def through_transformers(task: Task, folder: Path) -> nn.Module:
     Raises:
         ValueError: if transformers reports keys that are missing or too many.
     """
-    from transformers import GPT2ForSequenceClassification, GPT2LMHeadModel, logging
-
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it loads in no time
-    kind: Any = GPT2ForSequenceClassification if isinstance(task, Classifier) else GPT2LMHeadModel
-    model, info = kind.from_pretrained(folder, output_loading_info=True)
+    loaded, info = _from_pretrained(task, folder)
     if wrong := {key: value for key, value in info.items() if value}:
-        raise ValueError(f"transformers does not take {folder} as it is: {wrong}")
-    loaded: nn.Module = model.eval()
+        raise ValueError(f"transformers does not take {folder.name} as it is: {wrong}")
     return loaded
 
 
@@ -88,35 +121,43 @@ def through_peft(task: Task, base: Dense, folder: Path) -> nn.Module:
 
     Args:
         task: the run's.
-        base: the weights before training.
+        base: the weights before training; where the export holds them too, those are read.
         folder: the adapter's.
     """
-    import peft
-    from transformers import GPT2Config, GPT2ForSequenceClassification, GPT2LMHeadModel
+    with quiet():
+        import peft
+        from transformers import GPT2Config
 
-    config = GPT2Config(**described(base.config) | head_config(task, base))
-    is_classifier = isinstance(task, Classifier)
-    kind: Any = GPT2ForSequenceClassification if is_classifier else GPT2LMHeadModel
-    model = kind(config)
-    model.transformer.load_state_dict(to_transformers(base.backbone))
-    model.tie_weights()
-    loaded: nn.Module = peft.PeftModel.from_pretrained(model, folder).eval()
+        head = head_config(task, base)
+        if (folder / BASE).is_dir():
+            model: Any = _from_pretrained(task, folder / BASE, **head)[0]
+        else:
+            model = _transformers_class(task)(GPT2Config(**described(base.config) | head))
+            model.transformer.load_state_dict(to_transformers(base.backbone))
+            model.tie_weights()
+        loaded: nn.Module = peft.PeftModel.from_pretrained(model, folder).eval()
     return loaded
 
 
-def merged_in_memory(task: Task, model: Dense) -> list[Tensor]:
-    """Logits of the plain model, before anything was written."""
-    return logits_of(rebuilt(task, model))
+def _from_pretrained(task: Task, folder: Path, **config: Any) -> tuple[nn.Module, dict[str, Any]]:
+    with quiet():
+        from transformers import logging
+
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it loads in no time
+        config.pop("architectures", None)
+        kind = _transformers_class(task)
+        model, info = kind.from_pretrained(folder, output_loading_info=True, **config)
+        return model.eval(), info
+
+
+def _transformers_class(task: Task) -> Any:
+    from transformers import GPT2ForSequenceClassification, GPT2LMHeadModel
+
+    return GPT2ForSequenceClassification if isinstance(task, Classifier) else GPT2LMHeadModel
 
 
 def _unpadded(logits: Tensor, lengths: Tensor) -> list[Tensor]:
     return [row[:length] for row, length in zip(logits, lengths, strict=True)]
-
-
-def _max_length(task: Task) -> int:
-    context: int = task.backbone.config.n_positions
-    length: int = task.hparams["text"].get("max_length", context)
-    return min(length, context)
 
 
 def _architecture(config: GPTConfig) -> dict[str, Any]:

@@ -1,0 +1,85 @@
+"""Every format: what it takes, how it is written, and what reads it again."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from llm_lightning.backbone.generation import GenerationOptions
+from llm_lightning.exporting import gguf_files, peft_folder, transformers_folder, verification
+from llm_lightning.exporting.dense import Dense, dense, rebuilt
+from llm_lightning.exporting.modelfile import MODELFILE, modelfile
+from llm_lightning.tasks.language_model import LanguageModel
+from llm_lightning.tasks.task import Task
+
+FORMATS = ("hf", "peft", "merged", "gguf")
+
+
+def check_can(task: Task, kind: str) -> None:
+    """Refuses runs that a format cannot hold.
+
+    Args:
+        task: the run's.
+        kind: one of ``FORMATS``.
+
+    Raises:
+        ValueError: saying why, and which format can.
+    """
+    if kind == "gguf" and not isinstance(task, LanguageModel):
+        raise ValueError("--format gguf is for language models; this run is a classifier: use hf")
+    if kind == "peft":
+        peft_folder.check_peft_can(task)
+    if kind != "merged":
+        transformers_folder.check_transformers_can(task)
+
+
+def write(
+    task: Task, model: Dense, kind: str, folder: Path, quantizations: Sequence[str], name: str
+) -> dict[str, list[Tensor]]:
+    """Writes a model and reads it again.
+
+    Args:
+        task: what :func:`check_can` lets pass.
+        model: its plain weights, adapters merged.
+        kind: one of ``FORMATS``.
+        folder: where to.
+        quantizations: of ``gguf``.
+        name: of the run.
+
+    Returns:
+        Logits by what computed them, as :func:`~verification.logits_of` gives them.
+
+    Raises:
+        ValueError: if what was written is not read as a whole.
+    """
+    if kind == "gguf":
+        return _write_gguf(task, model, folder, quantizations, name)
+    if kind == "peft":
+        peft_folder.write_peft(task, model, folder)
+        theirs = verification.through_peft(task, dense(task, merge=False), folder)
+        return {"PEFT, over the base": verification.transformers_logits(theirs, task)}
+    logits = {}
+    if kind == "hf":
+        transformers_folder.write_transformers(task, model, folder)
+        theirs = verification.through_transformers(task, folder)
+        logits["transformers"] = verification.transformers_logits(theirs, task)
+    else:
+        transformers_folder.write_merged(task, model, folder)
+    again = verification.reloaded(task, folder)
+    return logits | {"model.weights=<this folder>": verification.logits_of(again)}
+
+
+def _write_gguf(
+    task: Task, model: Dense, folder: Path, quantizations: Sequence[str], name: str
+) -> dict[str, list[Tensor]]:
+    files = [folder / f"model-{quantization}.gguf" for quantization in quantizations]
+    logits = {}
+    for file, quantization in zip(files, quantizations, strict=True):
+        gguf_files.write_gguf(model, file, name, quantization)
+        again = rebuilt(task, gguf_files.read_back(file, model))
+        logits[f"{file.name}, expanded"] = verification.logits_of(again)
+    options = GenerationOptions(**task.hparams["task"]["generation"])
+    style = task.hparams["text"].get("prompt_style")
+    text = modelfile(files[0].name, style, options, model.config.n_positions)
+    (folder / MODELFILE).write_text(text, encoding="utf-8")
+    return logits

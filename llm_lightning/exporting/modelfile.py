@@ -1,0 +1,52 @@
+"""The file from which ``ollama create`` makes a model: weights, prompt template, how to write."""
+
+from llm_lightning.backbone.generation import GenerationOptions
+from llm_lightning.backbone.tokenizer import END_OF_TEXT
+from llm_lightning.data.prompts import PROMPT_STYLES
+
+MODELFILE = "Modelfile"
+
+
+def modelfile(weights: str, style: str | None, options: GenerationOptions, n_positions: int) -> str:
+    """Returns a Modelfile that prompts and writes as the run does.
+
+    Args:
+        weights: name of the GGUF file beside it.
+        style: one of ``PROMPT_STYLES``; ``None`` for a model that goes on with a text.
+        options: how the run writes its answers.
+        n_positions: the model's context, in tokens.
+    """
+    stops = [END_OF_TEXT]
+    template = "{{ .Prompt }}"
+    if style is not None:
+        look = PROMPT_STYLES[style]
+        system = f"{look.before_system}{{{{ .System }}}}{look.after_system}"
+        template = (
+            f"{{{{ if .System }}}}{system}{{{{ end }}}}{look.opening}{look.before_instruction}"
+            f"{{{{ .Prompt }}}}{look.header}{{{{ .Response }}}}"
+        )
+        # A model that goes on to a next question by itself has answered.
+        if marker := look.before_instruction.strip():
+            stops.append(marker)
+    # Every one of them is named, because Ollama's own defaults are others.
+    parameters: dict[str, float] = {
+        "num_ctx": n_positions,
+        "num_predict": options.max_new_tokens,
+        "temperature": options.temperature,
+        "repeat_penalty": options.repetition_penalty,
+        "repeat_last_n": -1,  # the whole context
+    }
+    if options.temperature > 0:
+        parameters |= {
+            "top_k": options.top_k or 0,  # 0: all
+            "top_p": 1.0 if options.top_p is None else options.top_p,
+            "min_p": 0,
+            "seed": options.seed,
+        }
+    lines = [
+        f"FROM ./{weights}",
+        f'TEMPLATE """{template}"""',
+        *(f'PARAMETER stop "{stop}"' for stop in stops),
+        *(f"PARAMETER {name} {value}" for name, value in parameters.items()),
+    ]
+    return "\n".join(lines) + "\n"
