@@ -57,15 +57,14 @@ def read_run(folder: Path, shown: str) -> tuple[Run | None, list[Problem]]:
     Returns:
         The run, or None if it has nothing to report; and everything that is wrong with it.
     """
-    status = _try(lambda: json.loads((folder / "status.json").read_text(encoding="utf-8")))
-    state = status.get("state") if isinstance(status, dict) else None
-    error = status.get("error") if isinstance(status, dict) else None
+    status = _read_status(folder)
+    state, error = status["state"], status.get("error")
     file = folder / "summary.json"
     if not file.is_file():
         if state == "failed":
-            return None, [Problem(shown, "failed", str(error or "no reason given"))]
-        if isinstance(status, dict) and state in ("running", "interrupted"):
-            return None, [Problem(shown, str(state), _how_far(status))]
+            return None, [Problem(shown, state, str(error or "no reason given"))]
+        if state in ("running", "interrupted"):
+            return None, [Problem(shown, state, _how_far(status))]
         return None, [Problem(shown, "unfinished", "there is no summary.json")]
     try:
         summary = json.loads(file.read_text(encoding="utf-8"))
@@ -84,6 +83,13 @@ def read_run(folder: Path, shown: str) -> tuple[Run | None, list[Problem]]:
         except _FAULTS as found:
             problems.append(Problem(shown, "used", f"{name}: {_words(found)}"))
     return run, problems
+
+
+def _read_status(folder: Path) -> dict[str, Any]:
+    """``status.json``; the state is an empty text where there is none."""
+    status = _try(lambda: json.loads((folder / "status.json").read_text(encoding="utf-8")))
+    status = status if isinstance(status, dict) else {}
+    return status | {"state": str(status.get("state") or "")}
 
 
 def _how_far(status: dict[str, Any]) -> str:
