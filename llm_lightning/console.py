@@ -90,6 +90,7 @@ def print_start(
     data: Sequence[str],
     weights: str,
     device: str,
+    prefix: str | None,
     run_dir: Path,
 ) -> None:
     """Prints what will train, on what, from where, and into which folder."""
@@ -115,6 +116,8 @@ def print_start(
         facts.add_row(title, escape(line))
     facts.add_row("weights", escape(weights))
     facts.add_row("device", escape(device))
+    if prefix:
+        facts.add_row("frozen", escape(prefix))
     facts.add_row("folder", escape(str(run_dir)))
     _console.print(facts)
     _console.print()
@@ -198,6 +201,21 @@ def print_sweep_end(done: int, failures: dict[Path, str], seconds: float) -> Non
     _console.print(f"\nsweep: {done} done, {len(failures)} failed, in {took}", style="bold")
     for folder, reason in failures.items():
         _errors.print(f"[red]failed[/red] {escape(str(folder))}\n       {escape(reason)}")
+
+
+def print_best(found: Any, objective: str, file: Path) -> None:
+    """Prints what a search over settings found.
+
+    Args:
+        found: ``best_params`` and ``best_value``.
+        objective: what the value is.
+        file: where it stands.
+    """
+    settings = " ".join(f"{key}={value}" for key, value in found["best_params"].items())
+    value = _metric(objective, found["best_value"])
+    _console.print(f"best: validation {objective} {value} with")
+    _console.print(f"  {escape(settings)}", soft_wrap=True)
+    _console.print(f"file  {escape(str(file))}", soft_wrap=True)
 
 
 def print_resumed(epochs: int) -> None:

@@ -21,6 +21,7 @@ from llm_lightning.data.module import DataModule
 from llm_lightning.data.splits import SPLIT_NAMES
 from llm_lightning.finetuning.coverage import parameter_groups
 from llm_lightning.training.memory import peak_memory_mib
+from llm_lightning.training.prefix import FrozenPrefix
 
 LIBRARIES = ("torch", "lightning", "torchmetrics", "tiktoken", "pandas", "hydra-core")
 
@@ -94,6 +95,10 @@ def summarize(cfg: DictConfig, built: Run, metrics: Metrics, seconds: float) -> 
             "validation": validation,
             "evaluation": test,
         },
+        "frozen_prefix": next(
+            (c.facts for c in trainer.callbacks if isinstance(c, FrozenPrefix)),  # type: ignore[attr-defined]
+            None,
+        ),
         "peak_memory_mib": peak_memory_mib(trainer.strategy.root_device),
         "device": device_name(trainer),
         "precision": str(trainer.precision),

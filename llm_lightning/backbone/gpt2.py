@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from llm_lightning.backbone.cache import KeyValueCache, LayerCache
+from llm_lightning.backbone.initialization import INITS, initialize
 
 LAYER_NORM_EPSILON = 1e-5
-INITS = ("gpt2", "torch", "empty")
 
 
 @dataclass
@@ -84,7 +84,11 @@ class CausalSelfAttention(nn.Module):
         self.resid_dropout = nn.Dropout(config.resid_pdrop)
 
     def forward(
-        self, x: Tensor, attention_mask: Tensor | None, cache: LayerCache | None = None
+        self,
+        x: Tensor,
+        attention_mask: Tensor | None,
+        cache: LayerCache | None = None,
+        reads: Tensor | None = None,
     ) -> Tensor:
         """Mixes positions.
 
@@ -93,25 +97,46 @@ class CausalSelfAttention(nn.Module):
             attention_mask: (B, 1, T, S) bool, true where a query may see a key, causal rule
                 included; ``None`` where the causal rule alone (or nothing) applies.
             cache: earlier tokens' keys and values, S - T of them; ``None``: S = T.
+            reads: (B, Q) positions that ask, for a mask with Q queries; ``None``: all T.
 
         Returns:
-            (B, T, C).
+            (B, T, C), or (B, Q, C).
         """
         B, T, C = x.shape
-        qkv = self.c_attn(x).view(B, T, 3, self.n_head, C // self.n_head)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, T, D)
-        if cache is not None:
-            key, value = cache.extend(qkv[:, :, 1:]).permute(2, 0, 3, 1, 4)  # (B, H, S, D)
+        if reads is None:
+            qkv = self.c_attn(x).view(B, T, 3, self.n_head, C // self.n_head)
+            query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, T, D)
+            if cache is not None:
+                key, value = cache.extend(qkv[:, :, 1:]).permute(2, 0, 3, 1, 4)  # (B, H, S, D)
+        else:
+            query, key, value = self._project(x, reads)
         mixed = F.scaled_dot_product_attention(
             query,
             key,
             value,
             attn_mask=attention_mask,
             dropout_p=self.attn_pdrop if self.training else 0.0,
-            is_causal=self.causal and attention_mask is None,
+            is_causal=self.causal and attention_mask is None and reads is None,
         )
-        mixed = mixed.transpose(1, 2).reshape(B, T, C)
+        mixed = mixed.transpose(1, 2).flatten(2)  # (B, T or Q, C)
         return cast(Tensor, self.resid_dropout(self.c_proj(mixed)))
+
+    def _project(self, x: Tensor, reads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (B, H, Q, D) of some positions, keys and values (B, H, T, D) of all."""
+        C = x.shape[-1]
+        if type(self.c_attn) is nn.Linear:
+            weight, bias = self.c_attn.weight, self.c_attn.bias
+            query = F.linear(gather(x, reads), weight[:C], bias[:C])
+            key, value = F.linear(x, weight[C:], bias[C:]).chunk(2, dim=2)
+        else:  # an adapter or a packed weight works as a whole
+            query, key, value = self.c_attn(x).chunk(3, dim=2)
+            query = gather(query, reads)
+        return self._by_head(query), self._by_head(key), self._by_head(value)
+
+    def _by_head(self, x: Tensor) -> Tensor:
+        """(B, T, C) to (B, H, T, D)."""
+        B, T, C = x.shape
+        return x.view(B, T, self.n_head, C // self.n_head).transpose(1, 2)
 
 
 class MLP(nn.Module):
@@ -140,10 +165,15 @@ class Block(nn.Module):
         self.mlp = MLP(config)
 
     def forward(
-        self, x: Tensor, attention_mask: Tensor | None, cache: LayerCache | None = None
+        self,
+        x: Tensor,
+        attention_mask: Tensor | None,
+        cache: LayerCache | None = None,
+        reads: Tensor | None = None,
     ) -> Tensor:
-        """(B, T, C) to (B, T, C); mask and cache as in :class:`CausalSelfAttention`."""
-        x = x + self.attn(self.ln_1(x), attention_mask, cache)
+        """(B, T, C) to (B, T, C), or (B, Q, C); arguments as in :class:`CausalSelfAttention`."""
+        mixed = self.attn(self.ln_1(x), attention_mask, cache, reads)
+        x = (x if reads is None else gather(x, reads)) + mixed
         return x + cast(Tensor, self.mlp(self.ln_2(x)))
 
 
@@ -173,6 +203,7 @@ class GPT2(nn.Module):
         input_ids: Tensor,
         padding_mask: Tensor | None = None,
         cache: KeyValueCache | None = None,
+        reads: Tensor | None = None,
     ) -> Tensor:
         """Computes hidden states.
 
@@ -182,75 +213,105 @@ class GPT2(nn.Module):
                 from every query. Each row needs a real first token. ``None`` hides nothing.
             cache: the tokens that these ones continue, row by row; they are added to it, and any
                 padding must be on the right. ``None``: the input is the whole text.
+            reads: (B, Q) int64, the positions whose states are wanted; the last block computes
+                no others. ``None``: all T. Not with a cache.
 
         Returns:
-            (B, T, C) states after the final LayerNorm.
+            (B, T, C) states after the final LayerNorm, or (B, Q, C).
 
         Raises:
             ValueError: if the text is longer than the context, or a cache was given to a model that
                 is not causal.
         """
-        _, T = input_ids.shape
-        length = T if cache is None else cache.width + T
+        if cache is None:
+            return self.suffix(self.prefix(input_ids, padding_mask, 0), padding_mask, 0, reads)
+        if not self.config.causal:
+            raise ValueError(
+                "model.causal must be true to generate text, got false: each new token would "
+                "change the states of those before it"
+            )
+        self._check_length(cache.width + input_ids.shape[1])
+        attention_mask = cache.place(input_ids, padding_mask)
+        x = self._embed(input_ids, cache.slots)
+        for block, layer_cache in zip(self.h, cache.layers, strict=True):
+            x = block(x, attention_mask, layer_cache)
+        return cast(Tensor, self.ln_f(x))
+
+    def prefix(self, input_ids: Tensor, padding_mask: Tensor | None, depth: int) -> Tensor:
+        """Runs embeddings and the first ``depth`` blocks; see :meth:`forward`.
+
+        Returns:
+            (B, T, C) what block ``depth`` reads.
+        """
+        T = input_ids.shape[1]
+        self._check_length(T)
+        x = self._embed(input_ids, torch.arange(T, device=input_ids.device))
+        attention_mask = self._attention_mask(padding_mask)
+        for block in self.h[:depth]:
+            x = block(x, attention_mask)
+        return x
+
+    def suffix(
+        self, x: Tensor, padding_mask: Tensor | None, depth: int, reads: Tensor | None = None
+    ) -> Tensor:
+        """Runs what :meth:`prefix` left; see :meth:`forward`.
+
+        Args:
+            x: (B, T, C) what block ``depth`` reads.
+            padding_mask: (B, T) bool.
+            depth: the blocks that ``x`` went through.
+            reads: (B, Q).
+
+        Returns:
+            (B, T, C), or (B, Q, C).
+        """
+        attention_mask = self._attention_mask(padding_mask)
+        blocks = self.h[depth:]
+        for block in blocks if reads is None else blocks[:-1]:
+            x = block(x, attention_mask)
+        if reads is not None:
+            if blocks:
+                x = blocks[-1](x, self._reading_mask(padding_mask, reads, x.shape[1]), None, reads)
+            else:
+                x = gather(x, reads)
+        return cast(Tensor, self.ln_f(x))
+
+    def _embed(self, input_ids: Tensor, positions: Tensor) -> Tensor:
+        """(B, T, C)."""
+        return cast(Tensor, self.drop(self.wte(input_ids) + self.wpe(positions)))
+
+    def _attention_mask(self, padding_mask: Tensor | None) -> Tensor | None:
+        """(B, T) to (B, 1, T, T)."""
+        if padding_mask is None:
+            return None
+        T = padding_mask.shape[1]
+        mask = padding_mask[:, None, None, :].expand(-1, 1, T, T)
+        if self.config.causal:
+            positions = torch.arange(T, device=padding_mask.device)
+            mask = mask & (positions[:, None] >= positions[None, :])
+        return mask
+
+    def _reading_mask(
+        self, padding_mask: Tensor | None, reads: Tensor, num_keys: int
+    ) -> Tensor | None:
+        """(B, 1, Q, T): the rows of the attention mask at some positions."""
+        mask = None if padding_mask is None else padding_mask[:, None, None, :]
+        if self.config.causal:
+            keys = torch.arange(num_keys, device=reads.device)
+            seen = keys <= reads[:, None, :, None]
+            mask = seen if mask is None else mask & seen
+        elif mask is not None:
+            mask = mask.expand(-1, 1, reads.shape[1], num_keys)
+        return mask
+
+    def _check_length(self, length: int) -> None:
         if self.config.n_positions < length:
             raise ValueError(
                 f"input is {length} tokens long, the model's context is {self.config.n_positions}: "
                 f"shorten the input or set data.max_length to at most {self.config.n_positions}"
             )
-        positions = torch.arange(T, device=input_ids.device)
-        attention_mask = None
-        if cache is not None:
-            if not self.config.causal:
-                raise ValueError(
-                    "model.causal must be true to generate text, got false: each new token would "
-                    "change the states of those before it"
-                )
-            attention_mask = cache.place(input_ids, padding_mask)
-            positions = cache.slots
-        elif padding_mask is not None:
-            attention_mask = padding_mask[:, None, None, :].expand(-1, 1, T, T)
-            if self.config.causal:
-                attention_mask = attention_mask & (positions[:, None] >= positions[None, :])
-        x = self.drop(self.wte(input_ids) + self.wpe(positions))  # (B, T, C)
-        for index, block in enumerate(self.h):
-            x = block(x, attention_mask, None if cache is None else cache.layers[index])
-        return cast(Tensor, self.ln_f(x))
 
 
-@torch.no_grad()
-def initialize(model: GPT2, scheme: str) -> None:
-    """Draws starting weights from torch's global generator.
-
-    Args:
-        model: changed in place.
-        scheme: ``gpt2``: Radford et al. 2019, section 2.3, as in the published code: N(0, 0.02),
-            residual projections divided by sqrt(2 * n_layer), biases zero. ``torch``: PyTorch's
-            layer defaults, drawn in the order of the book's ``GPTModel`` (query, key and value
-            one after the other, weight then bias), so that one seed gives the book's numbers.
-            ``empty``: nothing.
-    """
-    if scheme == "empty":
-        return
-    for module in model.modules():
-        if isinstance(module, nn.LayerNorm):
-            module.reset_parameters()
-    if scheme == "torch":
-        model.wte.reset_parameters()
-        model.wpe.reset_parameters()
-        width = model.config.n_embd
-        for block in cast("list[Block]", model.h):
-            for start in range(0, 3 * width, width):
-                part = nn.Linear(width, width)
-                block.attn.c_attn.weight[start : start + width] = part.weight
-                block.attn.c_attn.bias[start : start + width] = part.bias
-            block.attn.c_proj.reset_parameters()
-            block.mlp.c_fc.reset_parameters()
-            block.mlp.c_proj.reset_parameters()
-        return
-    residual_std = 0.02 / (2 * model.config.n_layer) ** 0.5
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=residual_std if "c_proj" in name else 0.02)
-            nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.Embedding):
-            nn.init.normal_(module.weight, std=0.02)
+def gather(x: Tensor, positions: Tensor) -> Tensor:
+    """(B, T, C) at (B, Q) positions: (B, Q, C)."""
+    return x.gather(1, positions[:, :, None].expand(-1, -1, x.shape[2]))

@@ -25,6 +25,8 @@ class Batch(NamedTuple):
     """(B,) int64, real tokens a row, at least 1."""
     labels: Tensor
     """(B,) int64 class index; -1 where it is not known."""
+    indices: Tensor
+    """(B,) int64, which example of its split each row is."""
 
 
 @dataclass
@@ -35,6 +37,12 @@ class Example:
     """Token ids, at least one."""
     label: int
     """Class index; -1 if not known."""
+    index: int = 0
+    """Which of its split it is."""
+
+    def __len__(self) -> int:
+        """The number of tokens."""
+        return len(self.ids)
 
 
 @dataclass
@@ -66,8 +74,8 @@ class Padder:
         """Truncates encoded texts. An empty text becomes a single end-of-text token."""
         known = labels if labels is not None else [-1] * len(token_ids)
         return [
-            Example(ids[: self.max_length] or [END_OF_TEXT_ID], int(label))
-            for ids, label in zip(token_ids, known, strict=True)
+            Example(ids[: self.max_length] or [END_OF_TEXT_ID], int(label), index)
+            for index, (ids, label) in enumerate(zip(token_ids, known, strict=True))
         ]
 
     def collate(self, examples: Sequence[Example]) -> Batch:
@@ -86,4 +94,23 @@ class Padder:
             input_ids=input_ids,
             lengths=torch.tensor(lengths),
             labels=torch.tensor([example.label for example in examples]),
+            indices=torch.tensor([example.index for example in examples]),
         )
+
+
+def longest_first(lengths: Sequence[int], num_tokens: int) -> list[list[int]]:
+    """Cuts examples, sorted by length, into batches that pad least.
+
+    Args:
+        lengths: of every example, in tokens.
+        num_tokens: most tokens in a batch, padding included; one example may have more.
+
+    Returns:
+        Indices of the examples of each batch.
+    """
+    batches: list[list[int]] = []
+    for index in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
+        if not batches or (len(batches[-1]) + 1) * lengths[batches[-1][0]] > num_tokens:
+            batches.append([])
+        batches[-1].append(index)
+    return batches

@@ -6,6 +6,7 @@ Where the table comes from is a subclass's business (``spam.py``, ``table.py``):
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -15,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from llm_lightning.backbone.tokenizer import encode
-from llm_lightning.data.batching import Batch, Example, Padder
+from llm_lightning.data.batching import Batch, Example, Padder, longest_first
 from llm_lightning.data.module import DataModule
 
 # `as SPLIT_NAMES`: other rooms import it from here.
@@ -211,6 +212,16 @@ class ClassificationData(DataModule, ABC):
     def test_dataloader(self) -> list[DataLoader[Batch]]:
         """All of training, validation and test in order: the final evaluation."""
         return [self._in_order(name) for name in SPLIT_NAMES]
+
+    def sorted_batches(self, split: str, num_tokens: int) -> Iterator[Batch]:
+        """See :class:`~llm_lightning.data.module.DataModule`."""
+        examples = self._examples[split]
+        is_wide, width = self.padding == "max_length", self.padder.max_length
+        lengths = [width if is_wide else len(example) for example in examples]
+        if self.padding == "none":
+            num_tokens = 1
+        for indices in longest_first(lengths, num_tokens):
+            yield self.padder.collate([examples[index] for index in indices])
 
     def _in_order(self, name: str) -> DataLoader[Batch]:
         return DataLoader(

@@ -6,12 +6,14 @@ the three splits; grouping by length, padding, loaders and the facts worth recor
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 
+from llm_lightning.data.batching import longest_first
 from llm_lightning.data.module import DataModule
 from llm_lightning.data.sequences import (
     NO_LABEL,
@@ -75,6 +77,9 @@ class LanguageData(DataModule, ABC):
         """Reads and encodes; the second call does nothing."""
         if self._sequences is None:
             self._sequences = self.read()
+            for sequences in self._sequences.values():
+                for index, sequence in enumerate(sequences):
+                    sequence.index = index
 
     @property
     def sequences(self) -> dict[str, list[TokenSequence]]:
@@ -128,6 +133,12 @@ class LanguageData(DataModule, ABC):
     def test_dataloader(self) -> list[DataLoader[SequenceBatch]]:
         """All of training, validation and test: the final evaluation."""
         return [self._longest_first(name) for name in SPLIT_NAMES]
+
+    def sorted_batches(self, split: str, num_tokens: int) -> Iterator[SequenceBatch]:
+        """See :class:`~llm_lightning.data.module.DataModule`."""
+        sequences = self.sequences[split]
+        for indices in longest_first(list(map(len, sequences)), num_tokens):
+            yield collate([sequences[index] for index in indices])
 
     def _longest_first(self, name: str) -> DataLoader[SequenceBatch]:
         # Sums over all tokens do not depend on the order, and sorted batches pad least.

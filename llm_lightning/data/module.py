@@ -1,6 +1,7 @@
 """What a run asks of its data, whatever they are."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -47,6 +48,15 @@ class DataModule(L.LightningDataModule, ABC):
     @abstractmethod
     def write_splits(self, folder: Path) -> None:
         """Writes which examples are in which split."""
+
+    @abstractmethod
+    def sorted_batches(self, split: str, num_tokens: int) -> Iterator[Any]:
+        """Yields a split once, longest examples first, in batches as the loaders make them.
+
+        Args:
+            split: ``train``, ``val`` or ``test``.
+            num_tokens: most tokens in a batch, padding included.
+        """
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what a checkpoint needs so that the next epoch comes in the order it would."""

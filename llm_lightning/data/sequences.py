@@ -30,6 +30,8 @@ class TokenSequence:
     """(T,) int64, the token that follows each of them; ``NO_LABEL`` where none is to be learnt."""
     in_response: Tensor
     """(T,) bool, whether the label belongs to a response, end of text included."""
+    index: int = 0
+    """Which of its split it is."""
 
     def __len__(self) -> int:
         """The number of tokens read."""
@@ -47,6 +49,8 @@ class SequenceBatch(NamedTuple):
     """(B, T) int64; ``NO_LABEL`` where none is to be learnt, padding included."""
     in_response: Tensor
     """(B, T) bool, true where the label belongs to a response."""
+    indices: Tensor
+    """(B,) int64, which sequence of its split each row is."""
 
 
 def collate(sequences: Sequence[TokenSequence]) -> SequenceBatch:
@@ -60,7 +64,8 @@ def collate(sequences: Sequence[TokenSequence]) -> SequenceBatch:
         input_ids[row, :length] = sequence.ids
         labels[row, :length] = sequence.labels
         in_response[row, :length] = sequence.in_response
-    return SequenceBatch(input_ids, torch.tensor(lengths), labels, in_response)
+    index = torch.tensor([sequence.index for sequence in sequences])
+    return SequenceBatch(input_ids, torch.tensor(lengths), labels, in_response, index)
 
 
 class LengthGroupedBatches(Sampler[list[int]]):

@@ -23,8 +23,13 @@ class Model(Protocol):
     head: nn.Linear
 
 
+@dataclass(kw_only=True)
 class Strategy(ABC):
     """Anything that decides which parameters train."""
+
+    cache_prefix: bool = True
+    """Whether what lies below the lowest trained parameter is computed once for every example,
+    and not again in every epoch."""
 
     @abstractmethod
     def apply(self, model: Model) -> None:

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from llm_lightning.backbone.checkpoint import load_weights
 from llm_lightning.data.batching import Batch
 from llm_lightning.evaluation.metrics import METRICS, ClassificationMetrics
-from llm_lightning.tasks.reading import POSITIONS, read, real_tokens, sees_padding
+from llm_lightning.finetuning.prefix_cache import Reading
+from llm_lightning.tasks import reading
 from llm_lightning.tasks.task import EVALUATED, Task
 
 
@@ -37,9 +38,10 @@ class ClassifierOptions:
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
-        if self.position not in POSITIONS:
+        if self.position not in reading.POSITIONS:
             raise ValueError(
-                f"task.position must be one of {', '.join(POSITIONS)}, got {self.position!r}"
+                f"task.position must be one of {', '.join(reading.POSITIONS)}, "
+                f"got {self.position!r}"
             )
         for key in ("head_dropout", "label_smoothing"):
             if not 0 <= getattr(self, key) < 1:
@@ -108,18 +110,62 @@ class Classifier(Task):
 
     def forward(self, input_ids: Tensor, lengths: Tensor) -> Tensor:
         """(B, T) token ids and (B,) lengths to (B, num_classes) logits."""
+        unknown = torch.full_like(lengths, -1)
+        return self.logits(Batch(input_ids, lengths, unknown, unknown))
+
+    def logits(self, batch: Batch, split: str | None = None) -> Tensor:
+        """Classifies a batch; see :meth:`~llm_lightning.tasks.task.Task.hidden`.
+
+        Returns:
+            (B, num_classes) logits.
+        """
+        hidden, read = self.hidden(batch, split)
+        if read.positions is None:
+            vector = reading.mean(hidden, batch.lengths, self.options.position)
+        else:
+            vector = hidden[:, 0]
+        return cast(Tensor, self.head(self.head_dropout(vector)))  # of (B, C)
+
+    def reading(self, batch: Batch) -> Reading:
+        """Leaves out the padding that makes no difference; see :class:`Task`."""
         position, causal = self.options.position, self.backbone.config.causal
-        mask = None
-        if self.options.mask_padding and sees_padding(position, causal=causal):
-            mask = real_tokens(lengths, input_ids.shape[1])
-        hidden = self.backbone(input_ids, mask)  # (B, T, C)
-        logits: Tensor = self.head(self.head_dropout(read(hidden, lengths, position)))
-        return logits
+        is_masked, lengths, input_ids = self.options.mask_padding, batch.lengths, batch.input_ids
+        widths = lengths
+        if reading.needs_padding(position, causal=causal, is_masked=is_masked):
+            widths = torch.full_like(lengths, input_ids.shape[1])
+        elif position == "first" and causal:
+            widths = torch.ones_like(lengths)  # nothing behind it is seen
+        input_ids = input_ids[:, : int(widths.max())]
+        T = input_ids.shape[1]
+        hides = is_masked and reading.sees_padding(position, causal=causal)
+        return Reading(
+            input_ids,
+            reading.real_tokens(lengths, T) if hides else None,
+            widths,
+            reading.positions_read(lengths, T, position),
+            torch.ones_like(lengths),
+        )
+
+    def why_not_cached(self) -> str | None:
+        """Padding that is read, or seen, is not the same in every batch if batches differ."""
+        padding = self.hparams["text"]["padding"]
+        needs_padding = reading.needs_padding(
+            self.options.position,
+            causal=self.backbone.config.causal,
+            is_masked=self.options.mask_padding,
+        )
+        if padding == "batch" and needs_padding:
+            return (
+                f"with data.padding=batch, task.position={self.options.position} and "
+                f"task.mask_padding={str(self.options.mask_padding).lower()} the states of an "
+                f"example depend on its batch"
+            )
+        return None
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Returns the batch's summed loss, which the step divides by all of its examples."""
         B = len(batch.labels)
-        logits = self(batch.input_ids, batch.lengths)
+        logits = self.logits(batch, "train")
         total = F.cross_entropy(
             logits,
             batch.labels,
@@ -162,7 +208,7 @@ class Classifier(Task):
             self._log_metrics(split)
 
     def _evaluate(self, batch: Batch, split: str) -> Tensor:
-        logits = self(batch.input_ids, batch.lengths)
+        logits = self.logits(batch, split)
         loss, probabilities = self._loss_and_probabilities(logits, batch)
         self.log(
             f"{split}/loss",

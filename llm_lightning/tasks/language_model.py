@@ -16,6 +16,7 @@ from torchmetrics import MeanMetric
 from llm_lightning.backbone.checkpoint import load_weights
 from llm_lightning.backbone.generation import GenerationOptions
 from llm_lightning.data.sequences import NO_LABEL, SequenceBatch
+from llm_lightning.finetuning.prefix_cache import Reading
 from llm_lightning.tasks.task import EVALUATED, Task
 
 # Positions whose logits exist at one time. 128 x 50,257 floats stay below the 32 MiB from which
@@ -100,17 +101,37 @@ class LanguageModel(Task):
         """(B, T) token ids to (B, T, V) logits."""
         return cast(Tensor, self.head(self.backbone(input_ids)))
 
-    def token_losses(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
-        """Computes the loss of every label; logits exist at these positions only.
+    def reading(self, batch: SequenceBatch) -> Reading:
+        """Positions with a label, unless nearly all have one; see :class:`Task`.
 
         Padding needs no mask: it stands on the right, where a causal network does not look.
+        """
+        labelled = batch.labels != NO_LABEL  # (B, T)
+        counts = labelled.sum(dim=1)
+        positions = None
+        if self.hparams["text"].get("mask", "none") != "none":
+            first = labelled.to(torch.int8).argsort(dim=1, descending=True, stable=True)
+            positions = first[:, : int(counts.max())]
+        return Reading(batch.input_ids, None, batch.lengths, positions, counts)
+
+    def token_losses(self, batch: SequenceBatch, split: str | None = None) -> tuple[Tensor, Tensor]:
+        """Computes the loss of every label; logits exist at these positions only.
+
+        Args:
+            batch: B sequences.
+            split: see :meth:`~llm_lightning.tasks.task.Task.hidden`.
 
         Returns:
             (N,) losses of the N labels in nats, and (N,) bool, true where a label is part of a
             response.
         """
         labelled = batch.labels != NO_LABEL  # (B, T)
-        hidden = self.backbone(batch.input_ids)[labelled]  # (N, C)
+        hidden, read = self.hidden(batch, split)
+        if read.positions is None:
+            hidden = hidden[labelled]  # (N, C)
+        else:
+            at = torch.arange(hidden.shape[1], device=hidden.device)
+            hidden = hidden[at < read.num_positions[:, None]]  # (N, C)
         chunks = zip(
             torch.split(hidden, _POSITIONS_AT_ONCE),
             torch.split(batch.labels[labelled], _POSITIONS_AT_ONCE),
@@ -130,18 +151,19 @@ class LanguageModel(Task):
 
     def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
         """Returns the summed loss of the batch's labels; the step divides by all of its labels."""
-        losses, in_response = self.token_losses(batch)
+        losses, in_response = self.token_losses(batch, "train")
         self._update("train", losses.detach(), in_response)
         self.log("train/loss", losses.detach().mean(), batch_size=len(batch.labels))
         return self.share_of_step(losses.sum(), len(losses))
 
     def validation_step(self, batch: SequenceBatch, batch_idx: int) -> None:
         """Adds a batch to the validation losses."""
-        self._update("val", *self.token_losses(batch))
+        self._update("val", *self.token_losses(batch, "val"))
 
     def test_step(self, batch: SequenceBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Adds a batch to the losses of one of ``EVALUATED``."""
-        self._update(EVALUATED[dataloader_idx], *self.token_losses(batch))
+        split = EVALUATED[dataloader_idx]
+        self._update(split, *self.token_losses(batch, split))
 
     def on_train_epoch_end(self) -> None:
         """Logs the running loss of the epoch."""

@@ -25,26 +25,45 @@ def sees_padding(position: str, *, causal: bool) -> bool:
     return not (causal and position in _READS_REAL_TOKENS_ONLY)
 
 
-def read(hidden: Tensor, lengths: Tensor, position: str) -> Tensor:
-    """Reduces hidden states to one vector a text.
+def needs_padding(position: str, *, causal: bool, is_masked: bool) -> bool:
+    """Whether what is read would be another without the columns that hold nothing but padding."""
+    return position not in _READS_REAL_TOKENS_ONLY or not (causal or is_masked)
+
+
+def positions_read(lengths: Tensor, width: int, position: str) -> Tensor | None:
+    """Says which positions are read.
+
+    Args:
+        lengths: (B,) real tokens a row, at least 1.
+        width: T, columns of the batch.
+        position: one of ``POSITIONS``.
+
+    Returns:
+        (B, 1) int64, or ``None`` for a mean, which needs all.
+    """
+    if position == "last_real":
+        return lengths[:, None] - 1
+    if position == "last":
+        return torch.full_like(lengths, width - 1)[:, None]
+    if position == "first":
+        return torch.zeros_like(lengths)[:, None]
+    if position in ("mean_real", "mean"):
+        return None
+    raise ValueError(f"task.position must be one of {', '.join(POSITIONS)}, got {position!r}")
+
+
+def mean(hidden: Tensor, lengths: Tensor, position: str) -> Tensor:
+    """Averages hidden states.
 
     Args:
         hidden: (B, T, C).
         lengths: (B,) real tokens a row, at least 1.
-        position: one of ``POSITIONS``.
+        position: ``mean_real`` or ``mean``.
 
     Returns:
         (B, C).
     """
-    if position == "last_real":
-        return hidden[torch.arange(len(lengths), device=lengths.device), lengths - 1]
-    if position == "last":
-        return hidden[:, -1]
-    if position == "first":
-        return hidden[:, 0]
-    if position == "mean_real":
-        is_real = real_tokens(lengths, hidden.shape[1])
-        return (hidden * is_real[:, :, None]).sum(dim=1) / lengths[:, None]
     if position == "mean":
         return hidden.mean(dim=1)
-    raise ValueError(f"task.position must be one of {', '.join(POSITIONS)}, got {position!r}")
+    is_real = real_tokens(lengths, hidden.shape[1])
+    return (hidden * is_real[:, :, None]).sum(dim=1) / lengths[:, None]

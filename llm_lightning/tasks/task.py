@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
 from llm_lightning.backbone.pretrained import ModelConfig, Weights, locate
 from llm_lightning.finetuning import base, strategies
+from llm_lightning.finetuning.prefix_cache import PrefixCache, Reading
 from llm_lightning.training.optim import AdamW
 
 EVALUATED = ("train_eval", "val_eval", "test")  # in the order of the data module's test loaders
+SPLIT_OF = {"train_eval": "train", "val_eval": "val"}
 
 
 class Diverged(ValueError):
@@ -45,6 +47,8 @@ class Task(L.LightningModule, ABC):
         self.base: dict[str, Any] | None = None  # what stays as it was loaded, and from where
         self.head_is_loaded = False
         """Whether the base checkpoint held a head that fits, and so took the place of a new one."""
+        self.prefix: PrefixCache | None = None
+        """What the frozen blocks say about the examples, once that is computed."""
         self._seed = seed
         self._rng_state: Tensor | None = None  # of a checkpoint, until training goes on
         with torch.random.fork_rng(devices=[]):
@@ -95,6 +99,35 @@ class Task(L.LightningModule, ABC):
         Raises:
             ValueError: see :func:`~llm_lightning.backbone.checkpoint.load_weights`.
         """
+
+    @abstractmethod
+    def reading(self, batch: Any) -> Reading:
+        """Says what is read of a batch, on its device."""
+
+    def why_not_cached(self) -> str | None:
+        """Returns why frozen blocks do not give the same for an example in every batch, if so."""
+        return None
+
+    def hidden(self, batch: Any, split: str | None = None) -> tuple[Tensor, Reading]:
+        """Computes the states that the head reads.
+
+        Args:
+            batch: as the data module makes them.
+            split: where it comes from, if its examples are not new; frozen blocks are then not
+                run for it if that was done before.
+
+        Returns:
+            (B, Q, C) states after the final LayerNorm, (B, T, C) where all are read; and what of
+            the batch they stand for.
+        """
+        r = self.reading(batch)
+        split = SPLIT_OF.get(split or "", split)
+        if self.prefix is None or split is None or split not in self.prefix:
+            return self.backbone(r.input_ids, r.padding_mask, reads=r.positions), r
+        x = self.prefix.states(split, batch.indices)
+        if self.prefix.is_read:
+            return self.backbone.ln_f(x), r
+        return self.backbone.suffix(x, r.padding_mask, self.prefix.depth, r.positions), r
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leaves out what a checkpoint need not hold: the base can be had where it came from."""

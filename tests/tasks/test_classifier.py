@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 
 from llm_lightning.data.batching import Batch, Example, Padder
 from llm_lightning.tasks.classifier import Classifier
-from llm_lightning.tasks.reading import POSITIONS, read
+from llm_lightning.tasks.reading import POSITIONS, mean, positions_read
 from llm_lightning.tasks.task import Diverged
 
 TINY = {"n_layer": 2, "n_head": 2, "n_embd": 8, "n_positions": 32, "vocab_size": 50257}
@@ -73,12 +73,14 @@ pytestmark = [
 def test_each_position_reads_what_its_name_says() -> None:
     hidden = torch.arange(24.0).reshape(2, 3, 4)
     lengths = torch.tensor([2, 3])
-    assert torch.equal(read(hidden, lengths, "last_real"), hidden[[0, 1], [1, 2]])
-    assert torch.equal(read(hidden, lengths, "last"), hidden[:, 2])
-    assert torch.equal(read(hidden, lengths, "first"), hidden[:, 0])
-    mean = torch.stack([hidden[0, :2].mean(0), hidden[1].mean(0)])
-    torch.testing.assert_close(read(hidden, lengths, "mean_real"), mean)
-    assert torch.equal(read(hidden, lengths, "mean"), hidden.mean(1))
+    for position, expected in {"last_real": [1, 2], "last": [2, 2], "first": [0, 0]}.items():
+        read = positions_read(lengths, 3, position)
+        assert read is not None
+        assert read.flatten().tolist() == expected
+    real = torch.stack([hidden[0, :2].mean(0), hidden[1].mean(0)])
+    torch.testing.assert_close(mean(hidden, lengths, "mean_real"), real)
+    assert torch.equal(mean(hidden, lengths, "mean"), hidden.mean(1))
+    assert positions_read(lengths, 3, "mean") is None
 
 
 @torch.no_grad()

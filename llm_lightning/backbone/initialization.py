@@ -1,0 +1,50 @@
+"""How weights start."""
+
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from llm_lightning.backbone.gpt2 import GPT2, Block
+
+INITS = ("gpt2", "torch", "empty")
+
+
+@torch.no_grad()
+def initialize(model: "GPT2", scheme: str) -> None:
+    """Draws starting weights from torch's global generator.
+
+    Args:
+        model: changed in place.
+        scheme: ``gpt2``: Radford et al. 2019, section 2.3, as in the published code: N(0, 0.02),
+            residual projections divided by sqrt(2 * n_layer), biases zero. ``torch``: PyTorch's
+            layer defaults, drawn in the order of the book's ``GPTModel`` (query, key and value
+            one after the other, weight then bias), so that one seed gives the book's numbers.
+            ``empty``: nothing.
+    """
+    if scheme == "empty":
+        return
+    for module in model.modules():
+        if isinstance(module, nn.LayerNorm):
+            module.reset_parameters()
+    if scheme == "torch":
+        model.wte.reset_parameters()
+        model.wpe.reset_parameters()
+        width = model.config.n_embd
+        for block in cast("list[Block]", model.h):
+            for start in range(0, 3 * width, width):
+                part = nn.Linear(width, width)
+                block.attn.c_attn.weight[start : start + width] = part.weight
+                block.attn.c_attn.bias[start : start + width] = part.bias
+            block.attn.c_proj.reset_parameters()
+            block.mlp.c_fc.reset_parameters()
+            block.mlp.c_proj.reset_parameters()
+        return
+    residual_std = 0.02 / (2 * model.config.n_layer) ** 0.5
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=residual_std if "c_proj" in name else 0.02)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, std=0.02)

@@ -1,0 +1,128 @@
+"""Files of a prefix cache: shared by runs, checked when opened, thrown out oldest first."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+from torch import Tensor
+
+FOLDER = "prefixes"
+
+
+class PrefixFiles:
+    """The files in one folder.
+
+    Each ``<key>.states`` has a ``<key>.sha256`` beside it, written last: without a fitting one
+    the states are made again.
+
+    Args:
+        folder: made if need be.
+        max_bytes: what all files may take together; older ones go when a new one needs room.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self._folder = folder
+        self._max_bytes = max_bytes
+
+    def open(self, key: str, shape: tuple[int, int], fill: Callable[[Tensor], None]) -> Tensor:
+        """Maps a file into memory; another process that needs the same one waits until it is there.
+
+        Args:
+            key: what the contents depend on.
+            shape: of the float32 matrix.
+            fill: writes the values, if there is no such file or it is damaged.
+
+        Returns:
+            The matrix, whose changes never reach the file.
+
+        Raises:
+            ValueError: if the disk or the limit has no room for it.
+        """
+        num_bytes = _num_bytes(shape)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        file = self._folder / f"{key}.states"
+        with FileLock(self._folder / f"{key}.lock"):
+            if not _is_whole(file, num_bytes):
+                self._make_room(num_bytes, keep=file)
+                self._write(file, shape, fill)
+            os.utime(file)  # the oldest is the one that was not used for longest
+            return _map(file, shape, shared=False)
+
+    def _write(self, file: Path, shape: tuple[int, int], fill: Callable[[Tensor], None]) -> None:
+        _seal(file).unlink(missing_ok=True)
+        part = file.with_suffix(".part")
+        try:
+            with part.open("wb") as opened:
+                # Takes the space first: on a full disk, writing to mapped memory kills a process.
+                zeros = bytes(shape[1] * torch.float32.itemsize)
+                for _ in range(shape[0]):
+                    opened.write(zeros)
+            states = _map(part, shape, shared=True)
+            fill(states)
+            del states
+            digest = _digest(part)
+            part.replace(file)
+            _seal(file).write_text(digest)
+        except OSError as error:
+            raise ValueError(f"{part} cannot be written: {error.strerror}; {_ADVICE}") from error
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _make_room(self, num_bytes: int, keep: Path) -> None:
+        if num_bytes > self._max_bytes:
+            raise ValueError(
+                f"callbacks.prefix.disk_mib must be at least {num_bytes / 2**20:,.0f} for the "
+                f"states of this run, got {self._max_bytes / 2**20:,.0f}; {_ADVICE}"
+            )
+        others = sorted(
+            (file for file in self._folder.glob("*.states") if file != keep),
+            key=lambda file: file.stat().st_mtime,
+        )
+        used = sum(file.stat().st_size for file in others)
+        for file in others:
+            free = shutil.disk_usage(self._folder).free
+            if used + num_bytes <= self._max_bytes and free >= num_bytes:
+                return
+            used -= file.stat().st_size
+            # A run that has it mapped keeps it until it ends.
+            _seal(file).unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
+        if (free := shutil.disk_usage(self._folder).free) < num_bytes:
+            raise ValueError(
+                f"{self._folder} has {free / 2**20:,.0f} MiB left, and the states of the frozen "
+                f"blocks need {num_bytes / 2**20:,.0f}; {_ADVICE}"
+            )
+
+
+_ADVICE = (
+    "free some space, set LLM_LIGHTNING_CACHE to another folder, or compute them anew in every "
+    "epoch with finetune.cache_prefix=false"
+)
+
+
+def _seal(file: Path) -> Path:
+    return file.with_suffix(".sha256")
+
+
+def _is_whole(file: Path, num_bytes: int) -> bool:
+    if not (file.is_file() and _seal(file).is_file() and file.stat().st_size == num_bytes):
+        return False
+    return _seal(file).read_text() == _digest(file)
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _num_bytes(shape: tuple[int, int]) -> int:
+    return shape[0] * shape[1] * torch.float32.itemsize
+
+
+def _map(file: Path, shape: tuple[int, int], *, shared: bool) -> Tensor:
+    flat = torch.from_file(str(file), shared=shared, size=shape[0] * shape[1], dtype=torch.float32)
+    return flat.view(shape)
