@@ -4,7 +4,9 @@ Nothing heavy is imported until there is something to run: the list of experimen
 for torch.
 """
 
+import re
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +36,12 @@ def main() -> None:
 
     config.register()
     run_one = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(run)
-    run_one()
+    with tempfile.TemporaryDirectory() as scratch:
+        if any(re.fullmatch(r"\+{0,2}dry_run=(true|yes|on|1)", a, re.I) for a in arguments):
+            # Hydra makes the folders of runs, and searches write theirs, whatever the runs do.
+            sys.argv += [f"hydra.run.dir='{scratch}/run'", f"hydra.sweep.dir='{scratch}'"]
+            sys.argv += ["hydra/hydra_logging=none"]
+        run_one()
 
 
 def conf_dir() -> Path:

@@ -26,7 +26,9 @@ from llm_lightning.training.optim import AdamW
 MAX_NAME_LENGTH = 150  # of a run folder, in characters
 
 # Overrides that do not change what a run computes, and so stay out of its folder's name.
-_NOT_IN_NAME = ("experiment", "seed", "runs_dir", "offline_fallback", "rerun", "sweep")
+_NOT_IN_NAME = (
+    "experiment", "seed", "runs_dir", "offline_fallback", "rerun", "sweep", "dry_run", "objective",
+)  # fmt: skip
 
 
 @dataclass
@@ -98,6 +100,11 @@ class Config:
     """Whether an interrupted run of the same settings starts over instead of going on."""
     evaluate: Checkpoint = Checkpoint.last
     """Checkpoint that the final table speaks of."""
+    dry_run: bool = False
+    """Whether to say what the run would take, and to train and keep nothing."""
+    objective: str = "loss"
+    """Validation value that a search over settings goes by: ``loss``, ``accuracy`` or another
+    that the final table has for the split; of the weights that ``evaluate`` names."""
     runs_dir: str = "runs"
     """Folder of all run folders."""
     run_dir: str = MISSING
@@ -136,8 +143,12 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+# On import: launchers send jobs to processes where nothing but their function's module is loaded.
+OmegaConf.register_new_resolver("run_name", run_name, replace=True)
+
+
 def register() -> None:
-    """Registers schemas and resolvers with Hydra; harmless when called again."""
+    """Registers the schemas with Hydra; harmless when called again."""
     store = ConfigStore.instance()
     store.store(group="schema", name="config", node=Config, package="_global_")
     store.store(group="schema/model", name="gpt2", node=ModelConfig)
@@ -152,4 +163,3 @@ def register() -> None:
     store.store(group="schema/finetune", name="all_layers", node=AllLayers)
     store.store(group="schema/finetune", name="lora", node=LoRA)
     store.store(group="schema/finetune", name="qlora", node=QLoRA)
-    OmegaConf.register_new_resolver("run_name", run_name, replace=True)

@@ -14,6 +14,7 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.types import RunMode
+from hydra.utils import get_class
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig, MissingMandatoryValue
 from omegaconf.errors import OmegaConfBaseException
@@ -24,13 +25,17 @@ from llm_lightning.baseline_run import fit_baseline, is_baseline
 from llm_lightning.build import FoundModel, Run, build, find, find_data
 from llm_lightning.config import Checkpoint
 from llm_lightning.data.splits import SPLIT_NAMES
+from llm_lightning.dry_run import plan_run, real_folder
 from llm_lightning.finetuning.coverage import parameter_groups
 from llm_lightning.network import Unavailable
+from llm_lightning.plan import print_line, print_plan
 from llm_lightning.reporting.run_plots import plot_run
 from llm_lightning.run_folder import Former
 from llm_lightning.summary import Metrics, device_name, log_hparams, summarize
+from llm_lightning.tasks.classifier import Classifier
 from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.tasks.task import EVALUATED, Diverged
+from llm_lightning.training import prefix
 from llm_lightning.training.memory import reset_peak_memory
 
 # What a user can put right; anything else is a defect and shows where it happened.
@@ -41,17 +46,21 @@ class Refused(Exception):
     """What was wrong, in the words that a user reads."""
 
 
-def run(cfg: DictConfig) -> None:
-    """Does one job, unless it is done already.
+def run(cfg: DictConfig) -> float | None:
+    """Does one job, unless it is done already; in a dry run, says what it would take.
 
     A fault of the user's is a framed message and exit status 1; HYDRA_FULL_ERROR=1 shows where
     it was raised. In a sweep a job that fails leaves ``status.json``, and the sweep goes on.
+
+    Returns:
+        The validation value that ``objective`` names; ``None`` where it is undefined or the job
+        failed, and 0 in a dry run.
     """
     run_dir = Path(cfg.run_dir)
     is_sweep = HydraConfig.get().mode is RunMode.MULTIRUN
     try:
         with console.redirected(run_dir / run_folder.OUTPUT):
-            _run(cfg, run_dir)
+            return _dry_run(cfg, is_sweep) if cfg.dry_run else _run(cfg, run_dir)
     except Refused as error:
         console.print_error(str(error))
         told = str(error)
@@ -60,43 +69,69 @@ def run(cfg: DictConfig) -> None:
             raise
         console.print_error(traceback.format_exc())
         told = f"{type(error).__name__}: {error}"
-    else:
-        return
     if not is_sweep:
         _remove_if_empty(run_dir)  # Hydra makes the folder before anything is known
         raise SystemExit(1)
     if run_folder.is_free(run_dir):
         status.write(run_dir, "failed", error=told)
+    return None
 
 
-def _run(cfg: DictConfig, run_dir: Path) -> None:
+def _dry_run(cfg: DictConfig, is_sweep: bool) -> float:
     with _told(*_USER_ERRORS):
         found = find_data(cfg) if is_baseline(cfg) else find(cfg)
+        plan = plan_run(cfg, found)
+    plan.write(Path(cfg.run_dir))
+    if is_sweep:
+        print_line(plan)
+    else:
+        console.print_notices(found.notices)
+        print_plan(plan, _shown(real_folder(cfg)))
+    return 0.0
+
+
+def _run(cfg: DictConfig, run_dir: Path) -> float | None:
+    with _told(*_USER_ERRORS):
+        found = find_data(cfg) if is_baseline(cfg) else find(cfg)
+        _check_objective(cfg)
         former = run_folder.former(run_dir, cfg, found)
     if former is Former.FINISHED:
         console.print_skipped(run_dir.parent.name, cfg.seed, _shown(run_dir))
         status.write(run_dir, "finished")  # once more: a sweep counts it as done
-        return
+        return _objective(cfg, run_folder.read_summary(run_dir))
     if not isinstance(found, FoundModel):
         run_folder.start(run_dir, cfg, former)
         with status.recorded(run_dir):
-            _show(fit_baseline(cfg, found), run_dir)
-        return
+            summary = fit_baseline(cfg, found)
+            _show(summary, run_dir)
+        return _objective(cfg, summary)
     if former is Former.UNANSWERED:
         with status.recorded(run_dir):
             model, summary = run_folder.load_language_model(run_dir)
             _answer(model, found.trainer.strategy.root_device, summary, run_dir)
             _show(summary, run_dir)
-        return
+        return _objective(cfg, summary)
     with _told(*_USER_ERRORS):
         built = build(cfg, found)
         resumed_from = run_folder.start(run_dir, cfg, former)
     with status.recorded(run_dir):
-        _train(cfg, built, run_dir, resumed_from)
+        return _objective(cfg, _train(cfg, built, run_dir, resumed_from))
 
 
-def _train(cfg: DictConfig, built: Run, run_dir: Path, resumed_from: Path | None) -> None:
-    """Trains, evaluates and writes the run folder."""
+def _check_objective(cfg: DictConfig) -> None:
+    task: Any = Classifier if is_baseline(cfg) else get_class(cfg.task._target_)
+    if cfg.objective not in task.metric_names:
+        names = ", ".join(task.metric_names)
+        raise ValueError(f"objective must be one of {names}, got {cfg.objective!r}")
+
+
+def _objective(cfg: DictConfig, summary: dict[str, Any]) -> float | None:
+    value: float | None = summary["metrics"]["val"][cfg.objective]
+    return value
+
+
+def _train(cfg: DictConfig, built: Run, run_dir: Path, resumed_from: Path | None) -> dict[str, Any]:
+    """Trains, evaluates and writes the run folder; returns the summary."""
     started = time.perf_counter()
     built.data.write_splits(run_dir / run_folder.SPLITS)
     console.print_notices(built.notices)
@@ -107,6 +142,7 @@ def _train(cfg: DictConfig, built: Run, run_dir: Path, resumed_from: Path | None
         finetuning=built.task.strategy.describe(built.task),
         data=[built.data.source, *built.data.describe()],
         weights=built.weights["source"],
+        prefix=prefix.describe(built.task, built.trainer, built.data),
         device=f"{device_name(built.trainer)}, precision {built.trainer.precision}",
         run_dir=_shown(run_dir),
     )
@@ -127,6 +163,7 @@ def _train(cfg: DictConfig, built: Run, run_dir: Path, resumed_from: Path | None
         _answer(built.task, device, summary, run_dir)
     log_hparams(cfg, built, summary)
     _show(summary, run_dir)
+    return summary
 
 
 def _fit(built: Run, run_dir: Path, resumed_from: Path | None) -> float:

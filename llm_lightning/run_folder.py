@@ -36,7 +36,9 @@ from llm_lightning.tasks.task import Task
 
 T = TypeVar("T", bound=Task)
 
-_NOT_A_SETTING = ("run_dir", "runs_dir", "rerun", "offline_fallback")
+_NOT_A_SETTING = (
+    "run_dir", "runs_dir", "rerun", "offline_fallback", "dry_run", "objective",
+)  # fmt: skip
 
 CONFIG = "config.yaml"
 SUMMARY = "summary.json"

@@ -1,0 +1,71 @@
+"""What one training step keeps in memory, part by part."""
+
+from collections.abc import Iterable
+from typing import Any, cast
+
+import lightning as L
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+
+from llm_lightning.finetuning.qlora import packed_bytes
+
+
+def memory_by_part(module: L.LightningModule, batch: Any) -> dict[str, int]:
+    """Measures what a step keeps, with the optimizer as it is; the gradients are gone afterwards.
+
+    Args:
+        module: attached to a trainer that is training.
+        batch: what the step computes, on any device.
+
+    Returns:
+        Bytes of ``weights``, ``gradients``, ``optimizer`` and ``activations``. The last are what
+        the forward pass keeps for the backward pass; what comes and goes within a layer is more.
+    """
+    trainer = module.trainer
+    for parameter in module.parameters():
+        parameter.grad = None
+    own = {_address(t) for t in (*module.parameters(), *module.buffers())}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        if _address(tensor) not in own:
+            kept[_address(tensor)] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    moved = trainer.strategy.batch_to_device(batch)
+    as_in_training = trainer.precision_plugin.train_step_context()
+    with as_in_training, saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = cast(Tensor, module.training_step(moved, 0))
+    activations = sum(kept.values())
+    loss.backward()  # type: ignore[no-untyped-call]
+    gradients = sum(_bytes(p.grad) for p in module.parameters() if p.grad is not None)
+    for parameter in module.parameters():
+        parameter.grad = None
+    state = [value for entry in trainer.optimizers[0].state.values() for value in entry.values()]
+    return {
+        "weights": weight_bytes(module),
+        "gradients": gradients,
+        "optimizer": sum(_bytes(value) for value in state if isinstance(value, Tensor)),
+        "activations": activations,
+    }
+
+
+def weight_bytes(model: nn.Module) -> int:
+    """Bytes of parameters and buffers; a packed matrix counts with what it takes to expand it."""
+    layers = [m for m in model.modules() if getattr(m, "is_quantized", False)]
+    packed = [cast(nn.Linear, layer) for layer in layers]
+    their_own = {id(layer.weight) for layer in packed}
+    dense = (t for t in (*model.parameters(), *model.buffers()) if id(t) not in their_own)
+    return _distinct(dense) + sum(map(packed_bytes, packed))
+
+
+def _distinct(tensors: Iterable[Tensor]) -> int:
+    return sum({_address(t): t.untyped_storage().nbytes() for t in tensors}.values())
+
+
+def _address(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
