@@ -104,7 +104,7 @@ def _share(text: str) -> float:
 def _show(study: Study, files: Sequence[Path], terminal: Console) -> None:
     """Prints the rows, what was left out, and where the report is."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("row", overflow="fold")
+    table.add_column("row", overflow="fold", min_width=24)
     for title in ("test", "95 %", "seeds"):
         table.add_column(title, justify="right")
     table.add_column("")

@@ -26,21 +26,27 @@ def series(row: Row) -> str:
     return "series-2" if row.is_baseline else "series-1"
 
 
-def accuracy_by_row(rows: Sequence[Row], verdicts: dict[int, Verdict]) -> Markup:
+def accuracy_by_row(
+    rows: Sequence[Row], verdicts: dict[int, Verdict], majority: float | None = None
+) -> Markup:
     """Mean test accuracy of each row: seeds as points, both intervals, baselines as lines.
 
     Args:
         rows: of one test set, as in its table.
         verdicts: the published values, by a row's number.
+        majority: accuracy of naming the most frequent class; drawn where no baseline was run.
     """
     shown = [row for row in rows if not row.is_baseline] or list(rows)
-    lines = [row for row in rows if row.is_baseline and row not in shown]
     accuracies = {row.number: row.mean("test", "accuracy") or 0.0 for row in rows}
-    ends = [accuracies[row.number] for row in rows]
+    baselines = [row for row in rows if row.is_baseline]
+    lines = [(accuracies[row.number], _baseline_name(row)) for row in baselines if row not in shown]
+    if not baselines and majority is not None:
+        lines.append((majority, "most frequent class"))
+    ends = [*accuracies.values(), *(value for value, _ in lines)]
     ends += [row.wilson.low for row in shown if row.wilson]
     low = max(0.0, np.floor(20 * min(ends) - 0.2) / 20)
-    labels = [cut(row.label, LABEL) for row in shown]
-    levels = _levels([(accuracies[row.number], _baseline_name(row)) for row in lines], low)
+    labels = [cut(row.numbered, LABEL) for row in shown]
+    levels = _levels(lines, low)
     height = 26 * len(shown)
     top = 14 + 15 * (max(levels, default=-1) + 1)
     plot = Plot(
@@ -53,10 +59,11 @@ def accuracy_by_row(rows: Sequence[Row], verdicts: dict[int, Verdict]) -> Markup
         top=top,
     )
     plot.axes(x_ticks=7)
-    for row, level in zip(lines, levels, strict=True):
-        x, _ = plot.at(accuracies[row.number], 0)
+    for (value, name), level in zip(lines, levels, strict=True):
+        x, _ = plot.at(value, 0)
         plot.segment((x, top - 15 * level - 4), (x, top + height), "baseline", "series-2")
-        plot.text(x, top - 15 * level - 6, _baseline_name(row), anchor="middle", css="on-2")
+        last = plot.width - CHARACTER * len(name) / 2 - 2
+        plot.text(min(x, last), top - 15 * level - 6, name, anchor="middle", css="on-2")
     for place, (row, label) in enumerate(zip(shown, labels, strict=True)):
         _accuracy_of(plot, row, label, len(shown) - 1 - place)
         if found := verdicts.get(row.number):
@@ -78,7 +85,7 @@ def _accuracy_of(plot: Plot, row: Row, label: str, height: int) -> None:
         if len(row.runs) > 1:
             tip = f"seed {seed}: {100 * value:.2f} %"
             plot.dot(max(plot.x.low, value), height, color, radius=2.5, css="seed", tip=tip)
-    tip = f"{row.label}: {100 * accuracy:.2f} %"
+    tip = f"{row.numbered}: {100 * accuracy:.2f} %"
     plot.dot(accuracy, height, color, radius=5, css="hollow" if row.stand_in else "dot", tip=tip)
 
 

@@ -68,6 +68,11 @@ class TestSet:
         return names
 
     @property
+    def weights(self) -> list[str]:
+        """Where the networks' starting weights come from, each source once."""
+        return list(dict.fromkeys(row.weights for row in self.rows if not row.is_baseline))
+
+    @property
     def without_predictions(self) -> list[Row]:
         """Rows that only the table and the curves can show."""
         return [row for row in self.rows if row.first.predictions is None]
@@ -135,7 +140,7 @@ def _make_test_set(
         num_voters=len(mistakes[0].votes) if mistakes else 0,
         score_rows=_score_rows(rows, spam_share),
         spam_share=spam_share,
-        accuracy=charts.accuracy_by_row(rows, verdicts),
+        accuracy=charts.accuracy_by_row(rows, verdicts, card.majority_accuracy),
         learning=learning_charts.learning_curves(rows),
     )
     _draw(test_set)
@@ -167,7 +172,7 @@ def _draw(test_set: TestSet) -> None:
             test_set.costs.append(picture)
     for row in rows:
         if picture := score_charts.confusion(row):
-            test_set.confusions.append((row.label, picture))
+            test_set.confusions.append((row.numbered, picture))
     predictions: dict[int, Predictions] = {
         row.number: row.first.predictions
         for row in rows

@@ -53,10 +53,10 @@ def accuracy_over(
         left, top = plot.at(cost, accuracy)
         taken.append((left - 5, top - 5, left + 5, top + 5))
     for row, cost, accuracy in points:
-        tip = f"{row.label}: {100 * accuracy:.2f} %"
+        tip = f"{row.numbered}: {100 * accuracy:.2f} %"
         css = "hollow" if row.stand_in else "dot"
         plot.dot(cost, accuracy, series(row), radius=5, css=css, tip=tip)
-        _name_point(plot, plot.at(cost, accuracy), cut(row.label, 32), taken)
+        _name_point(plot, plot.at(cost, accuracy), cut(row.numbered, 32), taken)
     return plot.render()
 
 

@@ -65,6 +65,15 @@ class DataCard:
         """Test texts that stand in training, too."""
         return self.splits[-1].in_train
 
+    @property
+    def majority_accuracy(self) -> float | None:
+        """Test accuracy of always naming training's most frequent class; None if not known."""
+        counts = {split.name: split.class_counts for split in self.splits}
+        train, test = counts.get("train"), counts.get("test")
+        if not train or not test or not sum(test.values()):
+            return None
+        return test.get(max(train, key=lambda name: train[name]), 0) / sum(test.values())
+
 
 def make_card(rows: Sequence[Row]) -> DataCard:
     """Describes the data of the first row whose splits are at hand; the rows share a test set."""

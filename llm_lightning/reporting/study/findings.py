@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from llm_lightning.reporting.study import language
 from llm_lightning.reporting.study.classification import TestSet
 from llm_lightning.reporting.study.rows import Row
-from llm_lightning.reporting.study.svg import cut
 
 MAX_NAMED = 4
 """Most rows that a sentence names."""
@@ -29,11 +28,15 @@ def _best(found: TestSet, networks: Sequence[Row], baselines: Sequence[Row]) -> 
     best = max(networks, key=lambda row: accuracy[row.number])
     sentences = []
     if best.wilson is not None:
+        which = (
+            f"has the highest test accuracy of {len(networks)} networks:"
+            if len(networks) > 1
+            else "reaches a test accuracy of"
+        )
         sentences.append(
-            f"{_quoted(best)} has the highest test accuracy of {_count(len(networks), 'network')}: "
-            f"{_percent(accuracy[best.number])} % on {found.num_examples} messages; the choice of "
-            f"messages alone leaves it anywhere from {100 * best.wilson.low:.1f} to "
-            f"{100 * best.wilson.high:.1f} %."
+            f"{_quoted(best)} {which} {_percent(accuracy[best.number])} % on {found.num_examples} "
+            f"messages; the choice of messages alone leaves it anywhere from "
+            f"{100 * best.wilson.low:.1f} to {100 * best.wilson.high:.1f} %."
         )
     if baselines:
         bar = max(baselines, key=lambda row: accuracy[row.number])
@@ -44,7 +47,23 @@ def _best(found: TestSet, networks: Sequence[Row], baselines: Sequence[Row]) -> 
             f"{who} above the best baseline, {_quoted(bar)} with "
             f"{_percent(accuracy[bar.number])} %, which needs no network at all."
         )
+    else:
+        sentences.append(_no_baseline(found))
     return sentences
+
+
+def _no_baseline(found: TestSet) -> str:
+    majority = found.card.majority_accuracy
+    known = (
+        f" Always naming the class that is most frequent in training gives {_percent(majority)} %."
+        if majority is not None
+        else ""
+    )
+    return (
+        f"No baseline was run on these messages.{known} "
+        f"`python -m llm_lightning -m '+experiment=glob(baseline_*)'` with the same data settings "
+        f"adds four within seconds."
+    )
 
 
 def _compared(found: TestSet) -> list[str]:
@@ -108,12 +127,10 @@ def _cautions(found: TestSet) -> list[str]:
         )
     if found.mistakes:
         hardest = found.mistakes[0]
-        quoted = cut(" ".join(hardest.text.split()), 90)
         sentences.append(
             f"{_count(len(found.mistakes), 'message')} of {found.num_examples} "
-            f"{'is' if len(found.mistakes) == 1 else 'are'} missed by some run; the hardest, by "
-            f"{hardest.num_wrong} of {found.num_voters}: “{quoted}” "
-            f"({hardest.label})."
+            f"{'is' if len(found.mistakes) == 1 else 'are'} missed by some run, the hardest by "
+            f"{hardest.num_wrong} of {found.num_voters}."
         )
     return sentences
 

@@ -42,7 +42,7 @@ def learning_curves(rows: Sequence[Row]) -> list[tuple[str, Markup]]:
         plot.axes(x_ticks=4, y_ticks=4)
         for (name, table), color in zip(curves.items(), ("series-1", "series-2"), strict=False):
             _learning_line(plot, name, table, color, is_share)
-        pictures.append((row.label, plot.render()))
+        pictures.append((row.numbered, plot.render()))
     return pictures
 
 

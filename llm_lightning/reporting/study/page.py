@@ -75,6 +75,7 @@ def _environment() -> Environment:
         "minutes": minutes,
         "score": score,
         "ticks": ticks,
+        "label": breakable,
         "wide": lambda svg: Markup(str(svg).replace("<svg ", '<svg class="wide" ', 1)),
         "findings": findings.of_test_set,
         "instruction_findings": findings.of_instructions,
@@ -119,6 +120,11 @@ def score(found: language.Score | None, digits: int) -> str:
     ends = found.interval
     shown = f"{found.mean:,.{digits}f}"
     return shown if ends is None else f"{shown} ({ends.low:,.{digits}f} to {ends.high:,.{digits}f})"
+
+
+def breakable(label: str) -> Markup:
+    """A row's label that may break where its settings do."""
+    return Markup(re.sub(r"(?<=[=./_])(?=\w)", "<wbr>", str(escape(label))))
 
 
 def ticks(sentence: str) -> Markup:

@@ -72,6 +72,8 @@ def _obstacle(row: Row) -> str | None:
     changed = _changes(row.first.summary, settings(row.first))
     if changed.get("model.weights") == "random":
         return "random weights instead of the published ones"
+    if "random" in row.weights and not _is_random_by_design(row.first.summary):
+        return f"random weights instead of the published ones: {row.weights}"
     if "model.weights" in changed:
         return f"weights from {changed['model.weights']}, which may not be the published ones"
     if "model" in changed:

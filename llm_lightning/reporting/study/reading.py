@@ -36,13 +36,16 @@ T = TypeVar("T")
 def find_folders(roots: Iterable[Path]) -> dict[Path, str]:
     """All run folders below some folders, each once, and how to name them without their disk."""
     found: dict[Path, str] = {}
-    for root in roots:
-        base = root.resolve()
+    bases = [root.resolve() for root in roots]
+    names = [base.name for base in bases]
+    for base in bases:
+        is_clear = names.count(base.name) == 1
+        name = Path(base.name) if is_clear else Path(base.parent.name, base.name)
         for folder, subfolders, files in os.walk(base):
             subfolders.sort()
             if _MARKS.intersection(files):
                 path = Path(folder)
-                found.setdefault(path, str(Path(base.name) / path.relative_to(base)))
+                found.setdefault(path, str(name / path.relative_to(base)))
                 subfolders[:] = [name for name in subfolders if name not in _INSIDE]
     return found
 

@@ -52,6 +52,11 @@ class Row:
         return self.runs[0]
 
     @property
+    def numbered(self) -> str:
+        """The label after the row's number in the table, which a cut leaves."""
+        return f"{self.number} {self.label}"
+
+    @property
     def seeds(self) -> list[int]:
         """Rising."""
         return [int(run.summary["seed"]) for run in self.runs]

@@ -116,9 +116,9 @@ def score_curves(
         color = f"series-{place + 1}" if place < MAX_COLOURED else "muted"
         curve = getattr(scores, which)(predictions[row.number])
         points = list(zip(curve.x.tolist(), curve.y.tolist(), strict=True))
-        tip = f"{row.label}: {curve.area:.3f}"
+        tip = f"{row.numbered}: {curve.area:.3f}"
         plot.line(points, color, "line" if place < MAX_COLOURED else "pale", tip)
-        legend.append((color, row.label, curve.area))
+        legend.append((color, row.numbered, curve.area))
     return plot.render(), legend[::-1]
 
 
