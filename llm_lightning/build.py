@@ -20,6 +20,7 @@ from llm_lightning.data.module import DataModule, HasStandIn
 from llm_lightning.network import Unavailable
 from llm_lightning.status import EpochStatus
 from llm_lightning.tasks.task import Task
+from llm_lightning.training.precision import resolve
 
 FALLBACK_MODEL = "nano"
 
@@ -89,6 +90,7 @@ def find(cfg: DictConfig) -> FoundModel:
     loggers = [instantiate(logger) for logger in cfg.loggers.values()]
     trainer = instantiate(
         cfg.trainer,
+        precision=resolve(cfg.trainer.precision, cfg.trainer.accelerator),
         callbacks=callbacks,
         logger=loggers,
         enable_checkpointing=not {"checkpoint", "resume"}.isdisjoint(cfg.callbacks),

@@ -17,7 +17,13 @@ MODEL = (
     "model=nano", "model.weights=random", "model.n_layer=3", "model.n_embd=32", "model.n_head=2",
     "model.n_positions=64",
 )  # fmt: skip
-RUN = (*MODEL, "trainer.max_epochs=2", "trainer.log_every_n_steps=1", "optim.lr=1e-3")
+RUN = (
+    *MODEL,
+    "trainer.max_epochs=2",
+    "trainer.log_every_n_steps=1",
+    "optim.lr=1e-3",
+    "trainer.precision=32-true",
+)
 MESSAGES = (
     "data=table", "data.path=messages.csv", "data.text_column=t", "data.label_column=l",
     "data.batch_size=4",

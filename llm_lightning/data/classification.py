@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from llm_lightning.backbone.tokenizer import encode
-from llm_lightning.data.batching import Batch, Example, Padder, longest_first
+from llm_lightning.data.batching import Batch, Example, LengthGroupedBatches, Padder, longest_first
 from llm_lightning.data.module import DataModule
 
 # `as SPLIT_NAMES`: other rooms import it from here.
@@ -50,6 +50,9 @@ class ClassificationData(DataModule, ABC):
     """Examples in one training batch, at least 1."""
     eval_batch_size: int = 32
     """Examples in one evaluation batch, at least 1; 1 where ``padding`` is ``none``."""
+    group_by_length: bool = True
+    """Whether training batches hold texts of similar length, which pads less, where ``padding`` is
+    ``batch``; which batch comes when is random either way."""
     drop_last: bool = False
     """Whether training leaves out the last, smaller batch of each epoch."""
     context_length: int = 1024
@@ -195,8 +198,23 @@ class ClassificationData(DataModule, ABC):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled, in an order that only ``seed`` and the epoch decide."""
+        examples = self._examples["train"]
+        if self.group_by_length and self.padding == "batch":
+            batches = LengthGroupedBatches(
+                [len(example) for example in examples],
+                self.batch_size,
+                drop_last=self.drop_last,
+                generator=self._new_order(),
+            )
+            return DataLoader(
+                examples,  # type: ignore[arg-type]  # a list is a dataset
+                batch_sampler=batches,
+                collate_fn=self.padder.collate,
+                num_workers=self.num_workers,
+                generator=torch.Generator(),
+            )
         return DataLoader(
-            self._examples["train"],  # type: ignore[arg-type]  # a list is a dataset
+            examples,  # type: ignore[arg-type]
             batch_size=self.batch_size,
             shuffle=True,
             drop_last=self.drop_last,

@@ -13,11 +13,10 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from llm_lightning.data.batching import longest_first
+from llm_lightning.data.batching import LengthGroupedBatches, longest_first
 from llm_lightning.data.module import DataModule
 from llm_lightning.data.sequences import (
     NO_LABEL,
-    LengthGroupedBatches,
     SequenceBatch,
     TokenSequence,
     collate,

@@ -4,20 +4,16 @@ Labels are made from lengths, never by looking for a token's value: a text may h
 token itself, and padding is that token too.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import Sampler
 
 from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
 
 NO_LABEL = -100  # torch's cross entropy ignores this class
-
-# Batches that are sorted together; more of them pad less and shuffle less.
-_BATCHES_PER_POOL = 50
 
 
 @dataclass
@@ -66,50 +62,3 @@ def collate(sequences: Sequence[TokenSequence]) -> SequenceBatch:
         in_response[row, :length] = sequence.in_response
     index = torch.tensor([sequence.index for sequence in sequences])
     return SequenceBatch(input_ids, torch.tensor(lengths), labels, in_response, index)
-
-
-class LengthGroupedBatches(Sampler[list[int]]):
-    """Random batches of examples of similar length, so that little is padded.
-
-    Each epoch shuffles all examples, sorts within pools of 50 batches, and shuffles the batches.
-    The order depends on the generator, from which nothing else may draw.
-
-    Args:
-        lengths: of every example.
-        batch_size: examples in a batch.
-        drop_last: whether an epoch leaves out the examples that fill no batch.
-        generator: decides the order.
-    """
-
-    def __init__(
-        self,
-        lengths: Sequence[int],
-        batch_size: int,
-        *,
-        drop_last: bool,
-        generator: torch.Generator,
-    ) -> None:
-        self._lengths = lengths
-        self._batch_size = batch_size
-        self._drop_last = drop_last
-        self._generator = generator
-
-    def __len__(self) -> int:
-        """Batches in an epoch."""
-        whole, rest = divmod(len(self._lengths), self._batch_size)
-        return whole if self._drop_last or not rest else whole + 1
-
-    def __iter__(self) -> Iterator[list[int]]:
-        """One epoch of batches of indices."""
-        order = torch.randperm(len(self._lengths), generator=self._generator).tolist()
-        if self._drop_last:
-            order = order[: len(self) * self._batch_size]
-        pool_size = self._batch_size * _BATCHES_PER_POOL
-        batches = []
-        for start in range(0, len(order), pool_size):
-            pool = sorted(order[start : start + pool_size], key=self._lengths.__getitem__)
-            batches += [
-                pool[at : at + self._batch_size] for at in range(0, len(pool), self._batch_size)
-            ]
-        for index in torch.randperm(len(batches), generator=self._generator).tolist():
-            yield batches[index]

@@ -75,6 +75,7 @@ class AdamW:
             lr=self.lr,
             betas=(self.betas[0], self.betas[1]),
             eps=self.eps,
+            fused=True,  # one pass over memory a step, on CPUs as on GPUs
         )
 
     def scheduler(self, optimizer: torch.optim.Optimizer, total_steps: int) -> LambdaLR:

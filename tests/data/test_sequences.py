@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
-from llm_lightning.data.sequences import NO_LABEL, LengthGroupedBatches, TokenSequence, collate
+from llm_lightning.data.batching import LengthGroupedBatches
+from llm_lightning.data.sequences import NO_LABEL, TokenSequence, collate
 
 
 def sequence(*ids: int) -> TokenSequence:
