@@ -18,7 +18,7 @@ from llm_lightning.data.text import TextFiles
 from llm_lightning.evaluation.baselines import Baseline
 from llm_lightning.finetuning.adaptation import LoRA
 from llm_lightning.finetuning.qlora import QLoRA
-from llm_lightning.finetuning.strategies import AllLayers, TopBlocks
+from llm_lightning.finetuning.strategies import AllLayers, ChosenBlocks, TopBlocks
 from llm_lightning.tasks.classifier import ClassifierOptions
 from llm_lightning.tasks.language_model import LanguageModelOptions
 from llm_lightning.training.optim import AdamW
@@ -160,6 +160,7 @@ def register() -> None:
     store.store(group="schema/data", name="instructions", node=Instructions)
     store.store(group="schema/data", name="text", node=TextFiles)
     store.store(group="schema/finetune", name="top_blocks", node=TopBlocks)
+    store.store(group="schema/finetune", name="chosen_blocks", node=ChosenBlocks)
     store.store(group="schema/finetune", name="all_layers", node=AllLayers)
     store.store(group="schema/finetune", name="lora", node=LoRA)
     store.store(group="schema/finetune", name="qlora", node=QLoRA)

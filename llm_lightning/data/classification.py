@@ -21,7 +21,7 @@ from llm_lightning.data.module import DataModule
 
 # `as SPLIT_NAMES`: other rooms import it from here.
 from llm_lightning.data.splits import SPLIT_NAMES as SPLIT_NAMES
-from llm_lightning.data.splits import Splits, as_csv
+from llm_lightning.data.splits import Splits, as_csv, first_of_each_class
 
 BALANCES = ("none", "undersample", "class_weights")
 
@@ -41,8 +41,10 @@ class ClassificationData(DataModule, ABC):
     balance: str = "none"
     """``undersample``: every class as rare as the rarest; ``class_weights``: the loss weighs
     classes by inverse frequency; ``none``."""
+    num_train: int | None = None
+    """Training examples that are kept, classes in proportion; ``null`` keeps all."""
     max_length: Any = "longest_train"
-    """Longest input: ``longest_train``, the longest training text, up to the context;
+    """Longest input: ``longest_train``, the longest of all training texts, up to the context;
     ``context``, the model's context; or a number of tokens."""
     padding: str = "batch"
     """``max_length``, ``batch`` or ``none`` (needs ``batch_size`` 1)."""
@@ -107,8 +109,10 @@ class ClassificationData(DataModule, ABC):
         if self._splits is not None:
             return
         splits = self.read()
+        longest = max(len(encode(text)) for text in splits.train["Text"])
+        if self.num_train is not None:
+            splits.train = first_of_each_class(splits.train, self.num_train)
         encoded = {name: [encode(text) for text in table["Text"]] for name, table in splits.items()}
-        longest = max(len(ids) for ids in encoded["train"])
         limits = {"longest_train": longest, "context": self.context_length}
         max_length = min(limits.get(self.max_length, self.max_length), self.context_length)
         self._padder = Padder(max_length=max_length, padding=self.padding)

@@ -67,6 +67,27 @@ def undersample(table: pd.DataFrame, seed: int) -> pd.DataFrame:
     return balanced
 
 
+def first_of_each_class(table: pd.DataFrame, size: int) -> pd.DataFrame:
+    """Keeps ``size`` rows with the classes in proportion; fewer rows are among more rows.
+
+    Raises:
+        ValueError: if there are fewer rows, or a class would have none.
+    """
+    if not table["Label"].nunique() <= size <= len(table):
+        raise ValueError(
+            f"data.num_train must be between the {table['Label'].nunique()} classes and the "
+            f"{len(table)} training examples, got {size}"
+        )
+    by_class = table.groupby("Label")["Label"]
+    # Where in its class a row stands, from 0 to 1.
+    place = (by_class.cumcount() + 0.5) / by_class.transform("size")
+    kept = place.sort_values(kind="stable").index[:size]
+    rows = table.loc[kept.sort_values()]
+    if rows["Label"].nunique() < table["Label"].nunique():
+        raise ValueError(f"data.num_train must be larger: a class has no row among {size}")
+    return rows.reset_index(drop=True)
+
+
 def split_in_order(table: pd.DataFrame, train: float, val: float) -> ThreeTables:
     """Cuts a table into three at ``int(n * train)`` and ``int(n * val)`` further on.
 

@@ -6,7 +6,7 @@ trains where the embedding does.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
@@ -65,7 +65,7 @@ class TopBlocks(Strategy):
 
     def apply(self, model: Model) -> None:
         """See :class:`Strategy`."""
-        backbone, n_layer = model.backbone, len(model.backbone.h)
+        n_layer = len(model.backbone.h)
         if self.num_blocks > n_layer:
             raise ValueError(
                 f"finetune.num_blocks must be at most the model's {n_layer} blocks, "
@@ -77,12 +77,37 @@ class TopBlocks(Strategy):
                 "embedding: give it weights of its own with task.tie_weights=false, or train "
                 "blocks with finetune=last_block"
             )
-        backbone.requires_grad_(False)
-        for block in list(backbone.h)[n_layer - self.num_blocks :]:
-            block.requires_grad_(True)
-        backbone.ln_f.requires_grad_(self.train_final_norm)
-        if not is_tied(model):
-            model.head.requires_grad_(True)
+        _train_blocks(model, range(n_layer - self.num_blocks, n_layer), self.train_final_norm)
+
+
+@dataclass
+class ChosenBlocks(Strategy):
+    """Trains the head, the named blocks and, if asked, the final LayerNorm.
+
+    Raises:
+        ValueError: if ``blocks`` is empty or, when applied, names one that the model lacks.
+    """
+
+    blocks: list[int]
+    """Indices of the blocks that train, counted from 0 at the embeddings."""
+    _target_: str = "llm_lightning.finetuning.strategies.ChosenBlocks"
+    train_final_norm: bool = True
+    """Whether the LayerNorm between the last block and the head trains."""
+
+    def __post_init__(self) -> None:
+        """Checks what needs no model."""
+        if not self.blocks:
+            raise ValueError("finetune.blocks must name at least one block, got []")
+
+    def apply(self, model: Model) -> None:
+        """See :class:`Strategy`."""
+        n_layer = len(model.backbone.h)
+        if wrong := [index for index in self.blocks if not 0 <= index < n_layer]:
+            raise ValueError(
+                f"finetune.blocks must lie between 0 and {n_layer - 1}, the model's last block, "
+                f"got {wrong[0]}"
+            )
+        _train_blocks(model, self.blocks, self.train_final_norm)
 
 
 @dataclass
@@ -94,6 +119,17 @@ class AllLayers(Strategy):
     def apply(self, model: Model) -> None:
         """See :class:`Strategy`."""
         model.backbone.requires_grad_(True)
+        model.head.requires_grad_(True)
+
+
+def _train_blocks(model: Model, indices: Iterable[int], train_final_norm: bool) -> None:
+    """Freezes all but some blocks, perhaps the final LayerNorm, and a head of its own."""
+    backbone = model.backbone
+    backbone.requires_grad_(False)
+    for index in indices:
+        backbone.h[index].requires_grad_(True)
+    backbone.ln_f.requires_grad_(train_final_norm)
+    if not is_tied(model):
         model.head.requires_grad_(True)
 
 

@@ -7,7 +7,7 @@ import torch
 
 from llm_lightning.backbone.tokenizer import encode
 from llm_lightning.data.spam import SmsSpam
-from llm_lightning.data.splits import permutation, split_in_order, undersample
+from llm_lightning.data.splits import first_of_each_class, permutation, split_in_order, undersample
 
 
 @pytest.fixture
@@ -88,6 +88,45 @@ def test_order_depends_on_the_seed_and_the_epoch_alone(data: SmsSpam) -> None:
     assert order(again) == first
     assert order(again) == second
     assert order(embedded(seed=5).train_dataloader()) != first
+
+
+def test_batches_of_similar_length_hold_every_text_once_and_pad_less() -> None:
+    def padded(*, group_by_length: bool) -> tuple[list[int], int, list[int]]:
+        data = SmsSpam(batch_size=8, padding="batch", group_by_length=group_by_length)
+        data.use_embedded()
+        data.setup()
+        batches = list(data.train_dataloader())
+        indices = torch.cat([batch.indices for batch in batches]).tolist()
+        waste = sum(batch.input_ids.numel() - int(batch.lengths.sum()) for batch in batches)
+        return indices, waste, [batch.input_ids.shape[1] for batch in batches]
+
+    shuffled, waste, _ = padded(group_by_length=False)
+    grouped, less, widths = padded(group_by_length=True)
+    assert sorted(grouped) == sorted(shuffled) == list(range(len(grouped)))
+    assert less < 0.3 * waste
+    assert widths != sorted(widths), "batches come in random order"
+
+
+def test_fewer_training_texts_keep_the_classes_in_proportion() -> None:
+    table = pd.DataFrame({"Label": [0] * 60 + [1] * 20, "Text": [str(i) for i in range(80)]})
+    few, more = (first_of_each_class(table, size) for size in (8, 40))
+    assert few["Label"].value_counts().to_dict() == {0: 6, 1: 2}
+    assert more["Label"].value_counts().to_dict() == {0: 30, 1: 10}
+    assert set(few["Text"]) < set(more["Text"])
+    assert first_of_each_class(table, 80).equals(table)
+    for size in (1, 81):
+        with pytest.raises(ValueError, match=f"data.num_train must be between .*, got {size}"):
+            first_of_each_class(table, size)
+
+
+def test_num_train_changes_training_alone(data: SmsSpam) -> None:
+    few = SmsSpam(num_train=10)
+    few.use_embedded()
+    few.setup()
+    assert len(few.splits.train) == 10
+    assert few.padder == data.padder
+    for name in ("val", "test"):
+        assert few.facts()["splits"][name] == data.facts()["splits"][name]
 
 
 def test_drop_last_leaves_whole_batches_only() -> None:

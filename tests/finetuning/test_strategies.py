@@ -7,7 +7,7 @@ from torch import nn
 from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
 from llm_lightning.cli import conf_dir
 from llm_lightning.finetuning.coverage import ParameterGroup, parameter_groups
-from llm_lightning.finetuning.strategies import AllLayers, TopBlocks, from_dict
+from llm_lightning.finetuning.strategies import AllLayers, ChosenBlocks, TopBlocks, from_dict
 
 BLOCK = [
     f"{layer}.{kind}"
@@ -71,6 +71,17 @@ def test_top_blocks_train_exactly_these(
     strategy.apply(model)
     assert model.trainable() == names
     assert model.count() == count
+
+
+def test_chosen_blocks_train_exactly_these(model: TwoParts) -> None:
+    ChosenBlocks(blocks=[0, 7]).apply(model)
+    assert model.trainable() == block(0) | block(7) | FINAL_NORM | HEAD
+    ChosenBlocks(blocks=[3], train_final_norm=False).apply(model)
+    assert model.trainable() == block(3) | HEAD
+    with pytest.raises(ValueError, match=r"finetune.blocks must lie between 0 and 11.*, got 12"):
+        ChosenBlocks(blocks=[1, 12]).apply(model)
+    with pytest.raises(ValueError, match=r"finetune.blocks must name at least one"):
+        ChosenBlocks(blocks=[])
 
 
 def test_all_layers_train_everything(model: TwoParts) -> None:

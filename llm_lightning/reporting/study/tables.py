@@ -108,7 +108,7 @@ def _classification_table(found: TestSet) -> str:
         method = "t" if row.over_seeds else "W"
         lines.append(
             [
-                f"`{row.label}`",
+                _name(row),
                 percent(row.mean("test", "accuracy")),
                 f"{interval(row.interval)} {method}",
                 interval(row.wilson),
@@ -119,12 +119,12 @@ def _classification_table(found: TestSet) -> str:
                 minutes(row.minutes),
                 f"{row.memory_mib:,.0f}" if row.memory_mib else "",
                 percent(verdict.published) if verdict else "",
-                said,
+                _text(said),
             ]
         )
     names = "row,test,95 %,messages,seeds,train,val,trainable,minutes,peak MiB,published,verdict"
     note = (
-        f"Test set {found.letter}: {found.num_examples} messages; {found.card.source}. "
+        f"Test set {found.letter}: {found.num_examples} messages; {_text(found.card.source)}. "
         f"t: Student's t over seeds, which counts the seeds alone; W: Wilson, for a single run. "
         f"`messages` is Wilson's interval in every row."
     )
@@ -138,7 +138,7 @@ def _instruction_table(chapter: language.Chapter) -> str:
         scores = [language.answer_score(row, name) for name in SCORES]
         lines.append(
             [
-                f"`{row.label}`" + (f" (stand-in: {row.stand_in})" if row.stand_in else ""),
+                _name(row) + (_text(f" (stand-in: {row.stand_in})") if row.stand_in else ""),
                 score(language.logged(row, "test", "response_loss"), 3),
                 *(f"{percent(s.mean)} ({interval(s.interval)})" if s else "" for s in scores),
                 *(score(judged.get(judge), 1) for judge in chapter.judges),
@@ -147,7 +147,7 @@ def _instruction_table(chapter: language.Chapter) -> str:
                 minutes(row.minutes),
             ]
         )
-    names = ["row", "response loss", *SCORES.values(), *chapter.judges]
+    names = ["row", "response loss", *SCORES.values(), *map(_text, chapter.judges)]
     names += ["seeds", "trainable", "minutes"]
     note = f"Instructions {chapter.letter}: {chapter.rows[0].first.num_evaluated} tasks."
     return f"{note}\n\n{_table(names, lines, left={0})}"
@@ -156,7 +156,7 @@ def _instruction_table(chapter: language.Chapter) -> str:
 def _text_table(chapter: language.Chapter) -> str:
     lines = [
         [
-            f"`{row.label}`" + (f" (stand-in: {row.stand_in})" if row.stand_in else ""),
+            _name(row) + (_text(f" (stand-in: {row.stand_in})") if row.stand_in else ""),
             *(score(language.logged(row, s, "perplexity"), 2) for s in ("test", "val", "train")),
             str(len(row.runs)),
             f"{row.trainable:,}",
@@ -166,6 +166,16 @@ def _text_table(chapter: language.Chapter) -> str:
     ]
     names = ["row", "test", "val", "train", "seeds", "trainable", "minutes"]
     return f"Perplexities {chapter.letter}.\n\n{_table(names, lines, left={0})}"
+
+
+def _name(row: Row) -> str:
+    """A row's label as code, which cannot end early."""
+    return f"`{row.label.replace('`', chr(39))}`"
+
+
+def _text(words: str) -> str:
+    """Words that are no markup: Markdown lets HTML through."""
+    return words.replace("&", "&amp;").replace("<", "&lt;")
 
 
 def _table(names: list[str], lines: list[list[str]], left: set[int]) -> str:
