@@ -288,10 +288,11 @@ def working(what: str) -> AbstractContextManager[Any]:
 def print_export(folder: Path, comparisons: Sequence[str]) -> None:
     """Prints the files of an export with their sizes, and how it compares with the run."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column(str(folder))
+    table.add_column(escape(str(folder)))
     table.add_column("MiB", justify="right")
-    for file in sorted(folder.iterdir()):
-        table.add_row(escape(file.name), f"{file.stat().st_size / 2**20:.2f}")
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = str(file.relative_to(folder))
+        table.add_row(escape(name), f"{file.stat().st_size / 2**20:.2f}")
     _console.print(table)
     _console.print("largest difference of logits from the run's:")
     for line in comparisons:

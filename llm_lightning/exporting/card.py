@@ -64,10 +64,10 @@ def _remarks(kind: str, task: Task, model: Dense) -> list[str]:
             remarks.append("That needs `task.tie_weights=false`.")
     if kind == "peft" and isinstance(task.strategy, QLoRA):
         remarks.append(
-            "It was trained over a base in four bits (NF4"
-            f"{', doubly quantised' if task.strategy.double_quantization else ''}, computing in "
-            "bf16): over a base in full precision it computes something slightly else, unless "
-            f"that is in `{BASE}/`, where the four bits are expanded."
+            f"It was trained over a base in four bits. `{BASE}/` holds that base, expanded."
+            if hub_base(task) is None
+            else "It was trained over a base in four bits: over one in full precision it computes "
+            "something else."
         )
     if kind == "gguf" and task.hparams["text"].get("prompt_style") == "plain":
         remarks.append(
@@ -96,18 +96,35 @@ def _how(kind: str, task: Task, summary: dict[str, Any], model: Dense) -> str:
             f'from transformers import pipeline\n\n{name} = pipeline("{what}", model="{FOLDER}")\n'
             f"{call}"
         )
+    return _python(_peft_code(task, model))
+
+
+def _peft_code(task: Task, model: Dense) -> str:
     hub_id, revision = hub_base(task) or (f"{FOLDER}/{BASE}", None)
+    is_classifier = isinstance(task, Classifier)
     auto = f"AutoModelFor{'SequenceClassification' if is_classifier else 'CausalLM'}"
-    options = "" if revision is None else f'\n    revision="{revision}",'
+    names = [auto, "AutoTokenizer"]
+    first, options = "", {} if revision is None else {"revision": repr(revision)}
     if is_classifier:
-        labels = dict(enumerate(task.hparams["class_names"]))
-        options += f"\n    id2label={labels},\n    pad_token_id={END_OF_TEXT_ID},"
+        options["id2label"] = repr(dict(enumerate(task.hparams["class_names"])))
+        options["pad_token_id"] = str(END_OF_TEXT_ID)
     elif not model.is_tied:
         # PEFT merges an output embedding of its own only where it is not tied.
-        options += "\n    tie_word_embeddings=False,"
-    return _python(
-        f"from peft import PeftModel\nfrom transformers import {auto}, AutoTokenizer\n\n"
-        f'base = {auto}.from_pretrained(\n    "{hub_id}",{options}\n)\n'
+        options["tie_word_embeddings"] = "False"
+    if isinstance(task.strategy, QLoRA) and hub_base(task) is not None:
+        first = "import torch\n"
+        names.append("BitsAndBytesConfig")
+        options["dtype"] = "torch.float32"
+        options["quantization_config"] = (
+            'BitsAndBytesConfig(\n        load_in_4bit=True,\n        bnb_4bit_quant_type="nf4",\n'
+            f"        bnb_4bit_use_double_quant={task.strategy.double_quantization},\n"
+            "        bnb_4bit_compute_dtype=torch.bfloat16,\n    )"
+        )
+    arguments = "".join(f"    {name}={value},\n" for name, value in options.items())
+    return (
+        f"{first}from peft import PeftModel\n"
+        f"from transformers import {', '.join(sorted(names))}\n\n"
+        f'base = {auto}.from_pretrained(\n    "{hub_id}",\n{arguments})\n'
         f'model = PeftModel.from_pretrained(base, "{FOLDER}").eval()\n'
         f'tokenizer = AutoTokenizer.from_pretrained("{FOLDER}")'
     )

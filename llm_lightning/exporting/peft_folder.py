@@ -13,6 +13,7 @@ from llm_lightning.exporting.dense import Dense, dense, plain_weight, with_bias_
 from llm_lightning.exporting.output_folder import BASE
 from llm_lightning.exporting.tokenizer_files import max_length, write_tokenizer
 from llm_lightning.finetuning.lora import LoRALinear, adapters
+from llm_lightning.finetuning.qlora import QLoRA
 from llm_lightning.tasks.classifier import Classifier
 from llm_lightning.tasks.task import Task
 
@@ -31,7 +32,7 @@ def write_peft(task: Task, model: Dense, folder: Path) -> None:
     head is saved whole, its own adapter merged; a classifier's bias moves into the final
     LayerNorm, which is saved too.
 
-    A base that is not on the Hub is written into a folder of its own inside this one.
+    A base that cannot be had from the Hub is written into a folder of its own inside this one.
 
     Args:
         task: what :func:`check_peft_can` lets pass.
@@ -103,7 +104,13 @@ def adapter_config(
 
 
 def hub_base(task: Task) -> tuple[str, str | None] | None:
-    """Id and revision of the base on the Hub; ``None`` where it is not from there."""
+    """Id and revision of the base on the Hub; ``None`` where it has to travel with the adapter.
+
+    That is where it is not from there; and DoRA over four bits, of which PEFT's computes something
+    else, so that its base travels expanded.
+    """
+    if isinstance(task.strategy, QLoRA) and task.strategy.dora:
+        return None
     model = (task.base or {}).get("model", {"weights": "random"})
     weights = model["weights"]
     if weights == "pretrained" and model["hub_id"] is not None:

@@ -1,6 +1,8 @@
 """Small tasks whose every parameter was moved, as if they had been trained."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -65,3 +67,11 @@ def base_of(task: Task) -> GPT2:
     own = task.backbone.state_dict()
     model.load_state_dict({name: own[name] for name in model.state_dict()})
     return model.eval()
+
+
+def code_of(folder: Path) -> str:
+    """The Python on an export's card, for this folder."""
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    code = re.search(r"```python\n(.*?)```", card, re.DOTALL)
+    assert code, card
+    return code[1].replace("<this folder>", str(folder))

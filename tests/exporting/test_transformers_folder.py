@@ -46,8 +46,12 @@ def transformers_logits(task: Task, folder: Path, caplog: pytest.LogCaptureFixtu
     ids, is_real = batch()
     is_classifier = isinstance(task, Classifier)
     kind: Any = AutoModelForSequenceClassification if is_classifier else AutoModelForCausalLM
-    logging.getLogger("transformers").propagate = True
-    model, info = kind.from_pretrained(folder, output_loading_info=True)
+    logger = logging.getLogger("transformers")  # passes nothing on to where caplog listens
+    logger.addHandler(caplog.handler)
+    try:
+        model, info = kind.from_pretrained(folder, output_loading_info=True)
+    finally:
+        logger.removeHandler(caplog.handler)
     assert not any(info.values()), info
     assert not caplog.records
     found = model.eval()(input_ids=ids, attention_mask=is_real.long()).logits
