@@ -1,6 +1,7 @@
 """The command: what it writes, what it says, and how long it takes."""
 
 import random
+import sys
 import time
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pandas as pd
 import pytest
 from reporting.study import run_folders
 
-from llm_lightning import report
+from llm_lightning import cli, report
 from llm_lightning.statistics import holm, mcnemar_exact, t_interval, wilson_interval
 
 
@@ -101,6 +102,18 @@ def test_differences_in_the_table(table: pd.DataFrame) -> None:
     assert row.difference_low < row.difference < row.difference_high
 
 
+def test_scores_of_probabilities_in_the_table(table: pd.DataFrame) -> None:
+    row = table.loc["row_02"]  # always 90 % sure, and right in 4 of 10: 2 of 5 in each class
+    assert row.ece == pytest.approx(0.5)
+    assert row.brier == pytest.approx(0.4 * 0.1**2 + 0.6 * 0.9**2)
+    share = 747 / 5572
+    assert row.positive_share == pytest.approx(share)
+    expected = share * 0.4 / (share * 0.4 + (1 - share) * 0.6)
+    assert row.shifted_precision == pytest.approx(expected)
+    assert row.auroc == pytest.approx(0.4)  # 4 of 25 pairs in order, 12 of 25 of equal scores
+    assert row.shifted_precision_low < expected < row.shifted_precision_high
+
+
 def test_language_models_in_the_table(table: pd.DataFrame) -> None:
     row = table.loc["instruct"]
     assert (row.exact_match, row.rouge_l) == (0.5, 0.625)
@@ -168,6 +181,27 @@ def test_lone_surrogates_do_not_stop_a_report(tmp_path: Path) -> None:
     run_folders.write_classifier(tmp_path / "runs")
     assert report.main(["runs"]) == 0
     assert "broken ? text" in Path("report/index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_what_real_runs_leave_is_read_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experiments = "+experiment=last_layer,baseline_length,instruct_nano"
+    options = ("model=nano", "model.weights=random", "trainer=smoke")
+    monkeypatch.setattr(sys, "argv", ["llm_lightning", "-m", experiments, *options])
+    cli.main()
+    capsys.readouterr()
+    assert report.main(["runs"]) == 0
+    table = pd.read_csv("report/table.csv").set_index("experiment")
+    assert set(table["kind"]) >= {"classification", "instructions"}
+    assert {"last_layer", "baseline_length", "instruct_nano"} <= set(table.index)
+    assert table.loc["last_layer"].weights.startswith("nano: random")
+    html = Path("report/index.html").read_text(encoding="utf-8")
+    assert "damaged" not in html
+    assert "there is no" not in html
+    assert "Learning curve of last_layer" in html
+    assert "Answers side by side" in html
 
 
 @pytest.mark.slow

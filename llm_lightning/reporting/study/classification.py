@@ -29,6 +29,9 @@ class ScoreRow:
     calibration: scores.Calibration
     reliability: Markup
     shifted: scores.Shifted | None
+    auroc: float | None
+    """None where there are not two classes."""
+    average_precision: float | None
 
 
 @dataclass
@@ -156,7 +159,11 @@ def _score_rows(rows: Sequence[Row], share: float | None) -> list[ScoreRow]:
         calibration = scores.calibration(predictions)
         shifted = scores.shifted_precision(predictions, share) if share is not None else None
         picture = score_charts.reliability(row, calibration)
-        found.append(ScoreRow(row, calibration, picture, shifted))
+        auroc = average_precision = None
+        if scores.has_curves(predictions):
+            auroc = scores.roc(predictions).area
+            average_precision = scores.precision_recall(predictions).area
+        found.append(ScoreRow(row, calibration, picture, shifted, auroc, average_precision))
     return found
 
 

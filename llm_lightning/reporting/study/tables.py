@@ -70,6 +70,26 @@ def _classification(found: TestSet, row: Row) -> dict[str, Any]:
             "holm_p": comparison.p_holm,
         }
         values |= _ends("difference", comparison.difference.interval)
+    return values | _scores(found, row)
+
+
+def _scores(found: TestSet, row: Row) -> dict[str, Any]:
+    """Calibration, areas and precision in the wild, of the row's lowest seed."""
+    scored = next((score for score in found.score_rows if score.row is row), None)
+    if scored is None:
+        return {}
+    values: dict[str, Any] = {
+        "ece": scored.calibration.ece,
+        "brier": scored.calibration.brier,
+        "auroc": scored.auroc,
+        "average_precision": scored.average_precision,
+    }
+    if scored.shifted:
+        values |= {
+            "positive_share": found.spam_share,
+            "shifted_precision": scored.shifted.precision,
+        }
+        values |= _ends("shifted_precision", scored.shifted.interval)
     return values
 
 
