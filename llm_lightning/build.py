@@ -57,7 +57,8 @@ class Run:
     trainer: L.Trainer
     timer: Timer
     weights: dict[str, Any]
-    """``model``, ``source`` and ``sha256`` of the weights, as the summary records them."""
+    """``model``, ``source`` and ``sha256`` of the weights, and whether their head was taken over
+    (``head_loaded``), as the summary records them."""
     notices: list[str]
     """What stands in for something else."""
 
@@ -157,7 +158,15 @@ def build(cfg: DictConfig, found: FoundModel) -> Run:
         **found.data.task_arguments(),
     )
     sha256 = task.load_base(model, weights)
-    facts = {"model": model.name, "source": found.source, "sha256": sha256}
+    if cfg.compile:
+        for block in task.backbone.h:
+            block.compile(dynamic=True)  # in place: names in checkpoints stay as they are
+    facts = {
+        "model": model.name,
+        "source": found.source,
+        "sha256": sha256,
+        "head_loaded": task.head_is_loaded,
+    }
     return Run(found.data, task, found.trainer, found.timer, facts, found.notices)
 
 

@@ -102,6 +102,9 @@ class Config:
     """Checkpoint that the final table speaks of."""
     dry_run: bool = False
     """Whether to say what the run would take, and to train and keep nothing."""
+    compile: bool = False
+    """Whether torch.compile is used on the blocks; a start of minutes that long runs on a GPU may
+    earn back."""
     objective: str = "loss"
     """Validation value that a search over settings goes by: ``loss``, ``accuracy`` or another
     that the final table has for the split; of the weights that ``evaluate`` names."""

@@ -141,7 +141,7 @@ def _train(cfg: DictConfig, built: Run, run_dir: Path, resumed_from: Path | None
         groups=parameter_groups(built.task),
         finetuning=built.task.strategy.describe(built.task),
         data=[built.data.source, *built.data.describe()],
-        weights=built.weights["source"],
+        weights=built.weights["source"] + (", its head too" if built.task.head_is_loaded else ""),
         prefix=prefix.describe(built.task, built.trainer, built.data),
         device=f"{device_name(built.trainer)}, precision {built.trainer.precision}",
         run_dir=_shown(run_dir),

@@ -215,6 +215,7 @@ class ClassificationData(DataModule, ABC):
                 batch_sampler=batches,
                 collate_fn=self.padder.collate,
                 num_workers=self.num_workers,
+            pin_memory=torch.cuda.is_available(),
                 generator=torch.Generator(),
             )
         return DataLoader(
@@ -224,6 +225,7 @@ class ClassificationData(DataModule, ABC):
             drop_last=self.drop_last,
             collate_fn=self.padder.collate,
             num_workers=self.num_workers,
+            pin_memory=torch.cuda.is_available(),
             generator=self._new_order(),
         )
 
@@ -251,6 +253,7 @@ class ClassificationData(DataModule, ABC):
             batch_size=self.eval_batch_size,
             collate_fn=self.padder.collate,
             num_workers=self.num_workers,
+            pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),
         )
 

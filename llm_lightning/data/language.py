@@ -122,6 +122,7 @@ class LanguageData(DataModule, ABC):
             batch_sampler=batches,
             collate_fn=collate,
             num_workers=self.num_workers,
+            pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),
         )
 
@@ -147,6 +148,7 @@ class LanguageData(DataModule, ABC):
             batch_size=self.eval_batch_size,
             collate_fn=collate,
             num_workers=self.num_workers,
+            pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),
         )
 
