@@ -25,6 +25,7 @@ from llm_lightning.finetuning.coverage import parameter_groups
 from llm_lightning.plan import Plan
 from llm_lightning.probe import (
     EVALUATED_BATCHES,
+    PrefixProbe,
     Training,
     probe_answering,
     probe_evaluation,
@@ -34,6 +35,7 @@ from llm_lightning.probe import (
 from llm_lightning.run_folder import Former
 from llm_lightning.summary import device_name
 from llm_lightning.tasks.language_model import LanguageModel
+from llm_lightning.training.prefix import FrozenPrefix
 from llm_lightning.training.step_memory import weight_bytes
 
 
@@ -99,14 +101,19 @@ def _plan_training(plan: Plan, cfg: DictConfig, built: Run, folder: Path) -> Non
     tests = [_Batches.of(loader, trainer.limit_test_batches) for loader in data.test_dataloader()]
 
     # Those that watch steps belong to what steps take; bars and checkpoints do not.
-    callbacks[:] = [c for c in before if not isinstance(c, (ModelCheckpoint, ProgressBar))]
+    aside = (ModelCheckpoint, ProgressBar, FrozenPrefix)
+    frozen = PrefixProbe()
+    callbacks[:] = [c for c in before if not isinstance(c, aside)]
+    callbacks += [frozen] if any(isinstance(c, FrozenPrefix) for c in before) else []
     training = None
     if cfg.trainer.max_epochs and train.num:
         at_validation = [c for c in before if isinstance(c, SampleAnswers)]
         training = probe_training(built, train.widest, at_validation)
     callbacks.clear()
-    per_token = probe_evaluation(built, tests[0].some)
-    plan.seconds["evaluation"] = per_token * sum(test.tokens for test in tests)
+    per_token = probe_evaluation(built, [test.some for test in tests])
+    plan.seconds["evaluation"] = sum(
+        seconds * test.tokens for seconds, test in zip(per_token, tests, strict=True)
+    )
     if training is None:
         plan.memory = {"weights": weight_bytes(built.task)}
         return
@@ -119,9 +126,11 @@ def _plan_training(plan: Plan, cfg: DictConfig, built: Run, folder: Path) -> Non
     plan.steps = training.total_steps - plan.steps_done
     epochs = plan.steps / training.steps_per_epoch
     validations = _validations(built, epochs) if val.num else 0
+    plan.frozen_mib = frozen.mib
     plan.seconds = {
+        "frozen blocks": frozen.seconds,
         "training": training.seconds_per_token * train.tokens * epochs,
-        "validation": validations * (per_token * val.tokens + training.seconds_per_validation_end),
+        "validation": validations * (per_token[1] * val.tokens + training.validation_end_s),
         "checkpoints": _writing(cfg, built, training, epochs),
     } | plan.seconds
 
@@ -167,11 +176,13 @@ class _Batches:
         num = min(len(loader), limit) if isinstance(limit, int) else int(len(loader) * limit)
         found = cls(num)
         stride = max(1, num // EVALUATED_BATCHES)
+        most = (0, 0)
         for index, batch in enumerate(islice(loader, num)):
             size = batch.input_ids.numel()
             found.tokens += size
-            if found.widest is None or size > found.widest.input_ids.numel():
-                found.widest = batch
+            # Among batches as wide as each other, the one with most real tokens.
+            if (need := (size, int(batch.lengths.sum()))) > most:
+                found.widest, most = batch, need
             if index % stride == 0:
                 found.some.append(batch)
         return found

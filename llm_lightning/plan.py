@@ -40,6 +40,8 @@ class Plan:
     """Bytes of weights, gradients, optimizer state and activations at the widest batch."""
     widest_batch: list[int] = field(default_factory=list)
     """Rows and tokens of that batch."""
+    frozen_mib: float = 0.0
+    """What is kept of frozen blocks, which run once for every example."""
     peak_mib: float = 0.0
     """Highest memory while this was measured: of the GPU, or of the whole process."""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -88,6 +90,8 @@ def print_plan(plan: Plan, folder: Path) -> None:
         facts.add_row("batch", f"{rows} x {width} tokens at the widest, which memory is given for")
     if plan.peak_mib:
         facts.add_row("peak", f"{plan.peak_mib:,.0f} MiB while this was measured, {_whose(plan)}")
+    if plan.frozen_mib:
+        facts.add_row("frozen", f"{plan.frozen_mib:,.0f} MiB of states that are computed once")
     parts = ", ".join(f"{part} {duration(time)}" for part, time in plan.seconds.items() if time)
     facts.add_row("time", f"about {duration(plan.total_seconds)}" + (f": {parts}" if parts else ""))
     if plan.longest_answers_s is not None:

@@ -7,16 +7,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
+import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
 from llm_lightning.backbone.generation import generate
 from llm_lightning.build import Run
+from llm_lightning.data.module import DataModule
 from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.tasks.task import Task
+from llm_lightning.training import prefix
 from llm_lightning.training.memory import peak_memory_mib, reset_peak_memory
 from llm_lightning.training.step_memory import memory_by_part
 
@@ -26,6 +29,7 @@ _ENOUGH_STEPS = 50
 EVALUATED_BATCHES = 6
 """From which the time of evaluation is told."""
 _WRITTEN_TOKENS = 8
+_PREFIX_BATCHES = 3
 _SAMPLE_BYTES = 64 * 2**20
 
 
@@ -34,7 +38,7 @@ class Training:
     """What a few steps took."""
 
     seconds_per_token: float
-    seconds_per_validation_end: float
+    validation_end_s: float
     """Of what callbacks do when validation ends, such as sample answers."""
     steps_per_epoch: int
     total_steps: int
@@ -84,7 +88,7 @@ class TrainingProbe(L.Callback):
         accumulated = trainer.accumulate_grad_batches
         self.found = Training(
             seconds_per_token=self._seconds_per_token(),
-            seconds_per_validation_end=self._at_validation_end(trainer, pl_module),
+            validation_end_s=self._at_validation_end(trainer, pl_module),
             steps_per_epoch=-(-int(trainer.num_training_batches) // accumulated),
             total_steps=int(trainer.estimated_stepping_batches),
             memory=memory,
@@ -117,21 +121,62 @@ class TrainingProbe(L.Callback):
         return _now(module.device) - started
 
 
-class _EvaluationProbe(L.Callback):
-    """Times evaluation steps, the first one aside."""
+class PrefixProbe(L.Callback):
+    """In place of :class:`~llm_lightning.training.prefix.FrozenPrefix`: times a few batches.
+
+    The states of all others stay zeros, from which steps take as long.
+    """
 
     def __init__(self) -> None:
-        self._marks: list[tuple[float, int]] = []  # seconds, tokens so far
+        self.seconds = 0.0
+        """That the frozen blocks take to run once for every example."""
+        self.mib = 0.0
+        """What is kept of them, in main memory or in a file."""
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Lays out the cache, and runs a few batches."""
+        assert isinstance(pl_module, Task)
+        data = cast(DataModule, trainer.datamodule)  # type: ignore[attr-defined]
+        depth, splits = prefix.useful_depth(pl_module), prefix.whole_splits(trainer)
+        if not depth or not splits:
+            return
+        cache = prefix.empty_cache(pl_module, data, depth, splits)
+        self.mib = cache.num_bytes / 2**20
+        # numpy's zeros take memory only where they are written.
+        cache.keep_in(torch.from_numpy(np.zeros((cache.num_rows, cache.width), np.float32)))
+        pl_module.prefix = cache
+        device = trainer.strategy.root_device
+        tokens, seconds, num_timed, num_all = prefix.TOKENS_AT_ONCE[device.type], 0.0, 0, 0
+        for split in splits:
+            for index, batch in enumerate(data.sorted_batches(split, tokens)):
+                size = batch.input_ids.numel()
+                num_all += size
+                if split == splits[0] and index <= _PREFIX_BATCHES:
+                    started = _now(device)
+                    prefix.compute_batch(trainer, pl_module, cache, split, batch)
+                    # The first batch warms up, and counts only where there is no other.
+                    if index <= 1:
+                        seconds, num_timed = 0.0, 0
+                    seconds, num_timed = seconds + _now(device) - started, num_timed + size
+        self.seconds = seconds / num_timed * num_all
+
+
+class _EvaluationProbe(L.Callback):
+    """Times evaluation steps; the first one of each loader only starts the clock."""
+
+    def __init__(self) -> None:
+        self._marks: list[list[tuple[float, int]]] = [[], [], []]  # seconds, tokens so far
 
     def on_test_batch_end(
-        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, *at: Any
+        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, *at: int
     ) -> None:
-        tokens = (self._marks[-1][1] if self._marks else 0) + batch.input_ids.numel()
-        self._marks.append((_now(module.device), tokens))
+        marks = self._marks[at[-1]]
+        tokens = (marks[-1][1] if marks else 0) + batch.input_ids.numel()
+        marks.append((_now(module.device), tokens))
 
-    def seconds_per_token(self) -> float:
-        (start, before), (end, after) = self._marks[0], self._marks[-1]
-        return (end - start) / (after - before)
+    def seconds_per_token(self) -> list[float]:
+        ends = [(marks[0], marks[-1]) for marks in self._marks]
+        return [(end[0] - start[0]) / (end[1] - start[1]) for start, end in ends]
 
 
 def probe_training(built: Run, widest: Any, at_validation: Sequence[L.Callback]) -> Training:
@@ -148,13 +193,12 @@ def probe_training(built: Run, widest: Any, at_validation: Sequence[L.Callback])
     return probe.found
 
 
-def probe_evaluation(built: Run, batches: Sequence[Any]) -> float:
-    """Returns seconds per token of evaluation steps on some of the batches given."""
+def probe_evaluation(built: Run, batches: Sequence[Sequence[Any]]) -> list[float]:
+    """Returns seconds per token of evaluating some batches of train, val and test."""
     probe = _EvaluationProbe()
     built.trainer.callbacks.append(probe)  # type: ignore[attr-defined]
-    warm_up = batches[0]
-    loaders = [_loader([warm_up, *batches]), _loader([warm_up]), _loader([warm_up])]
     built.trainer.limit_test_batches = 1.0
+    loaders = [_loader([some[0], *some]) for some in batches]
     built.trainer.test(built.task, dataloaders=loaders, verbose=False)
     built.trainer.callbacks.remove(probe)  # type: ignore[attr-defined]
     return probe.seconds_per_token()

@@ -80,6 +80,7 @@ def run(cfg: DictConfig) -> float | None:
 def _dry_run(cfg: DictConfig, is_sweep: bool) -> float:
     with _told(*_USER_ERRORS):
         found = find_data(cfg) if is_baseline(cfg) else find(cfg)
+        _check_objective(cfg)
         plan = plan_run(cfg, found)
     plan.write(Path(cfg.run_dir))
     if is_sweep:

@@ -22,7 +22,7 @@ from llm_lightning.finetuning.strategies import Strategy
 from llm_lightning.training.prefix_files import FOLDER, PrefixFiles
 
 FORMAT = 1  # to be raised when the same settings come to give other states
-_TOKENS_AT_ONCE = {"cpu": 4096, "cuda": 65536}
+TOKENS_AT_ONCE = {"cpu": 4096, "cuda": 65536}
 _memory: dict[str, Tensor] = {}  # of the last run in this process: a sweep's next may need the same
 
 
@@ -69,11 +69,11 @@ class FrozenPrefix(L.Callback):
         task = cast(Task, pl_module)
         data = cast(DataModule, trainer.datamodule)  # type: ignore[attr-defined]
         depth = useful_depth(task)
-        splits = _whole_splits(trainer)
+        splits = whole_splits(trainer)
         if not depth or not splits:
             return
         started = time.perf_counter()
-        task.prefix = prefix = _empty(task, data, depth, splits)
+        task.prefix = prefix = empty_cache(task, data, depth, splits)
         key = _key(trainer, task, data, splits, depth)
         shape = (prefix.num_rows, prefix.width)
 
@@ -117,14 +117,14 @@ def describe(task: Task, trainer: L.Trainer, data: DataModule) -> str | None:
     examples = {name: split["examples"] for name, split in data.facts()["splits"].items()}
     epochs = trainer.max_epochs or 0
     passes = {"train": epochs + 1, "val": epochs + 1, "test": 1}  # the final evaluation is one
-    splits = _whole_splits(trainer)
+    splits = whole_splits(trainer)
     all_passes = sum(examples[split] * passes[split] for split in examples)
     saved = sum(examples[split] * (passes[split] - 1) for split in splits)
     share = saved * depth / (all_passes * len(task.backbone.h))
     return f"{blocks} run once for every example; {share:.0%} of all forward passes are saved"
 
 
-def _whole_splits(trainer: L.Trainer) -> list[str]:
+def whole_splits(trainer: L.Trainer) -> list[str]:
     """Splits of which every example is looked at, more than once."""
     limits = {
         "train": trainer.limit_train_batches,
@@ -134,13 +134,13 @@ def _whole_splits(trainer: L.Trainer) -> list[str]:
     return [split for split in SPLIT_NAMES if limits[split] == 1.0]
 
 
-def _empty(task: Task, data: DataModule, depth: int, splits: list[str]) -> PrefixCache:
+def empty_cache(task: Task, data: DataModule, depth: int, splits: list[str]) -> PrefixCache:
     """Lays out the states of all examples."""
     counts = {}
     is_read = False
     for split in splits:
         index, count = [], []
-        for batch in data.sorted_batches(split, _TOKENS_AT_ONCE["cpu"]):
+        for batch in data.sorted_batches(split, TOKENS_AT_ONCE["cpu"]):
             reading = task.reading(batch)
             is_read = depth == len(task.backbone.h) and reading.positions is not None
             index.append(batch.indices)
@@ -150,27 +150,30 @@ def _empty(task: Task, data: DataModule, depth: int, splits: list[str]) -> Prefi
     return PrefixCache(depth, is_read, counts, task.backbone.config.n_embd)
 
 
-@torch.no_grad()
 def _compute(
     trainer: L.Trainer, task: Task, data: DataModule, prefix: PrefixCache, splits: list[str]
 ) -> None:
-    device = trainer.strategy.root_device
-    num_tokens = _TOKENS_AT_ONCE[device.type]
+    num_tokens = TOKENS_AT_ONCE[trainer.strategy.root_device.type]
     console = Console(highlight=False)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("frozen blocks", total=prefix.num_examples)
         for split in splits:
-            for on_cpu in data.sorted_batches(split, num_tokens):
-                batch = trainer.strategy.batch_to_device(on_cpu)
-                r = task.reading(batch)
-                with trainer.precision_plugin.forward_context():
-                    x = task.backbone.prefix(r.input_ids, r.padding_mask, prefix.depth)
-                if prefix.is_read:
-                    x = x.gather(
-                        1, cast(Tensor, r.positions)[:, :, None].expand(-1, -1, x.shape[2])
-                    )
-                prefix.put(split, on_cpu.indices, x)
-                progress.advance(bar, len(on_cpu.indices))
+            for batch in data.sorted_batches(split, num_tokens):
+                compute_batch(trainer, task, prefix, split, batch)
+                progress.advance(bar, len(batch.indices))
+
+
+@torch.no_grad()
+def compute_batch(
+    trainer: L.Trainer, task: Task, prefix: PrefixCache, split: str, on_cpu: Any
+) -> None:
+    """Runs the frozen blocks for a batch and keeps what they say."""
+    r = task.reading(trainer.strategy.batch_to_device(on_cpu))
+    with trainer.precision_plugin.forward_context():
+        x = task.backbone.prefix(r.input_ids, r.padding_mask, prefix.depth)
+    if prefix.is_read:
+        x = x.gather(1, cast(Tensor, r.positions)[:, :, None].expand(-1, -1, x.shape[2]))
+    prefix.put(split, on_cpu.indices, x)
 
 
 def _key(trainer: L.Trainer, task: Task, data: DataModule, splits: list[str], depth: int) -> str:
