@@ -10,7 +10,6 @@ from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -103,16 +102,19 @@ def _share(text: str) -> float:
 
 def _show(study: Study, files: Sequence[Path], terminal: Console) -> None:
     """Prints the rows, what was left out, and where the report is."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("row", overflow="fold", min_width=24)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("row", overflow="fold", min_width=18)
     for title in ("test", "95 %", "seeds"):
-        table.add_column(title, justify="right")
-    table.add_column("")
+        table.add_column(title, justify="right", no_wrap=True)
+    # As wide as the longest verdict: what is cut off a "not comparable" turns it round.
+    table.add_column("", min_width=len("not comparable"))
     for found in study.test_sets:
         for row in found.rows:
             verdict = found.verdicts.get(row.number)
-            said = f"published {page.percent(verdict.published)}: {verdict.word}" if verdict else ""
-            said = "stand-in: not comparable" if row.stand_in else said
+            said = (
+                f"{verdict.word} (published {page.percent(verdict.published)})" if verdict else ""
+            )
+            said = "not comparable (stand-in)" if row.stand_in else said
             accuracy = f"{page.percent(row.mean('test', 'accuracy'))} %"
             ends = page.interval(row.interval)
             table.add_row(escape(row.label), accuracy, ends, str(len(row.runs)), said)
@@ -121,12 +123,12 @@ def _show(study: Study, files: Sequence[Path], terminal: Console) -> None:
             score = language.answer_score(row, "rouge_l")
             mean = f"ROUGE-L {page.percent(score.mean)} %" if score else "not answered"
             ends = page.interval(score.interval) if score else ""
-            said = "stand-in: not comparable" if row.stand_in else ""
+            said = "not comparable (stand-in)" if row.stand_in else ""
             table.add_row(escape(row.label), mean, ends, str(len(row.runs)), said)
     for chapter in study.texts:
         for row in chapter.rows:
             found_score = page.score(language.logged(row, "test", "perplexity"), 2)
-            said = "stand-in: not comparable" if row.stand_in else ""
+            said = "not comparable (stand-in)" if row.stand_in else ""
             table.add_row(
                 escape(row.label), f"perplexity {found_score}", "", str(len(row.runs)), said
             )

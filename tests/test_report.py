@@ -54,9 +54,27 @@ def test_it_writes_a_page_and_two_tables(runs: Path, capsys: pytest.CaptureFixtu
     assert written == {"index.html", "table.md", "table.csv"}
     output = capsys.readouterr().out
     assert "failed runs/row_04/seed_1: out of memory" in output
-    assert "published 95.00: not comparable" in output
-    assert "stand-in: not comparable" in output
+    assert "not comparable (published 95.00)" in output
+    assert "not comparable (stand-in)" in output
     assert str(Path("a/new/folder/index.html")) in output
+
+
+@pytest.mark.parametrize("columns", ["80", "100"])
+def test_a_narrow_terminal_cuts_no_verdict(
+    runs: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    columns: str,
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    run_folders.write_classifier(
+        runs, "row_05", overrides=["trainer.limit_train_batches=40"], notices=["nano replaced gpt2"]
+    )
+    assert report.main([str(runs)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    said = [line for line in lines if "comparable" in line]
+    assert len(said) == 3  # row_01, row_03 and row_05
+    assert all("not comparable" in line for line in said)
 
 
 def test_the_default_folder_is_report(runs: Path) -> None:
