@@ -1,0 +1,111 @@
+"""What all cases read, written once before anything is measured.
+
+Token ids as JSON, so that a peer needs neither Lightning nor a tokenizer to start; and the same
+texts as CSV, as our program reads them.
+"""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from llm_lightning.backbone.tokenizer import encode
+from llm_lightning.data.instructions import Instructions
+from llm_lightning.data.prompts import prompt_ids
+from llm_lightning.data.spam import SmsSpam
+from llm_lightning.data.splits import Splits
+
+ORDER_SEED = 7  # which examples are timed, and in which order
+
+
+def prepare(
+    *,
+    folder: str,
+    data_path: str | None,
+    instructions_path: str | None,
+    examples: int,
+    lengths: list[int],
+    examples_of_length: int,
+    prompts: int,
+    context: int,
+    max_new_tokens: int,
+) -> dict[str, Any]:
+    """Writes ``inputs.json``, ``steps.json``, ``steps.csv``, ``length_<n>.csv``.
+
+    Args:
+        folder: where to.
+        data_path: the SMS collection; without it the embedded messages are read.
+        instructions_path: instructions as JSON; without it the embedded ones are read.
+        examples: how many texts the timed steps see, drawn from the training split.
+        lengths: for each a file of texts of at least that many tokens is made.
+        examples_of_length: texts in each of these.
+        prompts: how many instructions are answered, at most.
+        context: positions of the smallest model that answers.
+        max_new_tokens: room to leave for an answer.
+    """
+    data = SmsSpam(path=data_path)
+    if data_path is None:
+        data.use_embedded()
+    data.setup()
+    splits, max_length = data.splits, data.padder.max_length
+    out = Path(folder)
+    encoded = {
+        name: [
+            [encode(text)[:max_length], int(label)]
+            for text, label in zip(table["Text"], table["Label"], strict=True)
+        ]
+        for name, table in splits.items()
+    }
+    _write(out / "inputs.json", {"max_length": max_length, "splits": encoded})
+
+    chosen = random.Random(ORDER_SEED).sample(range(len(splits.train)), examples)
+    _write_table(out / "steps.csv", splits, [splits.train["Text"].iloc[i] for i in chosen], chosen)
+    timed = [encoded["train"][i] for i in chosen]
+    _write(out / "steps.json", {"max_length": max_length, "examples": timed})
+
+    for length in lengths:
+        texts = _long_texts(splits, examples_of_length, length)
+        _write_table(out / f"length_{length}.csv", splits, texts, list(range(len(texts))))
+
+    questions = _prompts(instructions_path, context - max_new_tokens)[:prompts]
+    _write(out / "prompts.json", questions)
+    return {
+        "source": Path(data_path).name if data_path else "embedded messages",
+        "instructions": Path(instructions_path).name if instructions_path else "embedded",
+        "split_sizes": {name: len(rows) for name, rows in encoded.items()},
+        "max_length": max_length,
+        "mean_length": sum(len(ids) for ids, _ in encoded["train"]) / len(encoded["train"]),
+        "prompts": len(questions),
+        "prompt_tokens": [min(map(len, questions)), max(map(len, questions))],
+    }
+
+
+def _long_texts(splits: Splits, count: int, length: int) -> list[str]:
+    """Messages one after another until each text has the length."""
+    messages = iter([*splits.train["Text"]] * (1 + count * length // len(splits.train)))
+    texts = []
+    for _ in range(count):
+        text = next(messages)
+        while len(encode(text)) < length:
+            text += " " + next(messages)
+        texts.append(text)
+    return texts
+
+
+def _write_table(file: Path, splits: Splits, texts: list[str], rows: list[int]) -> None:
+    labels = [int(splits.train["Label"].iloc[row]) for row in rows]
+    pd.DataFrame({"label": labels, "text": texts}).to_csv(file, index=False)
+
+
+def _prompts(path: str | None, longest: int) -> list[list[int]]:
+    data = Instructions(path=path)
+    if path is None:
+        data.use_embedded()
+    data.setup()
+    return [prompt_ids(record, data.prompt_style, longest) for record in data.records["test"]]
+
+
+def _write(file: Path, value: Any) -> None:
+    file.write_text(json.dumps(value), encoding="utf-8")

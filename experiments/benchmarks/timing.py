@@ -1,0 +1,49 @@
+"""What is recorded about timed training steps, the same for all."""
+
+import statistics
+from typing import Any
+
+from flops import step_flops
+
+
+def step_result(
+    seconds: list[float],
+    shapes: list[list[int]],
+    *,
+    real_tokens: int,
+    precision: str,
+    sizes: dict[str, int],
+    strategy: str,
+    **work: Any,
+) -> dict[str, Any]:
+    """Median and mean of the steps, and the operations that they took by formula.
+
+    Args:
+        seconds: of each step.
+        shapes: [rows, width] of each.
+        real_tokens: of all steps together, padding left out: equal where the work is.
+        precision: ``fp32`` or ``bf16``.
+        sizes: ``n_layer`` and ``n_embd``, and more.
+        strategy: what trains.
+        work: see :func:`flops.step_flops`.
+    """
+    flops = sum(
+        step_flops(
+            n_layer=sizes["n_layer"],
+            n_embd=sizes["n_embd"],
+            strategy=strategy,
+            rows=rows,
+            width=width,
+            **work,
+        )
+        for rows, width in shapes
+    )
+    return {
+        "step_s": statistics.median(seconds),
+        "mean_step_s": statistics.fmean(seconds),
+        "steps": len(seconds),
+        "examples": sum(rows for rows, _ in shapes),
+        "real_tokens": real_tokens,
+        "gflops": flops / sum(seconds) / 1e9,
+        "precision": precision,
+    }

@@ -1,0 +1,171 @@
+"""Our program, in this process: configured as on the command line, with a clock beside it."""
+
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import hydra
+import lightning as L
+import torch
+from flops import adapter_weights
+from hydra.core.hydra_config import HydraConfig
+from timing import step_result
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+
+from llm_lightning import config
+from llm_lightning.build import Run, build, find
+from llm_lightning.cli import conf_dir
+from llm_lightning.data.batching import Batch
+from llm_lightning.training.prefix import FrozenPrefix, useful_depth
+
+RANK = 16
+
+# What a bare loop does without: everything that watches, and everything that writes.
+_WATCHERS = ("progress", "throughput", "learning_rate", "predictions")
+_LOGGERS = ("tensorboard", "csv")
+
+
+class StepClock(L.Callback):
+    """Notes when each training step ends; from one to the next is all that a step costs."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        """Notes the time."""
+        self.ends.append(time.perf_counter())
+
+    def seconds(self, warmup: int) -> list[float]:
+        """Of each step after the first ones."""
+        return [b - a for a, b in pairwise(self.ends)][warmup - 1 :]
+
+
+def steps(
+    *,
+    table: str,
+    max_length: int,
+    strategy: str,
+    overrides: list[str],
+    warmup: int,
+    sizes: dict[str, int],
+) -> dict[str, Any]:
+    """Times optimizer steps of the whole program, logging and metrics included.
+
+    Args:
+        table: CSV whose texts are trained on once, in its order.
+        max_length: texts are cut there.
+        strategy: an experiment of ours: what trains.
+        overrides: further settings.
+        warmup: steps that do not count, at least one.
+        sizes: of the model.
+    """
+    run, loader = _built(table, max_length, strategy, overrides)
+    clock = StepClock()
+    run.trainer.callbacks.append(clock)  # type: ignore[attr-defined]
+    run.trainer.fit(run.task, datamodule=run.data)
+    return _result(run, loader, clock.seconds(warmup), warmup, strategy, sizes)
+
+
+def lightning_steps(*, overrides: list[str], **settings: Any) -> dict[str, Any]:
+    """The same without callbacks that watch and without loggers."""
+    without = [f"~callbacks.{name}" for name in _WATCHERS]
+    without += [f"~loggers.{name}" for name in _LOGGERS]
+    return steps(overrides=[*overrides, *without], **settings)
+
+
+def bare_steps(
+    *,
+    table: str,
+    max_length: int,
+    strategy: str,
+    overrides: list[str],
+    warmup: int,
+    sizes: dict[str, int],
+) -> dict[str, Any]:
+    """The same module on the same kept states: forward, backward, optimizer and no more."""
+    run, loader = _built(table, max_length, strategy, overrides)
+    run.trainer.fit(run.task, datamodule=run.data)  # fills the states, and warms up
+    task: Any = run.task
+    if task.prefix is None:
+        raise RuntimeError(f"{strategy} keeps no states: there is nothing to compare")
+    task.train()
+    optimizer = task.optim.optimizer(task.parameters())
+    ends = []
+    for batch in loader:
+        with run.trainer.precision_plugin.forward_context():
+            hidden, _ = task.hidden(batch, "train")
+            loss = F.cross_entropy(task.head(hidden[:, 0]).float(), batch.labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        ends.append(time.perf_counter())
+    seconds = [b - a for a, b in pairwise(ends)][warmup - 1 :]
+    return _result(run, loader, seconds, warmup, strategy, sizes)
+
+
+def _built(
+    table: str, max_length: int, strategy: str, overrides: list[str]
+) -> tuple[Run, DataLoader[Batch]]:
+    """Our program up to the start of training, on given texts in a given order."""
+    config.register()
+    settings = [
+        f"+experiment={strategy}",
+        "data=table",
+        *(f"data.{split}_path='{table}'" for split in ("train", "val", "test")),
+        f"data.max_length={max_length}",
+        f"run_dir='{Path.cwd() / 'run'}'",
+        "trainer.max_epochs=1",
+        "trainer.limit_val_batches=0",
+        "trainer.limit_test_batches=2",  # so that only training texts go through frozen blocks
+        "~callbacks.checkpoint",
+        "~callbacks.resume",
+        *overrides,
+    ]
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        cfg = hydra.compose("config", settings, return_hydra_config=True)
+        HydraConfig.instance().set_config(cfg)
+        Path(cfg.run_dir).mkdir()
+        run = build(cfg, find(cfg))
+    L.seed_everything(cfg.seed, workers=True, verbose=False)
+    loader: DataLoader[Batch] = DataLoader(
+        run.data.train_dataloader().dataset,
+        batch_size=run.data.batch_size,
+        collate_fn=run.data.padder.collate,  # type: ignore[attr-defined]
+    )
+    run.data.train_dataloader = lambda: loader  # type: ignore[method-assign]
+    return run, loader
+
+
+def _result(
+    run: Run,
+    loader: DataLoader[Batch],
+    seconds: list[float],
+    warmup: int,
+    strategy: str,
+    sizes: dict[str, int],
+) -> dict[str, Any]:
+    batches = list(loader)
+    read: Any = [run.task.reading(batch).input_ids for batch in batches[warmup:]]
+    prefix = next(c for c in run.trainer.callbacks if isinstance(c, FrozenPrefix))  # type: ignore[attr-defined]
+    is_cached = prefix.facts is not None
+    lora = strategy == "lora"
+    facts = step_result(
+        seconds,
+        [list(ids.shape) for ids in read],
+        real_tokens=sum(int(batch.lengths.sum()) for batch in batches),
+        precision="bf16" if str(run.trainer.precision).startswith("bf16") else "fp32",
+        sizes=sizes,
+        strategy=strategy,
+        first_block=useful_depth(run.task) if is_cached else 0,  # type: ignore[arg-type]
+        reads_one=True,
+        adapters=adapter_weights(sizes["n_embd"], RANK, is_shared=False) if lora else 0,
+    )
+    if prefix.facts is not None:
+        facts["prefix_s_per_example"] = prefix.facts["seconds"] / prefix.facts["examples"]
+        facts["prefix_mib"] = prefix.facts["mib"]
+    facts["parameters"] = sum(p.numel() for p in run.task.parameters())
+    facts["trained"] = sum(p.numel() for p in run.task.parameters() if p.requires_grad)
+    facts["threads"] = torch.get_num_threads()
+    return facts

@@ -1,0 +1,99 @@
+"""Greedy answers to many prompts: ours and transformers', a fixed number of tokens each.
+
+Nothing ends an answer early, so that all write equally much; random weights would not know when.
+"""
+
+import time
+import zlib
+from typing import Any
+
+import torch
+from loop import PADDING_ID, read
+from torch import nn
+
+from llm_lightning.backbone.checkpoint import described, to_transformers
+from llm_lightning.backbone.generation import GenerationOptions, generate
+from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
+
+SEED = 123
+
+
+def ours(
+    *, prompts: str, sizes: dict[str, int], new_tokens: int, batch_size: int, precision: str
+) -> dict[str, Any]:
+    """Writes with this project's decoder."""
+    questions, backbone = read(prompts), _backbone(sizes)
+    backbone.to(_dtype(precision))
+    head = nn.Linear(sizes["n_embd"], backbone.config.vocab_size, bias=False, device="meta")
+    head.weight = backbone.wte.weight
+    options = GenerationOptions(max_new_tokens=new_tokens, batch_size=batch_size)
+    started = time.perf_counter()
+    with _autocast(precision):
+        answers = generate(backbone, head, questions, options, stop_id=None)
+    return _result(answers, time.perf_counter() - started)
+
+
+def transformers(
+    *, prompts: str, sizes: dict[str, int], new_tokens: int, batch_size: int, precision: str
+) -> dict[str, Any]:
+    """Writes with ``generate``: one prompt at a time, or batches padded on the left.
+
+    Batches hold prompts of similar length, as ours do.
+    """
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    questions, backbone = read(prompts), _backbone(sizes)
+    config = GPT2Config(**described(backbone.config), pad_token_id=PADDING_ID)
+    model = GPT2LMHeadModel(config).eval()
+    model.transformer.load_state_dict(to_transformers(backbone.state_dict()))
+    model.tie_weights()
+    model.to(_dtype(precision))
+    model.generation_config.eos_token_id = None
+    order = sorted(range(len(questions)), key=lambda index: len(questions[index]))
+    answers: list[list[int]] = [[] for _ in questions]
+    started = time.perf_counter()
+    with torch.inference_mode(), _autocast(precision):
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            width = max(len(questions[row]) for row in rows)
+            blanks = [width - len(questions[row]) for row in rows]
+            input_ids = torch.tensor(
+                [
+                    [PADDING_ID] * blank + questions[row]
+                    for row, blank in zip(rows, blanks, strict=True)
+                ]
+            )
+            is_real = torch.arange(width) >= torch.tensor(blanks)[:, None]
+            written = model.generate(
+                input_ids,
+                attention_mask=is_real.long(),
+                max_new_tokens=new_tokens,
+                do_sample=False,
+                pad_token_id=PADDING_ID,
+            )
+            for row, tokens in zip(rows, written[:, width:].tolist(), strict=True):
+                answers[row] = tokens
+    return _result(answers, time.perf_counter() - started)
+
+
+def _backbone(sizes: dict[str, int]) -> GPT2:
+    torch.manual_seed(SEED)
+    return GPT2(GPTConfig(**sizes)).eval()
+
+
+def _dtype(precision: str) -> torch.dtype:
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def _autocast(precision: str) -> torch.autocast:
+    return torch.autocast("cpu", torch.bfloat16, enabled=precision == "autocast")
+
+
+def _result(answers: list[list[int]], seconds: float) -> dict[str, Any]:
+    tokens = sum(map(len, answers))
+    return {
+        "tokens_per_second": tokens / seconds,
+        "tokens": tokens,
+        "generation_s": seconds,
+        "checksums": [zlib.crc32(bytes(str(answer), "ascii")) for answer in answers],
+    }
