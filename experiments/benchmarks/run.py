@@ -24,8 +24,8 @@ def main() -> None:
     args = _arguments()
     settings = Settings(
         **{
-            "data": args.data and str(args.data.resolve()),
-            "instructions": args.instructions and str(args.instructions.resolve()),
+            "data": args.data and str(args.data),
+            "instructions": args.instructions and str(args.instructions),
             **(QUICK if args.quick else {}),
             **({"model": args.model} if args.model else {}),
         }
@@ -42,11 +42,10 @@ def main() -> None:
         measure(wanted, args.repeats, args.long, out)
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
-        raise SystemExit(130) from None
-    finally:
-        # A process of its own, as everything else: this one stays small, because a child's peak
-        # memory is at least that of the process that started it.
         _report(out)
+        raise SystemExit(130) from None
+    if not _report(out):
+        raise SystemExit(1)
 
 
 def _arguments() -> argparse.Namespace:
@@ -100,7 +99,7 @@ def is_estimated(case: Case, number: int, long: str) -> bool:
 
 
 class Forecast:
-    """How long cases take: as they took before, or else as guessed, scaled by how guesses fared."""
+    """How long cases take: as they took before, or else as guessed."""
 
     def __init__(self, records: list[dict[str, Any]]) -> None:
         self._took: dict[tuple[str, str, bool], float] = {}
@@ -145,8 +144,8 @@ def _prepared(settings: Settings, out: Path) -> dict[str, Any]:
         "prepare.prepare",
         {
             "folder": str(inputs),
-            "data_path": settings.data,
-            "instructions_path": settings.instructions,
+            "data_path": _resolved(settings.data),
+            "instructions_path": _resolved(settings.instructions),
             "examples": 8 * (settings.warmup + settings.steps),
             "lengths": settings.growth_lengths,
             "examples_of_length": 8 * (1 + settings.growth_steps),
@@ -162,14 +161,25 @@ def _prepared(settings: Settings, out: Path) -> dict[str, Any]:
     return record["result"]
 
 
-def _report(out: Path) -> None:
+def _resolved(path: str | None) -> str | None:
+    return None if path is None else str(Path(path).resolve())
+
+
+def _report(out: Path) -> bool:
+    """Writes tables and figures; returns whether all is well.
+
+    In a process of its own, as everything else: this one stays small, because a child's peak
+    memory is at least that of the process that started it.
+    """
     case = Case("report", "tables", "report.write", {"folder": str(out)})
     record = measured(case, 0, is_estimate=False, log=out / "logs" / "report.log")
     if not record["ok"]:
         raise SystemExit(f"no tables: {record['error']}")
     for complaint in record["result"]["complaints"]:
         print(f"not comparable: {complaint}", file=sys.stderr)
-    print(out / "results.md")
+    failed = [record for record in records.read(out) if not record["ok"]]
+    print(f"{out / 'results.md'}; {len(failed)} measurements failed")
+    return not failed and not record["result"]["complaints"]
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def steps(
     """
     run, loader = _built(table, max_length, strategy, overrides)
     clock = StepClock()
-    run.trainer.callbacks.append(clock)  # type: ignore[attr-defined]
+    run.trainer.callbacks.append(clock)
     run.trainer.fit(run.task, datamodule=run.data)
     return _result(run, loader, clock.seconds(warmup), warmup, strategy, sizes)
 
@@ -132,9 +132,9 @@ def _built(
     loader: DataLoader[Batch] = DataLoader(
         run.data.train_dataloader().dataset,
         batch_size=run.data.batch_size,
-        collate_fn=run.data.padder.collate,  # type: ignore[attr-defined]
+        collate_fn=run.data.padder.collate,
     )
-    run.data.train_dataloader = lambda: loader  # type: ignore[method-assign]
+    run.data.train_dataloader = lambda: loader
     return run, loader
 
 
@@ -148,7 +148,7 @@ def _result(
 ) -> dict[str, Any]:
     batches = list(loader)
     read: Any = [run.task.reading(batch).input_ids for batch in batches[warmup:]]
-    prefix = next(c for c in run.trainer.callbacks if isinstance(c, FrozenPrefix))  # type: ignore[attr-defined]
+    prefix = next(c for c in run.trainer.callbacks if isinstance(c, FrozenPrefix))
     is_cached = prefix.facts is not None
     lora = strategy == "lora"
     facts = step_result(
@@ -158,7 +158,7 @@ def _result(
         precision="bf16" if str(run.trainer.precision).startswith("bf16") else "fp32",
         sizes=sizes,
         strategy=strategy,
-        first_block=useful_depth(run.task) if is_cached else 0,  # type: ignore[arg-type]
+        first_block=useful_depth(run.task) if is_cached else 0,
         reads_one=True,
         adapters=adapter_weights(sizes["n_embd"], RANK, is_shared=False) if lora else 0,
     )
