@@ -57,10 +57,13 @@ def run(cfg: DictConfig) -> float | None:
         failed, and 0 in a dry run.
     """
     run_dir = Path(cfg.run_dir)
-    is_sweep = HydraConfig.get().mode is RunMode.MULTIRUN
+    with console.redirected(run_dir / run_folder.OUTPUT):
+        return _attempt(cfg, run_dir, HydraConfig.get().mode is RunMode.MULTIRUN)
+
+
+def _attempt(cfg: DictConfig, run_dir: Path, is_sweep: bool) -> float | None:
     try:
-        with console.redirected(run_dir / run_folder.OUTPUT):
-            return _dry_run(cfg, is_sweep) if cfg.dry_run else _run(cfg, run_dir)
+        return _dry_run(cfg, is_sweep) if cfg.dry_run else _run(cfg, run_dir)
     except Refused as error:
         console.print_error(str(error))
         told = str(error)

@@ -154,11 +154,17 @@ def test_parallel_runs_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
     assert a_start < b_end
     assert b_start < a_end  # at the same time
 
-    again = start(*sweep_of_four, "finetune.blocks=9")  # a failure does not end the others
-    told = again.communicate(timeout=WAIT_S)[0]
-    assert again.returncode == 1
-    assert "2 done, 2 failed" in told
-    assert told.count("finetune.blocks") >= 2
+    failing = start(  # a failure does not end the others
+        "-m", "+experiment=last_block,baseline_length", *SMOKE, "finetune.num_blocks=9",
+        "hydra/launcher=parallel",
+    )  # fmt: skip
+    told = failing.communicate(timeout=WAIT_S)[0]
+    assert failing.returncode == 1
+    assert "sweep: 1 done, 1 failed" in told
+    reason = "finetune.num_blocks must be at most the model's 6 blocks, got 9"
+    assert told.count(reason) == 1  # in the list of what failed
+    (output,) = Path("runs").glob("last_block*/*/output.txt")
+    assert reason in output.read_text()
 
 
 # --- slurm ----------------------------------------------------------------------------------------
