@@ -281,7 +281,7 @@ def test_slurm_runs_jobs_of_an_array(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     ended = start(
         "-m", "+experiment=lora", "seed=1,2", *SMOKE, "hydra/launcher=slurm",
         "hydra.launcher.partition=gpu", "hydra.launcher.timeout_min=30",
-        "hydra.launcher.setup=[export SET_UP=1]",
+        "hydra.launcher.setup=['export SET_UP=1']",
     )  # fmt: skip
     told = ended.communicate(timeout=WAIT_S)[0]
     assert ended.returncode == 0, told
