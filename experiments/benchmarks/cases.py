@@ -8,6 +8,8 @@ from typing import Any
 from process import FOLDER
 from schedule import KEEPS_STATES, Case, Settings, placed, sizes
 
+_FP32 = "trainer.precision=32-true"
+
 # Rough seconds of one padded step of 124M on two cores, against training the head alone: only for
 # the first forecast of the time left.
 _PADDED_STEP_S = 1.1
@@ -74,16 +76,22 @@ def _steps(settings: Settings, inputs: Path, max_length: int, strategy: str) -> 
     shared = {"sizes": sizes(settings.model), "strategy": strategy, "warmup": settings.warmup}
     padded_s = 7 + (settings.warmup + settings.steps) * _PADDED_STEP_S * _WORK[strategy]
     ours = _our_steps(settings, inputs, strategy, max_length=max_length)
-    if strategy in KEEPS_STATES:
-        yield Case(group, "ours", "workloads.steps", ours, guess_s=20)
-        uncached = ours | {"overrides": [*ours["overrides"], "finetune.cache_prefix=false"]}
-        yield Case(group, "ours, uncached", "workloads.steps", uncached, guess_s=padded_s / 2)
-    else:
-        yield Case(group, "ours", "workloads.steps", ours, guess_s=padded_s / 2)
+    is_cached = strategy in KEEPS_STATES
+    # First in the precision that is best here, then in the one that all machines share.
+    for name, override in (("ours", "trainer.precision=auto"), ("ours, fp32", _FP32)):
+        seconds = 20 if is_cached else padded_s / 2
+        yield _ours(group, name, ours, override, seconds)
+    if is_cached:
+        uncached = "finetune.cache_prefix=false"
+        yield _ours(group, "ours, uncached", ours, uncached, padded_s / 2)
     theirs = shared | {"inputs": str(inputs / "steps.json")}
     yield Case(group, "plain", "plain.steps", theirs, guess_s=padded_s)
     library = "peft" if strategy == "lora" else "transformers"
-    for form, guess_s in (("default", padded_s), ("best", padded_s / 2)):
+    for form, guess_s in (
+        ("default", padded_s),
+        ("best", padded_s / 2),
+        ("best, fp32", padded_s / 2),
+    ):
         arguments = theirs | {"form": form}
         yield Case(group, f"{library}, {form}", "peers.steps", arguments, guess_s=guess_s)
 
@@ -157,6 +165,11 @@ def _growth(settings: Settings, inputs: Path) -> Iterator[Case]:
             )
             arguments["warmup"] = 1
             yield _grown(f"growth/model/{strategy}", model, arguments, 30)
+
+
+def _ours(group: str, name: str, arguments: dict[str, Any], override: str, guess_s: float) -> Case:
+    changed = arguments | {"overrides": [*arguments["overrides"], override]}
+    return Case(group, name, "workloads.steps", changed, guess_s=guess_s)
 
 
 def _grown(group: str, name: str, arguments: dict[str, Any], guess_s: float) -> Case:

@@ -48,11 +48,11 @@ def end_to_end(
     form: str,
     estimate: bool = False,
 ) -> dict[str, Any]:
-    """Trains and evaluates in the ``default`` or the ``best`` form."""
+    """Trains and evaluates in the form ``default``, ``best`` or ``best, fp32``."""
     prepared = read(inputs)
     splits, width = prepared["splits"], prepared["max_length"]
     peer = _peer(sizes, strategy, width, form)
-    if form == "best":
+    if form != "default":
         return train_and_evaluate(peer, splits, strategy, epochs)
     if estimate:
         # The Trainer's own cost a step is small beside a padded step; it is left out here.
@@ -81,7 +81,7 @@ def steps(
 
 
 def _peer(sizes: dict[str, int], strategy: str, width: int, form: str) -> Peer:
-    is_best = form == "best"
+    is_best = form != "default"
     module = _classifier(sizes, strategy)
     options = {"use_cache": False} if is_best else {}
 
@@ -94,7 +94,7 @@ def _peer(sizes: dict[str, int], strategy: str, width: int, form: str) -> Peer:
         logits,
         width=None if is_best else width,
         groups=is_best,
-        bf16=is_best and resolve("auto", "cpu") == "bf16-mixed",
+        bf16=form == "best" and resolve("auto", "cpu") == "bf16-mixed",
         fused=is_best,
     )
 

@@ -52,7 +52,11 @@ def markdown(
     lines += [
         f"- failed: {r['group']}/{r['case']}, round {r['round']}: {r['error']}" for r in failed
     ]
-    lines += ["Medians over rounds; ratios are of times, above 1 is slower than the first row.", ""]
+    lines += [
+        "",
+        "Medians over rounds; ratios are of times, above 1 is slower than the first row.",
+        "",
+    ]
     heading = ""
     for group in dict.fromkeys(row.group for row in found):
         if heading != (heading := TITLES[group.split("/")[0]]):
