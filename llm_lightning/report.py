@@ -1,7 +1,7 @@
 """``python -m llm_lightning.report RUNS_DIR ... --out report``: one page about many runs.
 
 Reads run folders only, finished or not, and writes ``index.html`` (one file that needs no network),
-``table.md`` and ``table.csv``.
+``table.md``, ``table.csv`` and the page's figures as SVG files.
 """
 
 import argparse
@@ -17,8 +17,10 @@ from rich.table import Table
 from llm_lightning import console
 from llm_lightning.command import run_and_exit
 from llm_lightning.reporting.study import language, page, tables
+from llm_lightning.reporting.study.figures import figures_of
 from llm_lightning.reporting.study.study import Study, read_study
 
+FIGURES = "figures"
 MAX_PROBLEMS = 5
 """Most problems that the terminal shows; the page lists them all."""
 
@@ -51,18 +53,26 @@ def write(study: Study, out: Path) -> list[Path]:
     """Writes the page and the tables into a folder, which is made if need be.
 
     Returns:
-        The files, the page first.
+        The files, the page first, and the folder of its figures.
     """
+    html = page.render(study, made_at=datetime.now(), version=version("llm-lightning"))
     contents = {
-        "index.html": page.render(study, made_at=datetime.now(), version=version("llm-lightning")),
+        "index.html": html,
         "table.md": tables.as_markdown(study),
         "table.csv": tables.as_csv(study),
     }
     out.mkdir(parents=True, exist_ok=True)
+    pictures = out / FIGURES
+    if pictures.is_dir():  # of a former report
+        for file in pictures.glob("*.svg"):
+            file.unlink()
+    pictures.mkdir(exist_ok=True)
+    for name, svg in figures_of(html).items():
+        (pictures / name).write_text(svg, encoding="utf-8", errors="replace", newline="\n")
     for name, text in contents.items():
         # A lone surrogate from broken input would stop the whole page.
         (out / name).write_text(text, encoding="utf-8", errors="replace", newline="\n")
-    return [out / name for name in contents]
+    return [*(out / name for name in contents), pictures]
 
 
 def _parser() -> argparse.ArgumentParser:

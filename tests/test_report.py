@@ -4,6 +4,7 @@ import random
 import sys
 import time
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
@@ -51,12 +52,26 @@ def table(runs: Path) -> pd.DataFrame:
 def test_it_writes_a_page_and_two_tables(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert report.main([str(runs), "--out", "a/new/folder"]) == 0
     written = {path.name for path in Path("a/new/folder").iterdir()}
-    assert written == {"index.html", "table.md", "table.csv"}
+    assert written == {"index.html", "table.md", "table.csv", "figures"}
     output = capsys.readouterr().out
     assert "failed runs/row_04/seed_1: out of memory" in output
     assert "not comparable (published 95.00)" in output
     assert "not comparable (stand-in)" in output
     assert str(Path("a/new/folder/index.html")) in output
+
+
+def test_every_figure_of_the_page_is_a_file_of_its_own(runs: Path) -> None:
+    assert report.main([str(runs), "--out", "out"]) == 0
+    Path("out/figures/old.svg").write_text("of a former report")
+    assert report.main([str(runs), "--out", "out"]) == 0
+    page = Path("out/index.html").read_text()
+    files = sorted(Path("out/figures").iterdir())
+    assert len(files) == page.count("<svg ") > 5
+    for file in files:
+        root = ElementTree.fromstring(file.read_text())
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        assert "var(--card)" in file.read_text()
+        assert root.attrib["aria-label"] in page
 
 
 @pytest.mark.parametrize("columns", ["80", "100"])

@@ -33,7 +33,7 @@ def render(study: Study, *, made_at: datetime, version: str) -> str:
         version: the package's.
     """
     environment = _environment()
-    script = _asset("sort.js")
+    script = asset("sort.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     environment.globals["mistake_entry"] = environment.get_template(
         "mistake.html"
@@ -48,7 +48,7 @@ def render(study: Study, *, made_at: datetime, version: str) -> str:
         score_names=SCORES,
         shown_mistakes=SHOWN_MISTAKES,
         shown_answers=SHOWN_ANSWERS,
-        style=Markup(_asset("style.css")),
+        style=Markup(asset("plots.css") + asset("style.css")),
         script=Markup(script),
         script_hash=f"sha256-{digest}",
         version=version,
@@ -56,7 +56,8 @@ def render(study: Study, *, made_at: datetime, version: str) -> str:
     )
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """A file of the page, such as ``style.css``."""
     return (resources.files(__package__) / "templates" / name).read_text(encoding="utf-8")
 
 
