@@ -195,7 +195,7 @@ def test_a_part_of_the_quick_benchmarks(tmp_path: Path) -> None:
     subprocess.run([*command, "--repeats", "1", "--only", *only], check=True)
 
     text = (tmp_path / "results.md").read_text()
-    assert "failed" not in text
+    assert "Failed" not in text
     cells = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
     named = [row for row in cells if row[0] == "plain"]
     assert len(named) == 2  # a step, and from end to end

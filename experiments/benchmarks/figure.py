@@ -67,10 +67,13 @@ def _lines(found: list[Row], file: Path) -> Path:
             axes[1, column].plot(x, [row.peak_mib for row in own], marker="o", label=label)
         axes[0, column].set_title(f"{kind.partition('/')[2]}: {value_of(kind).title}", fontsize=10)
         axes[1, column].set_title("peak MiB", fontsize=10)
-        axes[1, column].set_xlabel("parameters" if kind == "growth/model" else "")
+        of_kind = [row for row in found if row.group.startswith(kind)]
+        places = {_amount(row): row.case.removesuffix(" tokens") for row in of_kind}
         for ax in axes[:, column]:
-            ax.set_xscale("log", base=10 if kind == "growth/model" else 2)
-            ax.set_ylim(bottom=0)
+            ax.set_xscale("log")
+            ax.set_xticks(list(places), list(places.values()))
+            ax.minorticks_off()
+            ax.set_ylim(0, 1.1 * ax.dataLim.y1)
             _plain(ax)
         axes[0, column].legend(frameon=False)
     fig.savefig(file, dpi=110)

@@ -47,16 +47,12 @@ def markdown(
     """All tables, one a group, below what they were measured on."""
     rates = best_rates(measured)
     lines = ["# Benchmarks", "", *_machine(measured), "", _inputs(settings), ""]
-    lines += [f"**Not comparable:** {complaint}." for complaint in told]
-    failed = [r for r in measured if not r["ok"]]
-    lines += [
-        f"- failed: {r['group']}/{r['case']}, round {r['round']}: {r['error']}" for r in failed
-    ]
-    lines += [
-        "",
-        "Medians over rounds; ratios are of times, above 1 is slower than the first row.",
-        "",
-    ]
+    for complaint in told:
+        lines += [f"**Not comparable:** {complaint}.", ""]
+    for r in measured:
+        if not r["ok"]:
+            lines += [f"Failed: {r['group']}/{r['case']}, round {r['round']}: {r['error']}", ""]
+    lines += ["Medians over rounds; ratios are of times, above 1 is slower than the first row.", ""]
     heading = ""
     for group in dict.fromkeys(row.group for row in found):
         if heading != (heading := TITLES[group.split("/")[0]]):
