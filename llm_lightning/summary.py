@@ -61,6 +61,8 @@ def summarize(cfg: DictConfig, built: Run, metrics: Metrics, seconds: float) -> 
     fit, validation, test = (
         built.timer.time_elapsed(stage) for stage in ("train", "validate", "test")
     )
+    watchers = trainer.callbacks  # type: ignore[attr-defined]
+    prefix = next((c.facts for c in watchers if isinstance(c, FrozenPrefix)), None)
     checkpoints = {
         checkpoint: f"{run_folder.CHECKPOINTS}/{checkpoint.value}.ckpt"
         for checkpoint in Checkpoint
@@ -91,14 +93,11 @@ def summarize(cfg: DictConfig, built: Run, metrics: Metrics, seconds: float) -> 
         ),
         "seconds": {
             "total": seconds,
-            "training": fit - validation,
+            "training": fit - validation + (prefix["seconds"] if prefix else 0.0),
             "validation": validation,
             "evaluation": test,
         },
-        "frozen_prefix": next(
-            (c.facts for c in trainer.callbacks if isinstance(c, FrozenPrefix)),  # type: ignore[attr-defined]
-            None,
-        ),
+        "frozen_prefix": prefix,
         "peak_memory_mib": peak_memory_mib(trainer.strategy.root_device),
         "device": device_name(trainer),
         "precision": str(trainer.precision),
