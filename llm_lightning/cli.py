@@ -18,6 +18,9 @@ from hydra.errors import HydraException
 
 from llm_lightning import console
 
+_TAKE_A_WORD = ("--cfg", "-c", "--package", "-p", "--config-name", "-cn", "--config-path", "-cp")
+"""Hydra's options whose value may be a word of its own."""
+
 
 def main() -> None:
     """Entry point of the command."""
@@ -62,7 +65,11 @@ def list_experiments() -> dict[str, str]:
 
 def _experiment_problem(arguments: Sequence[str], experiments: dict[str, str]) -> str | None:
     """Says what is wrong with the choice of experiment: ``""`` if there is none at all."""
-    overrides = [argument for argument in arguments if not argument.startswith("-")]
+    overrides = [
+        argument
+        for argument, before in zip(arguments, ["", *arguments], strict=False)
+        if not argument.startswith("-") and before not in _TAKE_A_WORD
+    ]
     for word in overrides:
         if "=" not in word and not word.startswith("~"):
             meant = f"+experiment={word}" if word in experiments else "setting=value"

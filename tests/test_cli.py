@@ -136,6 +136,15 @@ def test_tensorboard_has_curves_hyperparameters_and_final_metrics(
     assert final == pytest.approx(summary["metrics"]["test"]["accuracy"])
 
 
+def test_the_configuration_can_be_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for asked in (("--cfg", "job"), ("--cfg=job",), ("-c", "job", "-p", "trainer")):
+        command(monkeypatch, "+experiment=last_block", *asked)
+        assert "max_epochs: 5" in capsys.readouterr().out
+    assert not Path("runs").exists()
+
+
 @pytest.mark.parametrize("name", cli.list_experiments())
 def test_every_experiment_runs(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     overrides = []
