@@ -132,19 +132,19 @@ def test_the_objective_must_be_a_validation_value(
 def test_parallel_runs_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS")
     sweep_of_four = (
-        "-m", "+experiment=lora,baseline_length", "seed=1,2", *SMOKE, "hydra/launcher=parallel",
+        "-m", "+experiment=lora,baseline_length", "seed=1,2", *LONG[1:], "hydra/launcher=parallel",
         "hydra.launcher.n_jobs=2",
     )  # fmt: skip
     ended = start(*sweep_of_four)
     told = ended.communicate(timeout=WAIT_S)[0]
     assert ended.returncode == 0, told
     assert "sweep: 4 done, 0 failed" in told
-    assert "epoch 1/1" not in told  # it stands in the runs' own files
+    assert "epoch 1/40" not in told  # it stands in the runs' own files
     assert len(summaries()) == 4
     outputs = [file.read_text() for file in Path("runs").glob("lora*/*/output.txt")]
     threads = max(1, (os.cpu_count() or 1) // 2)
     for output in outputs:
-        assert "epoch 1/1" in output
+        assert "epoch 40/40" in output
         assert f"({threads} threads)" in output
     begun = [
         (json.loads(file.read_text())["started_at"], json.loads(file.read_text())["updated_at"])
