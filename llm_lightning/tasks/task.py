@@ -212,7 +212,9 @@ class Task(L.LightningModule, ABC):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW over what trains; the schedule moves with every optimizer step."""
-        optimizer = self.optim.optimizer(self.parameters())
+        # Lightning refuses to clip gradients in mixed precision before a fused step.
+        is_fused = not self.trainer.gradient_clip_val
+        optimizer = self.optim.optimizer(self.parameters(), fused=is_fused)
         total_steps = int(self.trainer.estimated_stepping_batches)
         scheduler = self.optim.scheduler(optimizer, total_steps)
         return {

@@ -55,8 +55,14 @@ class AdamW:
                 f"optim.schedule must be one of {', '.join(SCHEDULES)}, got {self.schedule!r}"
             )
 
-    def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.AdamW:
+    def optimizer(
+        self, parameters: Iterable[nn.Parameter], *, fused: bool = True
+    ) -> torch.optim.AdamW:
         """Builds the optimizer over the parameters that train; frozen ones are in no group.
+
+        Args:
+            parameters: frozen ones may be among them.
+            fused: whether a step is one pass over memory, which is faster on CPUs and GPUs.
 
         Raises:
             ValueError: if nothing trains.
@@ -75,7 +81,7 @@ class AdamW:
             lr=self.lr,
             betas=(self.betas[0], self.betas[1]),
             eps=self.eps,
-            fused=True,  # one pass over memory a step, on CPUs as on GPUs
+            fused=fused,
         )
 
     def scheduler(self, optimizer: torch.optim.Optimizer, total_steps: int) -> LambdaLR:

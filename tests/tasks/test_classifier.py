@@ -150,6 +150,15 @@ def test_loss_and_gradient_are_those_of_the_mean_cross_entropy() -> None:
         torch.testing.assert_close(ours, expected, msg=name)
 
 
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_gradients_can_be_clipped_in_every_precision(precision: Any) -> None:
+    model = classifier(optim={"lr": 0.1})
+    trainer = fit(
+        model, batches(examples([3, 9]), size=2), gradient_clip_val=1e-3, precision=precision
+    )
+    assert trainer.global_step == 1
+
+
 @pytest.mark.parametrize("class_weights", [None, [0.5, 3.0]])
 def test_accumulation_equals_one_large_batch_even_in_a_partial_last_window(
     class_weights: list[float] | None,
