@@ -216,7 +216,7 @@ class ClassificationData(DataModule, ABC):
                 batch_sampler=batches,
                 collate_fn=self.padder.collate,
                 num_workers=self.num_workers,
-            pin_memory=torch.cuda.is_available(),
+                pin_memory=torch.cuda.is_available(),
                 generator=torch.Generator(),
             )
         return DataLoader(
