@@ -1,4 +1,4 @@
-"""The benchmarks' schedule, arithmetic and, in the slow test, a run of a part of them."""
+"""The benchmarks' schedule, arithmetic and, in the `benchmark` test, a run of a part of them."""
 
 import csv
 import json
@@ -187,7 +187,7 @@ def test_operations_of_what_is_left_out() -> None:
     assert one == 3 * (keys_and_values + others + 4 * T * C * B)
 
 
-@pytest.mark.slow
+@pytest.mark.benchmark
 @pytest.mark.timeout(1800)
 def test_a_part_of_the_quick_benchmarks(tmp_path: Path) -> None:
     command = [sys.executable, str(FOLDER / "run.py"), "--quick", "--out", str(tmp_path)]

@@ -341,7 +341,7 @@ def test_a_sweep_gets_a_line_a_run_and_a_total(
 # --- time -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.benchmark
 @pytest.mark.timeout(1000)
 @pytest.mark.parametrize(
     "settings",

@@ -237,7 +237,7 @@ def test_what_real_runs_leave_is_read_whole(
     assert "Answers side by side" in html
 
 
-@pytest.mark.slow
+@pytest.mark.benchmark
 def test_a_hundred_runs_take_less_than_ten_seconds(tmp_path: Path) -> None:
     """Of processor time: other work on the machine is not the report's."""
     choose = random.Random(0)
