@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
-import torch
 from torch.utils.data import DataLoader
 
 from llm_lightning.backbone.tokenizer import encode
-from llm_lightning.data.batching import Batch, Example, LengthGroupedBatches, Padder, longest_first
+from llm_lightning.data.batching import Batch, Example, Padder, longest_first
 from llm_lightning.data.module import DataModule
 
 # `as SPLIT_NAMES`: other rooms import it from here.
@@ -204,39 +203,21 @@ class ClassificationData(DataModule, ABC):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled, in an order that only ``seed`` and the epoch decide."""
         examples = self._examples["train"]
-        if self.group_by_length and self.padding == "batch":
-            batches = LengthGroupedBatches(
-                [len(example) for example in examples],
-                self.batch_size,
-                drop_last=self.drop_last,
-                generator=self._new_order(),
-            )
-            return DataLoader(
-                examples,  # type: ignore[arg-type]  # a list is a dataset
-                batch_sampler=batches,
-                collate_fn=self.padder.collate,
-                num_workers=self.num_workers,
-                pin_memory=torch.cuda.is_available(),
-                generator=torch.Generator(),
-            )
-        return DataLoader(
-            examples,  # type: ignore[arg-type]
-            batch_size=self.batch_size,
-            shuffle=True,
+        is_grouped = self.group_by_length and self.padding == "batch"
+        return self._shuffled(
+            examples,
+            self.padder.collate,
+            lengths=list(map(len, examples)) if is_grouped else None,
             drop_last=self.drop_last,
-            collate_fn=self.padder.collate,
-            num_workers=self.num_workers,
-            pin_memory=torch.cuda.is_available(),
-            generator=self._new_order(),
         )
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The validation split in order."""
-        return self._in_order("val")
+        return self._in_order(self._examples["val"], self.padder.collate)
 
     def test_dataloader(self) -> list[DataLoader[Batch]]:
         """All of training, validation and test in order: the final evaluation."""
-        return [self._in_order(name) for name in SPLIT_NAMES]
+        return [self._in_order(self._examples[name], self.padder.collate) for name in SPLIT_NAMES]
 
     def sorted_batches(self, split: str, num_tokens: int) -> Iterator[Batch]:
         """See :class:`~llm_lightning.data.module.DataModule`."""
@@ -247,16 +228,6 @@ class ClassificationData(DataModule, ABC):
             num_tokens = 1
         for indices in longest_first(lengths, num_tokens):
             yield self.padder.collate([examples[index] for index in indices])
-
-    def _in_order(self, name: str) -> DataLoader[Batch]:
-        return DataLoader(
-            self._examples[name],  # type: ignore[arg-type]
-            batch_size=self.eval_batch_size,
-            collate_fn=self.padder.collate,
-            num_workers=self.num_workers,
-            pin_memory=torch.cuda.is_available(),
-            generator=torch.Generator(),
-        )
 
 
 def _after_setup(value: T | None) -> T:

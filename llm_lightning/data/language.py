@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch.utils.data import DataLoader
 
-from llm_lightning.data.batching import LengthGroupedBatches, longest_first
+from llm_lightning.data.batching import longest_first
 from llm_lightning.data.module import DataModule
 from llm_lightning.data.sequences import (
     NO_LABEL,
@@ -111,19 +110,11 @@ class LanguageData(DataModule, ABC):
     def train_dataloader(self) -> DataLoader[SequenceBatch]:
         """Shuffled, in an order that only ``seed`` and the epoch decide."""
         sequences = self.sequences["train"]
-        batches = LengthGroupedBatches(
-            [len(sequence) if self.group_by_length else 0 for sequence in sequences],
-            self.batch_size,
+        return self._shuffled(
+            sequences,
+            collate,
+            lengths=[len(sequence) if self.group_by_length else 0 for sequence in sequences],
             drop_last=self.drop_last,
-            generator=self._new_order(),
-        )
-        return DataLoader(
-            sequences,  # type: ignore[arg-type]  # a list is a dataset
-            batch_sampler=batches,
-            collate_fn=collate,
-            num_workers=self.num_workers,
-            pin_memory=torch.cuda.is_available(),
-            generator=torch.Generator(),
         )
 
     def val_dataloader(self) -> DataLoader[SequenceBatch]:
@@ -142,15 +133,7 @@ class LanguageData(DataModule, ABC):
 
     def _longest_first(self, name: str) -> DataLoader[SequenceBatch]:
         # Sums over all tokens do not depend on the order, and sorted batches pad least.
-        ordered = sorted(self.sequences[name], key=len, reverse=True)
-        return DataLoader(
-            ordered,  # type: ignore[arg-type]
-            batch_size=self.eval_batch_size,
-            collate_fn=collate,
-            num_workers=self.num_workers,
-            pin_memory=torch.cuda.is_available(),
-            generator=torch.Generator(),
-        )
+        return self._in_order(sorted(self.sequences[name], key=len, reverse=True), collate)
 
 
 def _fingerprint(sequences: list[TokenSequence]) -> str:

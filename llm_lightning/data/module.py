@@ -1,13 +1,16 @@
 """What a run asks of its data, whatever they are."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import lightning as L
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
+
+from llm_lightning.data.batching import LengthGroupedBatches
 
 
 class DataModule(L.LightningDataModule, ABC):
@@ -17,6 +20,7 @@ class DataModule(L.LightningDataModule, ABC):
     """``classification``, ``instructions`` or ``text``: what a report has to expect."""
     batch_size: int
     eval_batch_size: int
+    num_workers: int
     context_length: int
     """The model's context in tokens; may be lowered until ``setup``."""
     seed: int
@@ -57,6 +61,54 @@ class DataModule(L.LightningDataModule, ABC):
             split: ``train``, ``val`` or ``test``.
             num_tokens: most tokens in a batch, padding included.
         """
+
+    def _shuffled(
+        self,
+        examples: Sequence[Any],
+        collate: Callable[[Any], Any],
+        *,
+        lengths: Sequence[int] | None,
+        drop_last: bool,
+    ) -> DataLoader[Any]:
+        """Batches in an order that only ``seed`` and the epoch decide.
+
+        Args:
+            examples: of the training split.
+            collate: makes a batch of some of them.
+            lengths: of each; batches hold what is alike in this. ``None``: whatever comes.
+            drop_last: whether a smaller last batch is left out.
+        """
+        order = self._new_order()
+        if lengths is None:
+            return self._loader(
+                examples,
+                collate,
+                batch_size=self.batch_size,
+                shuffle=True,
+                drop_last=drop_last,
+                generator=order,
+            )
+        batches = LengthGroupedBatches(
+            lengths, self.batch_size, drop_last=drop_last, generator=order
+        )
+        return self._loader(examples, collate, batch_sampler=batches, generator=torch.Generator())
+
+    def _in_order(self, examples: Sequence[Any], collate: Callable[[Any], Any]) -> DataLoader[Any]:
+        """Batches for evaluation."""
+        return self._loader(
+            examples, collate, batch_size=self.eval_batch_size, generator=torch.Generator()
+        )
+
+    def _loader(
+        self, examples: Sequence[Any], collate: Callable[[Any], Any], **options: Any
+    ) -> DataLoader[Any]:
+        return DataLoader(
+            examples,  # type: ignore[arg-type]  # a list is a dataset
+            collate_fn=collate,
+            num_workers=self.num_workers,
+            pin_memory=torch.cuda.is_available(),
+            **options,
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what a checkpoint needs so that the next epoch comes in the order it would."""
