@@ -35,7 +35,12 @@ def shown(record: Record, style: str, mask: str) -> str:
     sequence = encode_record(record, style, mask, 1024).sequence
     lines = []
     for position, (token, label, in_response) in enumerate(
-        zip(*(part.tolist() for part in vars(sequence).values()), strict=True)
+        zip(
+            sequence.ids.tolist(),
+            sequence.labels.tolist(),
+            sequence.in_response.tolist(),
+            strict=True,
+        )
     ):
         learnt = "-" if label == NO_LABEL else f"{label} {text_of([label])!r}"
         line = f"{position:2d}  {token:5d} {text_of([token])!r:16} -> {learnt:22}"
