@@ -10,7 +10,7 @@ from llm_lightning.reporting.study.published import Verdict
 from llm_lightning.reporting.study.rows import Row
 from llm_lightning.reporting.study.svg import CHARACTER, Plot, cut
 
-LABEL = 38
+LABEL = 44
 """Most characters of a row's label in a picture."""
 
 
@@ -45,7 +45,7 @@ def accuracy_by_row(
     ends = [*accuracies.values(), *(value for value, _ in lines)]
     ends += [row.wilson.low for row in shown if row.wilson]
     low = max(0.0, np.floor(20 * min(ends) - 0.2) / 20)
-    labels = [cut(row.numbered, LABEL) for row in shown]
+    labels = [cut(row.short, LABEL) for row in shown]
     levels = _levels(lines, low)
     height = 26 * len(shown)
     top = 14 + 15 * (max(levels, default=-1) + 1)

@@ -56,7 +56,7 @@ def accuracy_over(
         tip = f"{row.numbered}: {100 * accuracy:.2f} %"
         css = "hollow" if row.stand_in else "dot"
         plot.dot(cost, accuracy, series(row), radius=5, css=css, tip=tip)
-        _name_point(plot, plot.at(cost, accuracy), cut(row.numbered, 32), taken)
+        _name_point(plot, plot.at(cost, accuracy), cut(row.short, 32), taken)
     return plot.render()
 
 

@@ -57,6 +57,11 @@ class Row:
         return f"{self.number} {self.label}"
 
     @property
+    def short(self) -> str:
+        """The same for pictures, whose labels are cut: settings without the name of their group."""
+        return re.sub(r"(?<= )[a-z_]+\.(?=[\w.]+=)", "", self.numbered)
+
+    @property
     def seeds(self) -> list[int]:
         """Rising."""
         return [int(run.summary["seed"]) for run in self.runs]
