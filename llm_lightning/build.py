@@ -238,5 +238,7 @@ def _quiet_lightning() -> None:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     # The run folder was emptied on purpose before the loggers start.
     warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+    # With few examples an epoch has fewer steps than are between two points of a curve.
+    warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
     # Lightning's own use of a torch name that is going away.
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
