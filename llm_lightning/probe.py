@@ -146,7 +146,7 @@ class PrefixProbe(L.Callback):
         cache.keep_in(torch.from_numpy(np.zeros((cache.num_rows, cache.width), np.float32)))
         pl_module.prefix = cache
         device = trainer.strategy.root_device
-        tokens, seconds, num_timed, num_all = prefix.TOKENS_AT_ONCE[device.type], 0.0, 0, 0
+        tokens, seconds, num_timed, num_all = prefix.tokens_at_once(device.type), 0.0, 0, 0
         for split in splits:
             for index, batch in enumerate(data.sorted_batches(split, tokens)):
                 size = batch.input_ids.numel()

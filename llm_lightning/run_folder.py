@@ -29,6 +29,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from llm_lightning.build import Found
+from llm_lightning.evaluation.answer_file import ANSWERS
 from llm_lightning.status import STATUS
 from llm_lightning.tasks.classifier import Classifier
 from llm_lightning.tasks.language_model import LanguageModel
@@ -49,7 +50,6 @@ CHECKPOINTS = "checkpoints"
 RESUME = "resume.ckpt"
 OUTPUT = "output.txt"
 PREDICTIONS = "predictions_test.csv"
-ANSWERS = "instruction-data-with-response.json"
 ANSWER_SCORES = "answer_scores.csv"
 _MARK = "# A run of llm_lightning: running the same command again replaces this folder's files.\n"
 

@@ -144,6 +144,11 @@ def test_last_layer_keeps_one_vector_an_example(monkeypatch: pytest.MonkeyPatch)
         ("model.resid_pdrop=0.1",),
         ("task.position=last",),  # padded to the longest of the batch: it differs by batch
         ("~callbacks.prefix",),
+        (
+            "trainer.limit_train_batches=1",
+            "trainer.limit_val_batches=1",
+            "trainer.limit_test_batches=1",
+        ),
     ],
 )
 def test_what_changes_with_the_batch_or_epoch_is_not_kept(

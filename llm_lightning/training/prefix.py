@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
-from llm_lightning.backbone.gpt2 import GPT2
+from llm_lightning.backbone.gpt2 import GPT2, gather
 from llm_lightning.data.download import cache_dir
 from llm_lightning.data.module import DataModule
 from llm_lightning.data.splits import SPLIT_NAMES
@@ -22,7 +22,6 @@ from llm_lightning.finetuning.strategies import Strategy
 from llm_lightning.training.prefix_files import FOLDER, PrefixFiles
 
 FORMAT = 1  # to be raised when the same settings come to give other states
-TOKENS_AT_ONCE = {"cpu": 4096, "cuda": 65536}
 _memory: dict[str, Tensor] = {}  # of the last run in this process: a sweep's next may need the same
 
 
@@ -99,6 +98,11 @@ class FrozenPrefix(L.Callback):
         }
 
 
+def tokens_at_once(device: str) -> int:
+    """Returns how many tokens a batch may have on a kind of device, padding included."""
+    return 65536 if device == "cuda" else 4096
+
+
 def useful_depth(task: Task) -> int:
     """Returns how many blocks need to be run only once for every example."""
     if not task.strategy.cache_prefix or task.why_not_cached():
@@ -131,7 +135,8 @@ def whole_splits(trainer: L.Trainer) -> list[str]:
         "val": trainer.limit_val_batches,
         "test": trainer.limit_test_batches,
     }
-    return [split for split in SPLIT_NAMES if limits[split] == 1.0]
+    # 1.0 is all of them, 1 is a single batch.
+    return [name for name in SPLIT_NAMES if isinstance(limits[name], float) and limits[name] == 1]
 
 
 def empty_cache(task: Task, data: DataModule, depth: int, splits: list[str]) -> PrefixCache:
@@ -140,7 +145,7 @@ def empty_cache(task: Task, data: DataModule, depth: int, splits: list[str]) -> 
     is_read = False
     for split in splits:
         index, count = [], []
-        for batch in data.sorted_batches(split, TOKENS_AT_ONCE["cpu"]):
+        for batch in data.sorted_batches(split, tokens_at_once("cpu")):
             reading = task.reading(batch)
             is_read = depth == len(task.backbone.h) and reading.positions is not None
             index.append(batch.indices)
@@ -153,7 +158,7 @@ def empty_cache(task: Task, data: DataModule, depth: int, splits: list[str]) -> 
 def _compute(
     trainer: L.Trainer, task: Task, data: DataModule, prefix: PrefixCache, splits: list[str]
 ) -> None:
-    num_tokens = TOKENS_AT_ONCE[trainer.strategy.root_device.type]
+    num_tokens = tokens_at_once(trainer.strategy.root_device.type)
     console = Console(highlight=False)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("frozen blocks", total=prefix.num_examples)
@@ -172,7 +177,7 @@ def compute_batch(
     with trainer.precision_plugin.forward_context():
         x = task.backbone.prefix(r.input_ids, r.padding_mask, prefix.depth)
     if prefix.is_read:
-        x = x.gather(1, cast(Tensor, r.positions)[:, :, None].expand(-1, -1, x.shape[2]))
+        x = gather(x, cast(Tensor, r.positions))
     prefix.put(split, on_cpu.indices, x)
 
 
