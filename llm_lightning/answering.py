@@ -13,6 +13,23 @@ from llm_lightning.evaluation.answer_file import ANSWERS
 from llm_lightning.evaluation.answers import answer_records
 from llm_lightning.evaluation.text_scores import score_answers, summarize_scores
 from llm_lightning.tasks.language_model import LanguageModel
+from llm_lightning.training.precision import AUTO, resolve
+
+
+def ready_to_answer(model: LanguageModel, device: torch.device, trained_in: str) -> LanguageModel:
+    """Moves a model to where it answers, for good.
+
+    Weights become bf16 if the run trained in it and the device computes in it natively: a token
+    costs one look at every weight, and half as many bytes are read in half the time.
+
+    Args:
+        model: will train no more.
+        device: that is to do the work.
+        trained_in: Lightning's name of the run's precision, as in its summary.
+    """
+    model = model.to(device).eval()
+    is_native = resolve(AUTO, device.type).startswith("bf16")
+    return model.bfloat16() if is_native and trained_in.startswith("bf16") else model
 
 
 def answer_test_split(model: LanguageModel, folder: Path) -> dict[str, Any]:
@@ -21,7 +38,7 @@ def answer_test_split(model: LanguageModel, folder: Path) -> dict[str, Any]:
     An interrupted call is continued by the next one.
 
     Args:
-        model: the run's model, on the device that is to do the work.
+        model: the run's model, as :func:`ready_to_answer` returns it.
         folder: the run's folder, whose ``splits/test.json`` holds the records.
 
     Returns:
@@ -30,16 +47,14 @@ def answer_test_split(model: LanguageModel, folder: Path) -> dict[str, Any]:
     """
     records = read_records(folder / run_folder.SPLITS / "test.json")
     started = time.perf_counter()
-    precision = torch.bfloat16 if model.device.type == "cuda" else None
-    with torch.autocast(model.device.type, precision, enabled=precision is not None):
-        answers, num_tokens = answer_records(
-            model.backbone,
-            model.head,
-            records,
-            model.hparams["text"]["prompt_style"],
-            model.options.generation,
-            folder / ANSWERS,
-        )
+    answers, num_tokens = answer_records(
+        model.backbone,
+        model.head,
+        records,
+        model.hparams["text"]["prompt_style"],
+        model.options.generation,
+        folder / ANSWERS,
+    )
     seconds = time.perf_counter() - started
     scores = score_answers([record.output for record in records], answers)
     table = pd.DataFrame(scores)

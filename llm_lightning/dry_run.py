@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
 from omegaconf import DictConfig
 
 from llm_lightning import run_folder
+from llm_lightning.answering import ready_to_answer
 from llm_lightning.backbone.tokenizer import gpt2_encoding
 from llm_lightning.baseline_run import fit_baseline
 from llm_lightning.build import Found, FoundModel, Run, build
@@ -73,7 +74,7 @@ def plan_run(cfg: DictConfig, found: Found) -> Plan:
     plan.device = device_name(found.trainer)
     if before is Former.UNANSWERED:
         model, _ = run_folder.load_language_model(folder)
-        _plan_answers(plan, model.to(found.trainer.strategy.root_device), found.data)
+        _plan_answers(plan, _ready(model, found.trainer), found.data)
         return plan
     built = build(cfg, found)
     try:
@@ -85,8 +86,12 @@ def plan_run(cfg: DictConfig, found: Found) -> Plan:
             f"trainer.accumulate_grad_batches as much) or data.max_length"
         ) from error
     if isinstance(built.task, LanguageModel):
-        _plan_answers(plan, built.task.to(built.trainer.strategy.root_device), built.data)
+        _plan_answers(plan, _ready(built.task, built.trainer), built.data)
     return plan
+
+
+def _ready(model: LanguageModel, trainer: L.Trainer) -> LanguageModel:
+    return ready_to_answer(model, trainer.strategy.root_device, str(trainer.precision))
 
 
 def _plan_training(plan: Plan, cfg: DictConfig, built: Run, folder: Path) -> None:
@@ -147,9 +152,7 @@ def _plan_answers(plan: Plan, model: LanguageModel, data: Any) -> None:
     size = options.batch_size
     batches = [order[at : at + size] for at in range(0, len(order), size)]
     middle = batches[len(batches) // 2]
-    precision = torch.bfloat16 if model.device.type == "cuda" else None  # as when it is in earnest
-    with torch.autocast(model.device.type, precision, enabled=precision is not None):
-        reading, writing = probe_answering(model, [prompts[index] for index in middle])
+    reading, writing = probe_answering(model, [prompts[index] for index in middle])
     width = len(prompts[middle[-1]])
     expected = longest = 0.0
     for batch in batches:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from llm_lightning import console, run_folder
-from llm_lightning.answering import answer_test_split
+from llm_lightning.answering import answer_test_split, ready_to_answer
 from llm_lightning.backbone.generation import GenerationOptions, stream_tokens
 from llm_lightning.backbone.tokenizer import gpt2_encoding
 from llm_lightning.command import run_and_exit
@@ -62,8 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, Unavailable) as error:
         console.print_error(str(error))
         return 1
-    if torch.cuda.is_available():
-        model.to("cuda")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = ready_to_answer(model, device, summary["precision"])
     if options.answers:
         return _answer_test_split(model, options.run, summary)
     if not model.hparams["text"]:

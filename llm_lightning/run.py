@@ -20,7 +20,7 @@ from omegaconf import DictConfig, MissingMandatoryValue
 from omegaconf.errors import OmegaConfBaseException
 
 from llm_lightning import console, run_folder, status
-from llm_lightning.answering import answer_test_split
+from llm_lightning.answering import answer_test_split, ready_to_answer
 from llm_lightning.baseline_run import fit_baseline, is_baseline
 from llm_lightning.build import FoundModel, Run, build, find, find_data
 from llm_lightning.config import Checkpoint
@@ -218,7 +218,9 @@ def _answer(
 ) -> None:
     """Answers the test split; an interruption leaves a trained run and what was answered."""
     try:
-        summary["answers"] = answer_test_split(model.to(device), run_dir)
+        summary["answers"] = answer_test_split(
+            ready_to_answer(model, device, summary["precision"]), run_dir
+        )
     except KeyboardInterrupt:
         console.print_error(
             f"interrupted while answering; go on with the same command, or with\n"

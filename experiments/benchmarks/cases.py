@@ -8,6 +8,8 @@ from typing import Any
 from process import FOLDER
 from schedule import KEEPS_STATES, Case, Settings, placed, sizes
 
+ANSWERS_AT_ONCE = 32  # as ours by default
+
 _FP32 = "trainer.precision=32-true"
 
 # Rough seconds of one padded step of 124M on two cores, against training the head alone: only for
@@ -112,7 +114,7 @@ def _our_steps(
 
 def _overhead(settings: Settings, inputs: Path, max_length: int) -> Iterator[Case]:
     """Lightning, metrics and logging around a step on kept states, from the inside out."""
-    ours = _our_steps(settings, inputs, "last_block", max_length=max_length)
+    ours = _our_steps(settings, inputs, "last_block", table="overhead.csv", max_length=max_length)
     for name, function in (
         ("forward, backward, optimizer", "bare_steps"),
         ("in Lightning with metrics", "lightning_steps"),
@@ -122,19 +124,19 @@ def _overhead(settings: Settings, inputs: Path, max_length: int) -> Iterator[Cas
 
 
 def _generation(settings: Settings, inputs: Path) -> Iterator[Case]:
-    """Greedy answers; ours computes in fp32 on a CPU, so that comes first."""
+    """Greedy answers; first as ours writes them on this machine."""
     shared = {
         "prompts": str(inputs / "prompts.json"),
         "sizes": sizes(settings.model),
         "new_tokens": settings.new_tokens,
     }
     for name, function, precision, batch_size, guess_s in (
-        ("ours", "ours", "fp32", 16, 40),
-        ("ours, bf16 weights", "ours", "bf16", 16, 40),
+        ("ours", "ours", "auto", ANSWERS_AT_ONCE, 15),
+        ("ours, fp32", "ours", "fp32", ANSWERS_AT_ONCE, 40),
         ("transformers, default", "transformers", "fp32", 1, 300),
-        ("transformers, batches", "transformers", "fp32", 16, 50),
-        ("transformers, batches, autocast", "transformers", "autocast", 16, 80),
-        ("transformers, batches, bf16 weights", "transformers", "bf16", 16, 40),
+        ("transformers, batches", "transformers", "fp32", ANSWERS_AT_ONCE, 50),
+        ("transformers, batches, autocast", "transformers", "autocast", ANSWERS_AT_ONCE, 80),
+        ("transformers, batches, bf16 weights", "transformers", "bf16", ANSWERS_AT_ONCE, 40),
     ):
         arguments = shared | {"precision": precision, "batch_size": batch_size}
         yield Case("generation", name, f"writing.{function}", arguments, guess_s=guess_s)

@@ -16,6 +16,9 @@ LOWEST_TRAINED = {"last_layer": None, "last_block": 1, "last_two_blocks": 2, "al
 """How many of the last blocks train; ``None``: none, 0: all of them."""
 
 
+VOCABULARY = 50257
+
+
 def adapter_weights(n_embd: int, rank: int, *, is_shared: bool) -> int:
     """Weights of the adapters on all linear layers of a block.
 
@@ -71,3 +74,18 @@ def step_flops(
             own_gradients = 0.0 if adapters else matrices
             total += matrices + own_gradients + 2 * attention + 2 * low_rank
     return total
+
+
+def answer_flops(*, n_layer: int, n_embd: int, prompt: int, answer: int) -> float:
+    """Operations of reading a prompt and writing an answer after it, a token at a time.
+
+    Args:
+        n_layer: blocks.
+        n_embd: C.
+        prompt: tokens, padding left out.
+        answer: tokens, each with logits for all of the vocabulary.
+    """
+    read = prompt + answer - 1  # the last token is not looked at
+    looks = prompt * prompt + sum(range(prompt + 1, prompt + answer))
+    blocks = n_layer * (24.0 * n_embd * n_embd * read + 4.0 * n_embd * looks)
+    return blocks + 2.0 * n_embd * VOCABULARY * answer

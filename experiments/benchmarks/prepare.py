@@ -26,19 +26,21 @@ def prepare(
     data_path: str | None,
     instructions_path: str | None,
     examples: int,
+    overhead_examples: int,
     lengths: list[int],
     examples_of_length: int,
     prompts: int,
     context: int,
     max_new_tokens: int,
 ) -> dict[str, Any]:
-    """Writes ``inputs.json``, ``steps.json``, ``steps.csv``, ``length_<n>.csv``.
+    """Writes ``inputs.json``, ``steps.json``, ``steps.csv``, ``overhead.csv``, ``length_<n>.csv``.
 
     Args:
         folder: where to.
         data_path: the SMS collection; without it the embedded messages are read.
         instructions_path: instructions as JSON; without it the embedded ones are read.
         examples: how many texts the timed steps see, drawn from the training split.
+        overhead_examples: the same where Lightning's share of a step is measured.
         lengths: for each a file of texts of at least that many tokens is made.
         examples_of_length: texts in each of these.
         prompts: how many instructions are answered, at most.
@@ -60,8 +62,11 @@ def prepare(
     }
     _write(out / "inputs.json", {"max_length": max_length, "splits": encoded})
 
-    chosen = random.Random(ORDER_SEED).sample(range(len(splits.train)), examples)
-    _write_table(out / "steps.csv", splits, [splits.train["Text"].iloc[i] for i in chosen], chosen)
+    order = random.Random(ORDER_SEED).sample(range(len(splits.train)), len(splits.train))
+    chosen = order[:examples]
+    for name, rows in (("steps", chosen), ("overhead", order[:overhead_examples])):
+        texts = [splits.train["Text"].iloc[i] for i in rows]
+        _write_table(out / f"{name}.csv", splits, texts, rows)
     timed = [encoded["train"][i] for i in chosen]
     _write(out / "steps.json", {"max_length": max_length, "examples": timed})
 

@@ -112,7 +112,7 @@ def _more(group: str) -> tuple[str, ...]:
     steps = ("ms an example", "once an example, ms", "GFLOP/s", "of the best rate")
     return {
         "steps": steps,
-        "generation": ("answers as ours",),
+        "generation": ("answers as ours in fp32", "GFLOP/s", "of the best rate"),
         "end_to_end": ("steps", "examples", "train %", "val %", "test %"),
         "growth": ("once an example, ms",) if group != "growth/examples/last_block" else (),
     }.get(group.split("/")[0], ())
@@ -131,8 +131,11 @@ def _cell(row: Row, column: str, rates: dict[str, float], group: list[Row]) -> s
     if column == "of the best rate":
         rate, best = statistics.median(r["gflops"] for r in results), rates.get(last["precision"])
         return f"{rate / best:.0%} of {last['precision']}" if rate and best else ""
-    if column == "answers as ours":
-        ours = group[0].results[-1]["checksums"]
+    if column == "answers as ours in fp32":
+        reference = next((other for other in group if other.case == "ours, fp32"), None)
+        if reference is None:
+            return ""
+        ours = reference.results[-1]["checksums"]
         equal = sum(a == b for a, b in zip(ours, last["checksums"], strict=True))
         return f"{equal} of {len(ours)}"
     if column in ("steps", "examples"):

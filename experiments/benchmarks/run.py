@@ -147,6 +147,7 @@ def _prepared(settings: Settings, out: Path) -> dict[str, Any]:
             "data_path": _resolved(settings.data),
             "instructions_path": _resolved(settings.instructions),
             "examples": 8 * (settings.warmup + settings.steps),
+            "overhead_examples": 8 * (settings.warmup + settings.overhead_steps),
             "lengths": settings.growth_lengths,
             "examples_of_length": 8 * (1 + settings.growth_steps),
             "prompts": settings.prompts,

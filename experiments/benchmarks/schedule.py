@@ -53,6 +53,7 @@ class Settings:
     end_to_end: tuple[str, ...] = ("last_block", "last_layer")
     warmup: int = 3
     steps: int = 24
+    overhead_steps: int = 120
     growth_models: tuple[str, ...] = ("nano", "gpt2_small", "gpt2_medium")
     growth_examples: tuple[int, ...] = (250, 500, 1000)
     growth_lengths: tuple[int, ...] = (32, 64, 128, 256, 512)
@@ -70,6 +71,7 @@ QUICK = {
     "end_to_end": ("last_block",),
     "warmup": 1,
     "steps": 4,
+    "overhead_steps": 12,
     "growth_models": ("tiny", "nano"),
     "growth_examples": (40, 80),
     "growth_lengths": (16, 32),

@@ -5,6 +5,8 @@ from typing import Any
 
 from flops import step_flops
 
+LOG_EVERY = 10  # steps, as in `trainer.log_every_n_steps`
+
 
 def step_result(
     seconds: list[float],
@@ -16,7 +18,7 @@ def step_result(
     strategy: str,
     **work: Any,
 ) -> dict[str, Any]:
-    """Median and mean of the steps, and the operations that they took by formula.
+    """Typical seconds of a step, and the operations that the steps took by formula.
 
     Args:
         seconds: of each step.
@@ -40,10 +42,17 @@ def step_result(
     )
     return {
         "step_s": statistics.median(seconds),
-        "mean_step_s": statistics.fmean(seconds),
+        "logged_step_s": statistics.median(_means(seconds, LOG_EVERY)),
         "steps": len(seconds),
         "examples": sum(rows for rows, _ in shapes),
         "real_tokens": real_tokens,
         "gflops": flops / sum(seconds) / 1e9,
         "precision": precision,
     }
+
+
+def _means(seconds: list[float], count: int) -> list[float]:
+    """Of as many steps at a time, so that each mean has its share of what is done now and then."""
+    parts = [seconds[at : at + count] for at in range(0, len(seconds), count)]
+    whole = [part for part in parts if len(part) == count] or parts
+    return [statistics.fmean(part) for part in whole]

@@ -147,13 +147,14 @@ def _result(
     sizes: dict[str, int],
 ) -> dict[str, Any]:
     batches = list(loader)
-    read: Any = [run.task.reading(batch).input_ids for batch in batches[warmup:]]
+    task: Any = run.task
+    widths = [int(n) for batch in batches[warmup:] for n in task.reading(batch).widths]
     prefix = next(c for c in run.trainer.callbacks if isinstance(c, FrozenPrefix))
     is_cached = prefix.facts is not None
     lora = strategy == "lora"
     facts = step_result(
         seconds,
-        [list(ids.shape) for ids in read],
+        [[1, width] for width in widths],  # padding is not computed
         real_tokens=sum(int(batch.lengths.sum()) for batch in batches),
         precision="bf16" if str(run.trainer.precision).startswith("bf16") else "fp32",
         sizes=sizes,

@@ -8,12 +8,14 @@ import zlib
 from typing import Any
 
 import torch
+from flops import answer_flops
 from loop import PADDING_ID, read
 from torch import nn
 
 from llm_lightning.backbone.checkpoint import described, to_transformers
 from llm_lightning.backbone.generation import GenerationOptions, generate
 from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
+from llm_lightning.training.precision import resolve
 
 SEED = 123
 
@@ -22,15 +24,17 @@ def ours(
     *, prompts: str, sizes: dict[str, int], new_tokens: int, batch_size: int, precision: str
 ) -> dict[str, Any]:
     """Writes with this project's decoder."""
+    if precision == "auto":
+        precision = "bf16" if resolve(precision, "cpu") == "bf16-mixed" else "fp32"
     questions, backbone = read(prompts), _backbone(sizes)
     backbone.to(_dtype(precision))
     head = nn.Linear(sizes["n_embd"], backbone.config.vocab_size, bias=False, device="meta")
     head.weight = backbone.wte.weight
     options = GenerationOptions(max_new_tokens=new_tokens, batch_size=batch_size)
     started = time.perf_counter()
-    with _autocast(precision):
-        answers = generate(backbone, head, questions, options, stop_id=None)
-    return _result(answers, time.perf_counter() - started)
+    answers = generate(backbone, head, questions, options, stop_id=None)
+    seconds = time.perf_counter() - started
+    return _result(questions, answers, seconds, precision, sizes)
 
 
 def transformers(
@@ -73,7 +77,8 @@ def transformers(
             )
             for row, tokens in zip(rows, written[:, width:].tolist(), strict=True):
                 answers[row] = tokens
-    return _result(answers, time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    return _result(questions, answers, seconds, precision, sizes)
 
 
 def _backbone(sizes: dict[str, int]) -> GPT2:
@@ -89,9 +94,21 @@ def _autocast(precision: str) -> torch.autocast:
     return torch.autocast("cpu", torch.bfloat16, enabled=precision == "autocast")
 
 
-def _result(answers: list[list[int]], seconds: float) -> dict[str, Any]:
+def _result(
+    questions: list[list[int]],
+    answers: list[list[int]],
+    seconds: float,
+    precision: str,
+    sizes: dict[str, int],
+) -> dict[str, Any]:
     tokens = sum(map(len, answers))
+    flops = sum(
+        answer_flops(n_layer=sizes["n_layer"], n_embd=sizes["n_embd"], prompt=len(q), answer=len(a))
+        for q, a in zip(questions, answers, strict=True)
+    )
     return {
+        "precision": "fp32" if precision == "fp32" else "bf16",
+        "gflops": flops / seconds / 1e9,
         "tokens_per_second": tokens / seconds,
         "tokens": tokens,
         "generation_s": seconds,

@@ -12,17 +12,32 @@ class LayerCache:
 
     def __init__(self, cache: "KeyValueCache") -> None:
         self.cache = cache
-        self.stored: Tensor | None = None  # (B, capacity, 2, H, D)
+        self.keys: Tensor | None = None  # (B, H, capacity, D)
+        self.values: Tensor | None = None
 
-    def extend(self, key_value: Tensor) -> Tensor:
-        """Stores keys and values of T new tokens, (B, T, 2, H, D); returns all, (B, S, 2, H, D)."""
-        if self.stored is None:
+    def extend(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Stores keys and values of T new tokens, (B, H, T, D) each; returns all, (B, H, S, D)."""
+        if self.keys is None or self.values is None:
             # Zeros, not empty: what a mask hides is multiplied by 0, and 0 * nan is nan.
-            B, _, *sizes = key_value.shape
-            self.stored = key_value.new_zeros(B, self.cache.capacity, *sizes)
-        rows = torch.arange(len(key_value), device=key_value.device)[:, None]
-        self.stored[rows, self.cache.slots] = key_value
-        return self.stored[:, : self.cache.width]
+            B, H, _, D = key.shape
+            shape = (B, H, self.cache.capacity, D)
+            self.keys, self.values = key.new_zeros(shape), value.new_zeros(shape)
+        return self._put(self.keys, key), self._put(self.values, value)
+
+    def keep(self, rows: Tensor) -> None:
+        """Drops all rows but these."""
+        if self.keys is not None and self.values is not None:
+            self.keys, self.values = self._kept(self.keys, rows), self._kept(self.values, rows)
+
+    def _put(self, stored: Tensor, new: Tensor) -> Tensor:
+        rows = torch.arange(len(new), device=new.device)[:, None]
+        stored[rows, :, self.cache.slots] = new.transpose(1, 2)
+        return stored[:, :, : self.cache.width]
+
+    def _kept(self, stored: Tensor, rows: Tensor) -> Tensor:
+        width = self.cache.width
+        stored[: len(rows), :, :width] = stored[rows, :, :width]
+        return stored[: len(rows)]
 
 
 class KeyValueCache:
@@ -74,6 +89,4 @@ class KeyValueCache:
         self.lengths = self.lengths[rows]
         self.width = int(self.lengths.max())
         for layer in self.layers:
-            if layer.stored is not None:
-                layer.stored[: len(rows), : self.width] = layer.stored[rows, : self.width]
-                layer.stored = layer.stored[: len(rows)]
+            layer.keep(rows)

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from llm_lightning.backbone.cache import KeyValueCache, LayerCache
 from llm_lightning.backbone.initialization import INITS, initialize
+from llm_lightning.backbone.packing import Packing
 
 LAYER_NORM_EPSILON = 1e-5
 
@@ -89,48 +90,59 @@ class CausalSelfAttention(nn.Module):
         attention_mask: Tensor | None,
         cache: LayerCache | None = None,
         reads: Tensor | None = None,
+        packing: Packing | None = None,
     ) -> Tensor:
         """Mixes positions.
 
         Args:
-            x: (B, T, C).
+            x: (B, T, C), or (N, C) if packed.
             attention_mask: (B, 1, T, S) bool, true where a query may see a key, causal rule
                 included; ``None`` where the causal rule alone (or nothing) applies.
             cache: earlier tokens' keys and values, S - T of them; ``None``: S = T.
             reads: (B, Q) positions that ask, for a mask with Q queries; ``None``: all T.
+            packing: where each of the N rows of a packed ``x`` stands; not with a cache.
 
         Returns:
-            (B, T, C), or (B, Q, C).
+            As ``x``, or (B, Q, C).
         """
-        B, T, C = x.shape
         if reads is None:
-            qkv = self.c_attn(x).view(B, T, 3, self.n_head, C // self.n_head)
-            query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, T, D)
+            qkv = self.c_attn(x) if packing is None else packing.unpack(self.c_attn(x))
+            query, key, value = map(self._by_head, qkv.chunk(3, dim=2))
             if cache is not None:
-                key, value = cache.extend(qkv[:, :, 1:]).permute(2, 0, 3, 1, 4)  # (B, H, S, D)
+                key, value = cache.extend(key, value)  # (B, H, S, D)
         else:
-            query, key, value = self._project(x, reads)
-        mixed = F.scaled_dot_product_attention(
-            query,
-            key,
-            value,
-            attn_mask=attention_mask,
-            dropout_p=self.attn_pdrop if self.training else 0.0,
-            is_causal=self.causal and attention_mask is None and reads is None,
-        )
+            query, key, value = self._project(x, reads, packing)
+        if cache is not None and query.shape[2] == 1 and x.device.type == "cpu":
+            mixed = _attend_from_one(query, key, value, attention_mask)
+        else:
+            mixed = F.scaled_dot_product_attention(
+                query,
+                key,
+                value,
+                attn_mask=attention_mask,
+                dropout_p=self.attn_pdrop if self.training else 0.0,
+                is_causal=self.causal and attention_mask is None and reads is None,
+            )
         mixed = mixed.transpose(1, 2).flatten(2)  # (B, T or Q, C)
+        if packing is not None and reads is None:
+            mixed = packing.pack(mixed)
         return cast(Tensor, self.resid_dropout(self.c_proj(mixed)))
 
-    def _project(self, x: Tensor, reads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _project(
+        self, x: Tensor, reads: Tensor, packing: Packing | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (B, H, Q, D) of some positions, keys and values (B, H, T, D) of all."""
         C = x.shape[-1]
         if type(self.c_attn) is nn.Linear:
             weight, bias = self.c_attn.weight, self.c_attn.bias
-            query = F.linear(gather(x, reads), weight[:C], bias[:C])
-            key, value = F.linear(x, weight[C:], bias[C:]).chunk(2, dim=2)
+            query = F.linear(gather(x, reads, packing), weight[:C], bias[:C])
+            key_value = F.linear(x, weight[C:], bias[C:])
         else:  # an adapter or a packed weight works as a whole
-            query, key, value = self.c_attn(x).chunk(3, dim=2)
-            query = gather(query, reads)
+            query, key_value = self.c_attn(x).split([C, 2 * C], dim=-1)
+            query = gather(query, reads, packing)
+        if packing is not None:
+            key_value = packing.unpack(key_value)
+        key, value = key_value.chunk(2, dim=2)
         return self._by_head(query), self._by_head(key), self._by_head(value)
 
     def _by_head(self, x: Tensor) -> Tensor:
@@ -150,7 +162,7 @@ class MLP(nn.Module):
         self.dropout = nn.Dropout(config.resid_pdrop)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, T, C) to (B, T, C)."""
+        """(..., C) to (..., C)."""
         return cast(Tensor, self.dropout(self.c_proj(self.act(self.c_fc(x)))))
 
 
@@ -170,10 +182,11 @@ class Block(nn.Module):
         attention_mask: Tensor | None,
         cache: LayerCache | None = None,
         reads: Tensor | None = None,
+        packing: Packing | None = None,
     ) -> Tensor:
-        """(B, T, C) to (B, T, C), or (B, Q, C); arguments as in :class:`CausalSelfAttention`."""
-        mixed = self.attn(self.ln_1(x), attention_mask, cache, reads)
-        x = (x if reads is None else gather(x, reads)) + mixed
+        """Shapes and arguments as in :class:`CausalSelfAttention`."""
+        mixed = self.attn(self.ln_1(x), attention_mask, cache, reads, packing)
+        x = (x if reads is None else gather(x, reads, packing)) + mixed
         return x + cast(Tensor, self.mlp(self.ln_2(x)))
 
 
@@ -204,6 +217,7 @@ class GPT2(nn.Module):
         padding_mask: Tensor | None = None,
         cache: KeyValueCache | None = None,
         reads: Tensor | None = None,
+        widths: Tensor | None = None,
     ) -> Tensor:
         """Computes hidden states.
 
@@ -215,16 +229,21 @@ class GPT2(nn.Module):
                 padding must be on the right. ``None``: the input is the whole text.
             reads: (B, Q) int64, the positions whose states are wanted; the last block computes
                 no others. ``None``: all T. Not with a cache.
+            widths: (B,) int64, at least 1: only so many of a row's first positions are computed,
+                for which the others must make no difference. ``None``: all T. Not with a cache.
 
         Returns:
-            (B, T, C) states after the final LayerNorm, or (B, Q, C).
+            (B, T, C) states after the final LayerNorm, or (B, Q, C). Behind a row's width stand
+            numbers without a meaning.
 
         Raises:
             ValueError: if the text is longer than the context, or a cache was given to a model that
                 is not causal.
         """
         if cache is None:
-            return self.suffix(self.prefix(input_ids, padding_mask, 0), padding_mask, 0, reads)
+            packing = None if widths is None else Packing.of(widths, input_ids.shape[1])
+            x = self.prefix(input_ids, padding_mask, 0, packing)
+            return self.suffix(x, padding_mask, 0, reads, packing)
         if not self.config.causal:
             raise ValueError(
                 "model.causal must be true to generate text, got false: each new token would "
@@ -237,30 +256,46 @@ class GPT2(nn.Module):
             x = block(x, attention_mask, layer_cache)
         return cast(Tensor, self.ln_f(x))
 
-    def prefix(self, input_ids: Tensor, padding_mask: Tensor | None, depth: int) -> Tensor:
+    def prefix(
+        self,
+        input_ids: Tensor,
+        padding_mask: Tensor | None,
+        depth: int,
+        packing: Packing | None = None,
+    ) -> Tensor:
         """Runs embeddings and the first ``depth`` blocks; see :meth:`forward`.
 
         Returns:
-            (B, T, C) what block ``depth`` reads.
+            (B, T, C) what block ``depth`` reads, (N, C) if packed.
         """
         T = input_ids.shape[1]
         self._check_length(T)
-        x = self._embed(input_ids, torch.arange(T, device=input_ids.device))
+        positions = torch.arange(T, device=input_ids.device)
+        if packing is not None:
+            positions = positions[packing.places % T]
+            input_ids = input_ids.flatten()[packing.places]
+        x = self._embed(input_ids, positions)
         attention_mask = self._attention_mask(padding_mask)
         for block in self.h[:depth]:
-            x = block(x, attention_mask)
+            x = block(x, attention_mask, packing=packing)
         return x
 
     def suffix(
-        self, x: Tensor, padding_mask: Tensor | None, depth: int, reads: Tensor | None = None
+        self,
+        x: Tensor,
+        padding_mask: Tensor | None,
+        depth: int,
+        reads: Tensor | None = None,
+        packing: Packing | None = None,
     ) -> Tensor:
         """Runs what :meth:`prefix` left; see :meth:`forward`.
 
         Args:
-            x: (B, T, C) what block ``depth`` reads.
+            x: (B, T, C) what block ``depth`` reads, (N, C) if packed.
             padding_mask: (B, T) bool.
             depth: the blocks that ``x`` went through.
             reads: (B, Q).
+            packing: as in :meth:`prefix`.
 
         Returns:
             (B, T, C), or (B, Q, C).
@@ -268,16 +303,19 @@ class GPT2(nn.Module):
         attention_mask = self._attention_mask(padding_mask)
         blocks = self.h[depth:]
         for block in blocks if reads is None else blocks[:-1]:
-            x = block(x, attention_mask)
+            x = block(x, attention_mask, packing=packing)
         if reads is not None:
             if blocks:
-                x = blocks[-1](x, self._reading_mask(padding_mask, reads, x.shape[1]), None, reads)
+                T = x.shape[1] if packing is None else packing.shape[1]
+                mask = self._reading_mask(padding_mask, reads, T)
+                x = blocks[-1](x, mask, None, reads, packing)
             else:
-                x = gather(x, reads)
-        return cast(Tensor, self.ln_f(x))
+                x = gather(x, reads, packing)
+        x = self.ln_f(x)
+        return packing.unpack(x) if packing is not None and reads is None else x
 
     def _embed(self, input_ids: Tensor, positions: Tensor) -> Tensor:
-        """(B, T, C)."""
+        """(..., C) of ids and positions of the same shape, or (T,) positions."""
         return cast(Tensor, self.drop(self.wte(input_ids) + self.wpe(positions)))
 
     def _attention_mask(self, padding_mask: Tensor | None) -> Tensor | None:
@@ -312,6 +350,21 @@ class GPT2(nn.Module):
             )
 
 
-def gather(x: Tensor, positions: Tensor) -> Tensor:
-    """(B, T, C) at (B, Q) positions: (B, Q, C)."""
+def _attend_from_one(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+    """Attention of a single query, (B, H, 1, D), to (B, H, S, D) keys and values.
+
+    On CPUs the fused kernel packs keys and values anew at every call, which only many queries pay
+    back: in bf16 it takes seven times as long as two matrix products.
+    """
+    scores = (query @ key.transpose(2, 3)).float() / query.shape[-1] ** 0.5  # (B, H, 1, S)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    mixed: Tensor = scores.softmax(dim=-1).to(value.dtype) @ value
+    return mixed
+
+
+def gather(x: Tensor, positions: Tensor, packing: Packing | None = None) -> Tensor:
+    """(B, T, C), or (N, C) if packed, at (B, Q) positions: (B, Q, C)."""
+    if packing is not None:
+        return packing.take(x, positions)
     return x.gather(1, positions[:, :, None].expand(-1, -1, x.shape[2]))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from llm_lightning.backbone.gpt2 import GPT2
+from llm_lightning.backbone.packing import Packing
 
 
 class Reading(NamedTuple):
@@ -103,12 +104,22 @@ class PrefixCache:
             "cpu", torch.float32
         )
 
-    def states(self, split: str, index: Tensor) -> Tensor:
-        """Returns (B, L, C) states of examples, on their device; L is the largest count.
+    def states(self, split: str, index: Tensor, packing: Packing | None = None) -> Tensor:
+        """Returns states of examples, on their device.
 
-        What is behind a row's own positions are states of other positions, not zeros.
+        Args:
+            split: where the examples are from.
+            index: (B,) which they are.
+            packing: which of (B, L) are wanted; ``None``: all.
+
+        Returns:
+            (B, L, C), or (N, C) if packed. L is the largest count; what is behind a row's own
+            positions are states of other positions, not zeros.
         """
         on_cpu = index.cpu()
         counts, starts = self._counts[split][on_cpu], self._starts[split][on_cpu]
-        at = torch.arange(int(counts.max())).minimum(counts[:, None] - 1)  # (B, L)
-        return self.rows[starts[:, None] + at].to(index.device, non_blocking=True)
+        at = torch.arange(int(counts.max())).minimum(counts[:, None] - 1)
+        rows = starts[:, None] + at  # (B, L)
+        if packing is not None:
+            rows = rows.flatten()[packing.places.cpu()]
+        return self.rows[rows].to(index.device, non_blocking=True)

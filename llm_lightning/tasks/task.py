@@ -10,6 +10,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
+from llm_lightning.backbone.packing import Packing
 from llm_lightning.backbone.pretrained import ModelConfig, Weights, locate
 from llm_lightning.finetuning import base, strategies
 from llm_lightning.finetuning.prefix_cache import PrefixCache, Reading
@@ -123,11 +124,12 @@ class Task(L.LightningModule, ABC):
         r = self.reading(batch)
         split = SPLIT_OF.get(split or "", split)
         if self.prefix is None or split is None or split not in self.prefix:
-            return self.backbone(r.input_ids, r.padding_mask, reads=r.positions), r
-        x = self.prefix.states(split, batch.indices)
+            return self.backbone(r.input_ids, r.padding_mask, reads=r.positions, widths=r.widths), r
         if self.prefix.is_read:
-            return self.backbone.ln_f(x), r
-        return self.backbone.suffix(x, r.padding_mask, self.prefix.depth, r.positions), r
+            return self.backbone.ln_f(self.prefix.states(split, batch.indices)), r
+        packing = Packing.of(r.widths, r.input_ids.shape[1])
+        x = self.prefix.states(split, batch.indices, packing)
+        return self.backbone.suffix(x, r.padding_mask, self.prefix.depth, r.positions, packing), r
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leaves out what a checkpoint need not hold: the base can be had where it came from."""
@@ -184,13 +186,18 @@ class Task(L.LightningModule, ABC):
         The gradients of an optimizer step are divided by the weight of the whole step, so that
         the size of batches and how many are accumulated make no difference.
         """
+        accumulated = self.trainer.accumulate_grad_batches
+        if accumulated == 1:
+            return total / weight
         self._weight_in_step += weight
         # Lightning divides by the number of accumulated batches; that is undone here, because
         # the right divisor is known only when the step is complete.
-        return total * self.trainer.accumulate_grad_batches
+        return total * accumulated
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Turns the summed gradients into a mean over this step."""
+        """Turns gradients that were summed over several batches into a mean over this step."""
+        if self.trainer.accumulate_grad_batches == 1:
+            return
         for parameter in self.parameters():
             if parameter.grad is not None:
                 parameter.grad /= self._weight_in_step

@@ -100,7 +100,7 @@ class FrozenPrefix(L.Callback):
 
 def tokens_at_once(device: str) -> int:
     """Returns how many tokens a batch may have on a kind of device, padding included."""
-    return 65536 if device == "cuda" else 4096
+    return 65536 if device == "cuda" else 2048
 
 
 def useful_depth(task: Task) -> int:
