@@ -47,6 +47,57 @@ def test_rounds_alternate() -> None:
     ]
 
 
+def test_goals_are_ratios_of_medians_and_say_whether_they_are_met() -> None:
+    from goals import goals_table
+
+    times = {"ours": (10.0, 12.0, 11.0), "plain": (400.0, 300.0), "ours as row_01": (60.0,)}
+    measured = [
+        end_to_end(case, number, seconds)
+        for case, each in times.items()
+        for number, seconds in enumerate(each, 1)
+    ]
+    measured += [
+        record("generation", case, 1, seconds=9.0, result={"tokens_per_second": rate})
+        for case, rate in (("ours", 300.0), ("transformers, batches", 240.0))
+    ]
+    measured += [record("startup", "ours --help", 1, seconds=0.5)]
+    assert goals_table(measured)[2:] == [
+        "| last_block against the plain loop | at least 30 | 31.82 | 25.00-40.00 | yes |",
+        "| ... as row_01, in fp32 | at least 6 | 5.83 | 6.67-6.67 | **no** |",
+        "| answers against transformers in batches | at least 1.5 | 1.25 | 1.25-1.25 | **no** |",
+        "| seconds of `--help` | at most 3 | 0.50 | 0.50-0.50 | yes |",
+    ]
+    assert goals_table([]) == []
+
+
+def test_goals_speak_of_cases_that_there_are() -> None:
+    from cases import all_cases
+    from goals import GOALS
+    from schedule import Settings
+
+    known = {(c.group, c.name) for c in all_cases(Settings(), Path("inputs"), 120)}
+    for goal in GOALS:
+        assert {(goal.group, goal.ours), (goal.group, goal.peer or goal.ours)} <= known
+
+
+def test_answers_are_written_in_our_default_batches() -> None:
+    from cases import ANSWERS_AT_ONCE
+
+    from llm_lightning.backbone.generation import GenerationOptions
+
+    assert GenerationOptions().batch_size == ANSWERS_AT_ONCE
+
+
+def test_operations_of_an_answer_are_those_of_reading_it_at_once_but_for_its_last_token() -> None:
+    from flops import VOCABULARY, answer_flops, step_flops
+
+    # One token is a forward pass over the prompt, which a step of the frozen backbone is too.
+    forward = step_flops(n_layer=2, n_embd=8, strategy="last_layer", rows=1, width=5)
+    assert answer_flops(n_layer=2, n_embd=8, prompt=5, answer=1) == forward + 16 * VOCABULARY
+    more = answer_flops(n_layer=2, n_embd=8, prompt=5, answer=3) - forward - 48 * VOCABULARY
+    assert more == 2 * (24 * 64 * 2 + 4 * 8 * (6 + 7))
+
+
 def test_cases_of_a_group_are_neighbours_and_know_its_first() -> None:
     from cases import all_cases
     from schedule import Settings

@@ -8,6 +8,7 @@ from typing import Any
 
 import records
 from figure import draw
+from goals import goals_table
 from table import Row, best_rates, complaints, rows, value_of
 
 TITLES = {
@@ -53,6 +54,8 @@ def markdown(
         if not r["ok"]:
             lines += [f"Failed: {r['group']}/{r['case']}, round {r['round']}: {r['error']}", ""]
     lines += ["Medians over rounds; ratios are of times, above 1 is slower than the first row.", ""]
+    if goals := goals_table(measured):
+        lines += ["## Goals", "", "How many times as long the peer takes.", "", *goals, ""]
     heading = ""
     for group in dict.fromkeys(row.group for row in found):
         if heading != (heading := TITLES[group.split("/")[0]]):

@@ -52,9 +52,10 @@ class ClassificationData(DataModule, ABC):
     eval_batch_size: int = 32
     """Examples in one evaluation batch, at least 1; 1 where ``padding`` is ``none``."""
     group_by_length: bool = False
-    """Whether training batches hold texts of similar length, which pads less, where ``padding`` is
-    ``batch``; which batch comes when is random either way. Where classes differ in length, as
-    spam and ham do, most of a batch is then of one class, and a little less is learnt."""
+    """Whether training batches hold texts of similar length, where ``padding`` is ``batch``, so
+    that attention sees less of it; which batch comes when is random either way. Where classes
+    differ in length, as spam and ham do, most of a batch is then of one class, and a little less
+    is learnt."""
     drop_last: bool = False
     """Whether training leaves out the last, smaller batch of each epoch."""
     context_length: int = 1024
