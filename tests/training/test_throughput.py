@@ -34,6 +34,7 @@ def fit(*callbacks: L.Callback) -> L.Trainer:
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        log_every_n_steps=2,
     )
     rows = [Example([1] * length, 0) for length in (3, 5, 2, 2)]
     loader: Any = DataLoader(rows, batch_size=2, collate_fn=Padder(max_length=8).collate)  # type: ignore[arg-type]
