@@ -68,3 +68,21 @@ def test_a_packed_network_computes_no_padding() -> None:
         block.mlp.register_forward_hook(lambda module, args, out: seen.append(args[0].shape))
     backbone(torch.zeros(5, 40, dtype=torch.long), widths=WIDTHS)
     assert seen == [(96, 16), (96, 16)]
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # both are the compiler looking around
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated")
+def test_compiled_blocks_compute_the_same_without_a_break() -> None:
+    torch.manual_seed(0)
+    config = GPTConfig(n_layer=2, n_head=2, n_embd=16, n_positions=64)
+    backbone = GPT2(config)
+    inputs = [(torch.randint(0, 50257, (5, n)), WIDTHS.clamp(max=n)) for n in (40, 30, 37)]
+    expected = [backbone(ids, widths=widths) for ids, widths in inputs]
+    torch._dynamo.reset()
+    for block in backbone.h:
+        block.compile(dynamic=True, backend="aot_eager", fullgraph=True)
+    for (ids, widths), eager in zip(inputs, expected, strict=True):
+        found = backbone(ids, widths=widths)
+        matters = torch.arange(ids.shape[1]) < widths[:, None]
+        torch.testing.assert_close(found[matters], eager[matters])
+        found[matters].sum().backward()
