@@ -68,7 +68,9 @@ def _lines(found: list[Row], file: Path) -> Path:
         axes[0, column].set_title(f"{kind.partition('/')[2]}: {value_of(kind).title}", fontsize=10)
         axes[1, column].set_title("peak MiB", fontsize=10)
         of_kind = [row for row in found if row.group.startswith(kind)]
-        places = {_amount(row): row.case.removesuffix(" tokens") for row in of_kind}
+        places = {
+            _amount(row): row.case.removesuffix(" tokens").removeprefix("gpt2_") for row in of_kind
+        }
         for ax in axes[:, column]:
             ax.set_xscale("log")
             ax.set_xticks(list(places), list(places.values()))

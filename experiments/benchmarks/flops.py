@@ -15,7 +15,6 @@ MLP.
 LOWEST_TRAINED = {"last_layer": None, "last_block": 1, "last_two_blocks": 2, "all": 0, "lora": 0}
 """How many of the last blocks train; ``None``: none, 0: all of them."""
 
-
 VOCABULARY = 50257
 
 
