@@ -76,10 +76,10 @@ def _metrics(probabilities: Probabilities, labels: list[int]) -> dict[str, float
     """Loss in nats an example, and the metrics that networks are measured by."""
     scores, targets = torch.from_numpy(probabilities), torch.tensor(labels)
     metrics = ClassificationMetrics(probabilities.shape[1])
-    metrics.update(scores, targets)
     # A tree is as sure of its leaves as can be, and one mistake would cost an infinite loss.
     loss = F.nll_loss(scores.clamp(min=1e-12).log(), targets)
-    values = {"loss": loss} | metrics.compute_and_reset()
+    metrics.update(loss, scores, targets)
     return {
-        name: float(value) if bool(value.isfinite()) else None for name, value in values.items()
+        name: float(value) if bool(value.isfinite()) else None
+        for name, value in metrics.compute_and_reset().items()
     }

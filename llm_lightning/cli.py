@@ -17,6 +17,7 @@ from hydra.core.override_parser.types import Glob
 from hydra.errors import HydraException
 
 from llm_lightning import console
+from llm_lightning.command import kept_objects
 
 _TAKE_A_WORD = ("--cfg", "-c", "--package", "-p", "--config-name", "-cn", "--config-path", "-cp")
 """Hydra's options whose value may be a word of its own."""
@@ -34,8 +35,9 @@ def main() -> None:
             console.print_experiments(list_experiments(), problem)
             sys.exit(0 if asks_help else 2)
 
-    from llm_lightning import config
-    from llm_lightning.run import run
+    with kept_objects():
+        from llm_lightning import config
+        from llm_lightning.run import run
 
     config.register()
     run_one = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(run)

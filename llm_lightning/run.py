@@ -36,6 +36,7 @@ from llm_lightning.tasks.classifier import Classifier
 from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.tasks.task import EVALUATED, Diverged
 from llm_lightning.training import prefix
+from llm_lightning.training.allocator import keep_freed_memory
 from llm_lightning.training.memory import reset_peak_memory
 
 # What a user can put right; anything else is a defect and shows where it happened.
@@ -151,6 +152,7 @@ def _train(cfg: DictConfig, built: Run, run_dir: Path, resumed_from: Path | None
         run_dir=_shown(run_dir),
     )
     device = built.trainer.strategy.root_device
+    keep_freed_memory()
     reset_peak_memory(device)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     seconds_before = _fit(built, run_dir, resumed_from)

@@ -6,6 +6,7 @@ from pathlib import Path
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported
 os.environ["LLM_LIGHTNING_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"  # tiny models: threads only wait for each other
+os.environ.pop("COLUMNS", None)  # consoles would keep this width, whatever a test sets later
 
 import pytest
 import torch

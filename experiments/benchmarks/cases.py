@@ -77,7 +77,7 @@ def _steps(settings: Settings, inputs: Path, max_length: int, strategy: str) -> 
     group = f"steps/{strategy}"
     shared = {"sizes": sizes(settings.model), "strategy": strategy, "warmup": settings.warmup}
     padded_s = 7 + (settings.warmup + settings.steps) * _PADDED_STEP_S * _WORK[strategy]
-    ours = _our_steps(settings, inputs, strategy, max_length=max_length)
+    ours = _our_steps(settings, inputs, strategy, max_length=max_length, passes=2)
     is_cached = strategy in KEEPS_STATES
     # First in the precision that is best here, then in the one that all machines share.
     for name, override in (("ours", "trainer.precision=auto"), ("ours, fp32", _FP32)):
@@ -86,6 +86,8 @@ def _steps(settings: Settings, inputs: Path, max_length: int, strategy: str) -> 
     if is_cached:
         uncached = "finetune.cache_prefix=false"
         yield _ours(group, "ours, uncached", ours, uncached, padded_s / 2)
+    if strategy == "all":
+        yield _ours(group, "ours, compiled", ours, "compile=true", padded_s + 120)
     theirs = shared | {"inputs": str(inputs / "steps.json")}
     yield Case(group, "plain", "plain.steps", theirs, guess_s=padded_s)
     library = "peft" if strategy == "lora" else "transformers"

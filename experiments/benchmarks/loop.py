@@ -183,10 +183,20 @@ def seconds_each(work: Callable[[Any], Any], items: Sequence[Any]) -> list[float
 
 def timed_steps(
     peer: Peer, examples: list[Example], strategy: str, warmup: int
-) -> tuple[list[float], list[list[int]]]:
-    """Steps on given batches in their order; seconds and [rows, width] of each after warm-up."""
+) -> tuple[list[float], list[list[int]], float | None]:
+    """Steps on given batches in their order.
+
+    Returns:
+        Seconds and [rows, width] of each step after warm-up; and the seconds of a first pass over
+        all batches, which is made where widths differ, because kernels are prepared for each.
+    """
     optimizer = peer.optimizer(strategy)
     peer.module.train()
     batches = list(batches_of(examples, BATCH_SIZE))
-    seconds = seconds_each(lambda batch: step(peer, optimizer, batch), batches)[warmup:]
-    return seconds, [list(peer.collate(batch)[0].shape) for batch in batches[warmup:]]
+
+    def run() -> list[float]:
+        return seconds_each(lambda batch: step(peer, optimizer, batch), batches)
+
+    first_pass_s = sum(run()) if peer.width is None else None
+    shapes = [list(peer.collate(batch)[0].shape) for batch in batches[warmup:]]
+    return run()[warmup:], shapes, first_pass_s

@@ -67,11 +67,12 @@ def steps(
     prepared = read(inputs)
     peer = _peer(sizes, strategy, prepared["max_length"], form)
     examples = prepared["examples"]
-    seconds, shapes = timed_steps(peer, examples, strategy, warmup)
+    seconds, shapes, first_pass_s = timed_steps(peer, examples, strategy, warmup)
     adapters = adapter_weights(sizes["n_embd"], RANK, is_shared=True) if strategy == "lora" else 0
     return step_result(
         seconds,
         shapes,
+        first_pass_s=first_pass_s,
         real_tokens=sum(len(ids) for ids, _ in examples),
         precision="bf16" if peer.bf16 else "fp32",
         sizes=sizes,

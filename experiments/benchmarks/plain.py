@@ -61,11 +61,12 @@ def steps(*, inputs: str, sizes: dict[str, int], strategy: str, warmup: int) -> 
     prepared = read(inputs)
     peer = _peer(sizes, strategy, prepared["max_length"])
     examples = prepared["examples"]
-    seconds, shapes = timed_steps(peer, examples, strategy, warmup)
+    seconds, shapes, first_pass_s = timed_steps(peer, examples, strategy, warmup)
     rank = STRATEGIES[strategy].get("rank", 0)
     return step_result(
         seconds,
         shapes,
+        first_pass_s=first_pass_s,
         real_tokens=sum(len(ids) for ids, _ in examples),
         precision="fp32",
         sizes=sizes,

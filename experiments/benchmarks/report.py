@@ -112,7 +112,7 @@ def _table(group: list[Row], rates: dict[str, float]) -> list[str]:
 
 def _more(group: str) -> tuple[str, ...]:
     """Columns that a kind of group has beside the others."""
-    steps = ("ms an example", "once an example, ms", "GFLOP/s", "of the best rate")
+    steps = ("first pass, s", "ms an example", "once an example, ms", "GFLOP/s", "of the best rate")
     return {
         "steps": steps,
         "generation": ("answers as ours in fp32", "GFLOP/s", "of the best rate"),
@@ -123,6 +123,9 @@ def _more(group: str) -> tuple[str, ...]:
 
 def _cell(row: Row, column: str, rates: dict[str, float], group: list[Row]) -> str:
     results, last = row.results, row.results[-1]
+    if column == "first pass, s":
+        passes = [r["first_pass_s"] for r in results if r["first_pass_s"] is not None]
+        return f"{statistics.median(passes):.1f}" if passes else ""
     if column == "ms an example":
         return f"{row.median * last['steps'] / _timed_examples(last):.2f}"
     if column == "once an example, ms":

@@ -52,7 +52,7 @@ class Settings:
     strategies: tuple[str, ...] = STRATEGIES
     end_to_end: tuple[str, ...] = ("last_block", "last_layer")
     warmup: int = 3
-    steps: int = 24
+    steps: int = 16
     overhead_steps: int = 120
     growth_models: tuple[str, ...] = ("nano", "gpt2_small", "gpt2_medium")
     growth_examples: tuple[int, ...] = (250, 500, 1000)

@@ -12,6 +12,7 @@ def step_result(
     seconds: list[float],
     shapes: list[list[int]],
     *,
+    first_pass_s: float | None = None,
     real_tokens: int,
     precision: str,
     sizes: dict[str, int],
@@ -23,6 +24,7 @@ def step_result(
     Args:
         seconds: of each step.
         shapes: [rows, width] of each.
+        first_pass_s: seconds of an earlier pass over the same batches, if there was one.
         real_tokens: of all steps together, padding left out: equal where the work is.
         precision: ``fp32`` or ``bf16``.
         sizes: ``n_layer`` and ``n_embd``, and more.
@@ -43,6 +45,7 @@ def step_result(
     return {
         "step_s": statistics.median(seconds),
         "logged_step_s": statistics.median(_means(seconds, LOG_EVERY)),
+        "first_pass_s": first_pass_s,
         "steps": len(seconds),
         "examples": sum(rows for rows, _ in shapes),
         "real_tokens": real_tokens,

@@ -18,6 +18,7 @@ from llm_lightning import config
 from llm_lightning.build import Run, build, find
 from llm_lightning.cli import conf_dir
 from llm_lightning.data.batching import Batch
+from llm_lightning.training.allocator import keep_freed_memory
 from llm_lightning.training.prefix import FrozenPrefix, useful_depth
 
 RANK = 16
@@ -31,7 +32,12 @@ class StepClock(L.Callback):
     """Notes when each training step ends; from one to the next is all that a step costs."""
 
     def __init__(self) -> None:
+        self.start = 0.0
         self.ends: list[float] = []
+
+    def on_train_start(self, *args: Any) -> None:
+        """Notes the time, when states are kept already."""
+        self.start = time.perf_counter()
 
     def on_train_batch_end(self, *args: Any) -> None:
         """Notes the time."""
@@ -50,22 +56,29 @@ def steps(
     overrides: list[str],
     warmup: int,
     sizes: dict[str, int],
+    passes: int = 1,
 ) -> dict[str, Any]:
     """Times optimizer steps of the whole program, logging and metrics included.
 
     Args:
-        table: CSV whose texts are trained on once, in its order.
+        table: CSV whose texts are trained on, in its order.
         max_length: texts are cut there.
         strategy: an experiment of ours: what trains.
         overrides: further settings.
         warmup: steps that do not count, at least one.
         sizes: of the model.
+        passes: how often the texts are gone through, of which the last one counts: kernels are
+            prepared for every new width.
     """
+    overrides = [*overrides, f"trainer.max_epochs={passes}"]
     run, loader = _built(table, max_length, strategy, overrides)
     clock = StepClock()
     run.trainer.callbacks.append(clock)
     run.trainer.fit(run.task, datamodule=run.data)
-    return _result(run, loader, clock.seconds(warmup), warmup, strategy, sizes)
+    skipped = (passes - 1) * len(loader)
+    facts = _result(run, loader, clock.seconds(skipped + warmup), warmup, strategy, sizes)
+    facts["first_pass_s"] = clock.ends[skipped - 1] - clock.start if skipped else None
+    return facts
 
 
 def lightning_steps(*, overrides: list[str], **settings: Any) -> dict[str, Any]:
@@ -85,7 +98,7 @@ def bare_steps(
     sizes: dict[str, int],
 ) -> dict[str, Any]:
     """The same module on the same kept states: forward, backward, optimizer and no more."""
-    run, loader = _built(table, max_length, strategy, overrides)
+    run, loader = _built(table, max_length, strategy, [*overrides, "trainer.max_epochs=1"])
     run.trainer.fit(run.task, datamodule=run.data)  # fills the states, and warms up
     task: Any = run.task
     if task.prefix is None:
@@ -116,13 +129,13 @@ def _built(
         *(f"data.{split}_path='{table}'" for split in ("train", "val", "test")),
         f"data.max_length={max_length}",
         f"run_dir='{Path.cwd() / 'run'}'",
-        "trainer.max_epochs=1",
         "trainer.limit_val_batches=0",
         "trainer.limit_test_batches=2",  # so that only training texts go through frozen blocks
         "~callbacks.checkpoint",
         "~callbacks.resume",
         *overrides,
     ]
+    keep_freed_memory()  # as our program does
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = hydra.compose("config", settings, return_hydra_config=True)
         HydraConfig.instance().set_config(cfg)

@@ -15,6 +15,7 @@ from torch import nn
 from llm_lightning.backbone.checkpoint import described, to_transformers
 from llm_lightning.backbone.generation import GenerationOptions, generate
 from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
+from llm_lightning.training.allocator import keep_freed_memory
 from llm_lightning.training.precision import resolve
 
 SEED = 123
@@ -24,6 +25,7 @@ def ours(
     *, prompts: str, sizes: dict[str, int], new_tokens: int, batch_size: int, precision: str
 ) -> dict[str, Any]:
     """Writes with this project's decoder."""
+    keep_freed_memory()  # as our program does
     if precision == "auto":
         precision = "bf16" if resolve(precision, "cpu") == "bf16-mixed" else "fp32"
     questions, backbone = read(prompts), _backbone(sizes)

@@ -4,7 +4,7 @@ import warnings
 from typing import Any, Literal
 
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
+from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import (
     MulticlassAccuracy,
     MulticlassAUROC,
@@ -14,11 +14,11 @@ from torchmetrics.classification import (
     MulticlassStatScores,
 )
 
-METRICS = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "auroc")
+METRICS = ("loss", "accuracy", "balanced_accuracy", "precision", "recall", "f1", "auroc")
 
 
 class ClassificationMetrics(nn.Module):
-    """Accuracy, balanced accuracy, precision, recall, F1 and AUROC of one split.
+    """Mean loss, accuracy, balanced accuracy, precision, recall, F1 and AUROC of one split.
 
     With two classes precision, recall, F1 and AUROC speak of the positive class, index 1; with
     more they are macro averages. Balanced accuracy is the mean recall, and macro AUROC the mean,
@@ -30,6 +30,7 @@ class ClassificationMetrics(nn.Module):
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
+        self.loss = MeanMetric(nan_strategy="disable")
         # Inputs come from our own softmax; validating them would cost a pass over every batch.
         options: dict[str, Any] = {"num_classes": num_classes, "validate_args": False}
         average: Literal["none", "macro"] = "none" if num_classes == 2 else "macro"
@@ -44,8 +45,9 @@ class ClassificationMetrics(nn.Module):
             }
         )
 
-    def update(self, probabilities: Tensor, labels: Tensor) -> None:
-        """Adds a batch: (B, num_classes) probabilities and (B,) class indices."""
+    def update(self, loss: Tensor, probabilities: Tensor, labels: Tensor) -> None:
+        """Adds a batch: its mean loss, (B, num_classes) probabilities, (B,) class indices."""
+        self.loss.update(loss, len(labels))
         self.metrics.update(probabilities.float(), labels)
 
     def compute_and_reset(self) -> dict[str, Tensor]:
@@ -55,6 +57,8 @@ class ClassificationMetrics(nn.Module):
             warnings.filterwarnings("ignore", message="No (positive|negative) samples")
             values: dict[str, Tensor] = self.metrics.compute()
         self.metrics.reset()
+        values["loss"] = self.loss.compute()
+        self.loss.reset()
         true_positives, _, _, _, support = values.pop("counts").unbind(dim=1)
         present = support > 0
         values["balanced_accuracy"] = (true_positives / support)[present].mean()

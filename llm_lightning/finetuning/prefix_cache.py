@@ -95,14 +95,12 @@ class PrefixCache:
         Args:
             split: where its examples are from.
             index: (B,) which they are.
-            states: (B, L, C), of which each row's first positions count.
+            states: (N, C), one example after another, of each as many as are kept.
         """
         counts, starts = self._counts[split][index], self._starts[split][index]
-        at = torch.arange(states.shape[1])
-        is_kept = at < counts[:, None]  # (B, L)
-        self.rows[(starts[:, None] + at)[is_kept]] = states[is_kept.to(states.device)].to(
-            "cpu", torch.float32
-        )
+        before = (counts.cumsum(0) - counts).repeat_interleave(counts)  # (N,)
+        rows = starts.repeat_interleave(counts) + torch.arange(len(before)) - before
+        self.rows[rows] = states.to("cpu", torch.float32)
 
     def states(self, split: str, index: Tensor, packing: Packing | None = None) -> Tensor:
         """Returns states of examples, on their device.

@@ -65,7 +65,7 @@ class Classifier(Task):
             is the same whatever the backbone.
     """
 
-    metric_names: ClassVar[tuple[str, ...]] = ("loss", *METRICS)
+    metric_names: ClassVar[tuple[str, ...]] = METRICS
     data_kinds: ClassVar[tuple[str, ...]] = ("classification",)
 
     def __init__(
@@ -179,54 +179,45 @@ class Classifier(Task):
             else self.class_weights[batch.labels].sum().item()
         )
         # Logged as it is evaluated, so that the two curves of a plot speak of the same thing.
-        plain, probabilities = self._loss_and_probabilities(logits.detach(), batch)
-        self.log("train/loss", plain)
-        self.log("train/epoch_loss", plain, on_step=False, on_epoch=True, batch_size=B)
-        self._metrics("train").update(probabilities, batch.labels)
+        loss, _ = self._update("train", logits.detach(), batch.labels)
+        self.log("train/loss", loss)
         return self.share_of_step(total, weight)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Updates the validation metrics."""
-        self._evaluate(batch, "val")
+        """Adds a batch to the validation metrics."""
+        self._update("val", self.logits(batch, "val"), batch.labels)
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        """Updates the metrics of one of ``EVALUATED``; returns (B, num_classes) probabilities."""
-        return self._evaluate(batch, EVALUATED[dataloader_idx])
+        """Adds a batch to one of ``EVALUATED``; returns (B, num_classes) probabilities."""
+        split = EVALUATED[dataloader_idx]
+        return self._update(split, self.logits(batch, split), batch.labels)[1]
 
     def on_train_epoch_end(self) -> None:
-        """Logs the running metrics of the epoch."""
+        """Logs the running loss and metrics of the epoch."""
         super().on_train_epoch_end()
-        self._log_metrics("train")
+        values = self._metrics("train").compute_and_reset()
+        values["epoch_loss"] = values.pop("loss")  # a step's loss has the shorter name
+        self.log_dict({f"train/{name}": value for name, value in values.items()})
 
     def on_validation_epoch_end(self) -> None:
-        """Logs the validation metrics."""
-        self._log_metrics("val")
+        """Logs loss and metrics of the validation split."""
+        self._log("val")
 
     def on_test_epoch_end(self) -> None:
-        """Logs the final metrics of all three splits."""
+        """Logs the final loss and metrics of all three splits."""
         for split in EVALUATED:
-            self._log_metrics(split)
+            self._log(split)
 
-    def _evaluate(self, batch: Batch, split: str) -> Tensor:
-        logits = self.logits(batch, split)
-        loss, probabilities = self._loss_and_probabilities(logits, batch)
-        self.log(
-            f"{split}/loss",
-            loss,
-            on_epoch=True,
-            batch_size=len(batch.labels),
-            add_dataloader_idx=False,
-        )
-        self._metrics(split).update(probabilities, batch.labels)
-        return probabilities
-
-    def _loss_and_probabilities(self, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _update(self, split: str, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Adds (B, num_classes) logits to a split; returns their mean loss and probabilities."""
         # The loss is neither weighted nor smoothed, so that runs with different objectives can be
         # compared. Half precision would round probabilities to a few hundred values.
         logits = logits.float()
-        return F.cross_entropy(logits, batch.labels), logits.softmax(dim=-1)
+        loss, probabilities = F.cross_entropy(logits, labels), logits.softmax(dim=-1)
+        self._metrics(split).update(loss, probabilities, labels)
+        return loss, probabilities
 
-    def _log_metrics(self, split: str) -> None:
+    def _log(self, split: str) -> None:
         values = self._metrics(split).compute_and_reset()
         self.log_dict({f"{split}/{name}": value for name, value in values.items()})
 

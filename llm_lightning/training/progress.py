@@ -50,6 +50,8 @@ class FitProgress(ProgressBar):
 
     def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
         """Moves on by a batch and shows its loss."""
+        if not self._console.is_terminal:
+            return  # collecting the loss takes time
         loss = trainer.callback_metrics.get("train/loss")
         self._advance("" if loss is None else f"loss {float(loss):.3f}")
 

@@ -1,23 +1,28 @@
 import pytest
 import torch
 from sklearn import metrics as sk
+from torch.nn import functional as F
 
 from llm_lightning.evaluation.metrics import ClassificationMetrics
+
+LOSS = torch.tensor(0.5)
 
 
 @pytest.mark.parametrize("num_classes", [2, 4])
 def test_values_equal_scikit_learn_over_ragged_batches(num_classes: int) -> None:
-    probabilities = torch.randn(70, num_classes).softmax(dim=1)
+    probabilities = torch.randn(70, num_classes, dtype=torch.float64).softmax(dim=1)
     labels = torch.randint(num_classes, (70,))
     metrics = ClassificationMetrics(num_classes)
-    for start in (0, 32, 64):
-        metrics.update(probabilities[start : start + 32], labels[start : start + 32])
+    losses = F.nll_loss(probabilities.log(), labels, reduction="none")
+    for part in map(torch.LongTensor, (range(32), range(32, 64), range(64, 70))):
+        metrics.update(losses[part].mean(), probabilities[part], labels[part])
     got = {name: value.item() for name, value in metrics.compute_and_reset().items()}
 
     predicted = probabilities.argmax(dim=1)
     average = "binary" if num_classes == 2 else "macro"
     scores = probabilities[:, 1] if num_classes == 2 else probabilities
     expected = {
+        "loss": sk.log_loss(labels, probabilities),
         "accuracy": sk.accuracy_score(labels, predicted),
         "balanced_accuracy": sk.balanced_accuracy_score(labels, predicted),
         "precision": sk.precision_score(labels, predicted, average=average),
@@ -31,9 +36,9 @@ def test_values_equal_scikit_learn_over_ragged_batches(num_classes: int) -> None
 def test_nothing_is_left_after_the_reset() -> None:
     metrics = ClassificationMetrics(2)
     right = torch.tensor([[0.9, 0.1], [0.2, 0.8]])
-    metrics.update(right.flip(1), torch.tensor([0, 1]))
+    metrics.update(LOSS, right.flip(1), torch.tensor([0, 1]))
     assert metrics.compute_and_reset()["accuracy"] == 0
-    metrics.update(right, torch.tensor([0, 1]))
+    metrics.update(LOSS, right, torch.tensor([0, 1]))
     assert metrics.compute_and_reset()["accuracy"] == 1
 
 
@@ -44,7 +49,7 @@ def test_classes_without_examples_are_left_out() -> None:
     )
     labels = torch.tensor([0, 1, 0, 1])
     metrics = ClassificationMetrics(3)
-    metrics.update(probabilities, labels)
+    metrics.update(LOSS, probabilities, labels)
     values = metrics.compute_and_reset()
     present = [sk.roc_auc_score(labels == c, probabilities[:, c]) for c in (0, 1)]
     assert values["auroc"].item() == pytest.approx(sum(present) / 2)
@@ -56,7 +61,8 @@ def test_classes_without_examples_are_left_out() -> None:
 @pytest.mark.parametrize("num_classes", [2, 3])
 def test_auroc_of_a_single_class_is_not_a_number(num_classes: int) -> None:
     metrics = ClassificationMetrics(num_classes)
-    metrics.update(torch.randn(5, num_classes).softmax(dim=1), torch.ones(5, dtype=torch.long))
+    probabilities = torch.randn(5, num_classes).softmax(dim=1)
+    metrics.update(LOSS, probabilities, torch.ones(5, dtype=torch.long))
     values = metrics.compute_and_reset()
     assert values["auroc"].isnan()
     assert values["accuracy"] == values["balanced_accuracy"]
