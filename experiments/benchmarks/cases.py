@@ -187,7 +187,7 @@ def _end_to_end(settings: Settings, inputs: Path, strategy: str) -> Iterator[Cas
     ours = _our_program(settings, inputs, strategy)
     yield Case(group, "ours", program=(*ours, *best), guess_s=80)
     as_book = (*_our_program(settings, inputs, "row_01"), f"finetune={strategy}")
-    yield Case(group, "ours as row_01", program=as_book, guess_s=240)
+    yield Case(group, "row_01", program=as_book, guess_s=240)
     theirs = {
         "inputs": str(inputs / "inputs.json"),
         "sizes": sizes(settings.model),

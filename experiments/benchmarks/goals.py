@@ -23,7 +23,7 @@ class Goal:
 
 GOALS = (
     Goal("last_block against the plain loop", "end_to_end/last_block", "ours", "plain", 30),
-    Goal("... as row_01, in fp32", "end_to_end/last_block", "ours as row_01", "plain", 6),
+    Goal("... as row_01, in fp32", "end_to_end/last_block", "row_01", "plain", 6),
     Goal("last_layer against the plain loop", "end_to_end/last_layer", "ours", "plain", 40),
     Goal("lora against PEFT, default", "steps/lora", "ours", "peft, default", 6),
     Goal("lora against PEFT, best", "steps/lora", "ours", "peft, best", 1.3),
