@@ -11,7 +11,6 @@ import lightning as L
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import get_class, instantiate
-from lightning.pytorch.callbacks import Timer
 from omegaconf import DictConfig, OmegaConf
 
 from llm_lightning.backbone.pretrained import ModelConfig, Weights, ask_hub, locate
@@ -21,6 +20,7 @@ from llm_lightning.network import Unavailable
 from llm_lightning.status import EpochStatus
 from llm_lightning.tasks.task import Task
 from llm_lightning.training.precision import resolve
+from llm_lightning.training.timer import StageTimer
 
 FALLBACK_MODEL = "nano"
 
@@ -45,7 +45,7 @@ class FoundModel(Found):
     """The one asked for, or the one that stands in for it."""
     weights: Weights
     trainer: L.Trainer
-    timer: Timer
+    timer: StageTimer
 
 
 @dataclass
@@ -55,7 +55,7 @@ class Run:
     data: DataModule
     task: Task
     trainer: L.Trainer
-    timer: Timer
+    timer: StageTimer
     weights: dict[str, Any]
     """``model``, ``source`` and ``sha256`` of the weights, and whether their head was taken over
     (``head_loaded``), as the summary records them."""
@@ -85,7 +85,7 @@ def find(cfg: DictConfig) -> FoundModel:
     for group in ("model", "task", "finetune", "optim"):
         OmegaConf.to_object(cfg[group])  # checks ranges now rather than after the downloads
     _check(cfg)
-    timer = Timer()
+    timer = StageTimer()
     watchers = [timer, EpochStatus(Path(cfg.run_dir))]
     callbacks = [*watchers, *(instantiate(callback) for callback in cfg.callbacks.values())]
     loggers = [instantiate(logger) for logger in cfg.loggers.values()]

@@ -184,7 +184,7 @@ def _fit(built: Run, run_dir: Path, resumed_from: Path | None) -> float:
         before = torch.load(resumed_from, map_location="cpu", weights_only=True)
         run_folder.set_curves_aside(run_dir, before["global_step"])
         console.print_resumed(before["epoch"] + 1)
-        seconds = before["callbacks"]["Timer"]["time_elapsed"]["train"]
+        seconds = before["callbacks"]["StageTimer"]["time_elapsed"]["train"]
         expected = ValueError  # the base may have changed
     with _told(expected):
         built.trainer.fit(built.task, datamodule=built.data, ckpt_path=resumed_from)
