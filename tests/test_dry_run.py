@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -10,16 +9,15 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from program import SMOKE, command
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from llm_lightning import cli
 from llm_lightning.plan import Plan
 from llm_lightning.training.step_memory import memory_by_part
 
-SMOKE = ("trainer=smoke", "model=nano", "model.weights=random")
 BITSANDBYTES = pytest.mark.skipif(
     find_spec("bitsandbytes") is None, reason="bitsandbytes, of the extra qlora, is missing"
 )
@@ -54,16 +52,6 @@ def _in_a_folder_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     work.mkdir()
     monkeypatch.chdir(work)
     Path("book.txt").write_text("It was the best of times, it was the worst of times. " * 200)
-
-
-def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """Returns the exit status."""
-    monkeypatch.setattr(sys, "argv", ["llm_lightning", *arguments])
-    try:
-        cli.main()
-    except SystemExit as ended:
-        return int(str(ended.code or 0))
-    return 0
 
 
 def plan(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Plan:

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
+from program import SMOKE, command
 
 from llm_lightning import cli, sweep
 
-SMOKE = ("trainer=smoke", "model=nano", "model.weights=random")
 LONG = (
     "+experiment=lora", *SMOKE, "trainer.max_epochs=40", "model.n_layer=2", "model.n_embd=32",
     "model.n_head=2",
@@ -40,16 +40,6 @@ def _in_a_folder_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("PYTHONPATH", str(Path(cli.__file__).parents[1]))
     monkeypatch.chdir(tmp_path)
-
-
-def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """Runs in this process; returns the exit status."""
-    monkeypatch.setattr(sys, "argv", ["llm_lightning", *arguments])
-    try:
-        cli.main()
-    except SystemExit as ended:
-        return int(str(ended.code or 0))
-    return 0
 
 
 def start(*arguments: str) -> "subprocess.Popen[str]":

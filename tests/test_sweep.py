@@ -1,33 +1,21 @@
 """Sweeps: what failed, what is done, how many runs there are."""
 
 import json
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from program import SMOKE, command
 
-from llm_lightning import cli, status
+from llm_lightning import status
 from llm_lightning.cli import list_experiments
 from llm_lightning.sweep import count_jobs
-
-SMOKE = ("trainer=smoke", "model=nano", "model.weights=random")
 
 
 @pytest.fixture(autouse=True)
 def _in_a_folder_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(tmp_path)
-
-
-def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """Returns the exit status."""
-    monkeypatch.setattr(sys, "argv", ["llm_lightning", *arguments])
-    try:
-        cli.main()
-    except SystemExit as ended:
-        return int(str(ended.code or 0))
-    return 0
 
 
 def states() -> dict[str, str]:

@@ -1,0 +1,25 @@
+"""``python -m llm_lightning`` in the process of a test."""
+
+import sys
+
+import pytest
+
+from llm_lightning import cli
+
+SMOKE = ("trainer=smoke", "model=nano", "model.weights=random")
+"""A run of seconds, whose results do not depend on which weights are packaged."""
+
+
+def start(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    """Runs the program with these arguments; raises SystemExit where it ends so."""
+    monkeypatch.setattr(sys, "argv", ["llm_lightning", *arguments])
+    cli.main()
+
+
+def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Runs the program with these arguments; returns the exit status."""
+    try:
+        start(monkeypatch, *arguments)
+    except SystemExit as ended:
+        return int(str(ended.code or 0))
+    return 0
