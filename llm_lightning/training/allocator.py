@@ -13,8 +13,8 @@ def keep_freed_memory() -> bool:
     """Tells the allocator of this process to keep what is freed, for good.
 
     By default glibc gives large blocks back to the kernel as soon as they are free, and the kernel
-    clears every page of them when the next step asks for as much again. On CPUs, where a step's
-    activations are such blocks, that took a fifth of a run's time.
+    clears every page of them when the next step asks for as much again. On CPUs the activations of
+    a step are such blocks.
 
     Returns:
         Whether it did; other allocators than glibc's are left alone.
