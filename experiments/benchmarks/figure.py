@@ -11,6 +11,7 @@ matplotlib.use("agg")
 from matplotlib import pyplot as plt
 
 _OURS, _PEERS = "#1f6feb", "#9aa4b2"
+_PEER_NAMES = ("plain", "transformers", "peft")
 
 
 def draw(found: list[Row], out: Path) -> list[Path]:
@@ -42,7 +43,7 @@ def _bars(found: list[Row], file: Path) -> Path:
             [row.median - row.low for row in own],
             [row.high - row.median for row in own],
         ]
-        colors = [_OURS if row.case.startswith("ours") else _PEERS for row in own]
+        colors = [_PEERS if row.case.startswith(_PEER_NAMES) else _OURS for row in own]
         ax.barh(range(len(own)), medians, xerr=errors, color=colors, ecolor="#333333")
         ax.set_yticks(range(len(own)), [row.case for row in own])
         ax.invert_yaxis()
