@@ -77,8 +77,8 @@ def _metrics(probabilities: Probabilities, labels: list[int]) -> dict[str, float
     scores, targets = torch.from_numpy(probabilities), torch.tensor(labels)
     metrics = ClassificationMetrics(probabilities.shape[1])
     # A tree is as sure of its leaves as can be, and one mistake would cost an infinite loss.
-    loss = F.nll_loss(scores.clamp(min=1e-12).log(), targets)
-    metrics.update(loss, scores, targets)
+    losses = F.nll_loss(scores.clamp(min=1e-12).log(), targets, reduction="none")
+    metrics.update(losses, scores, targets)
     return {
         name: float(value) if bool(value.isfinite()) else None
         for name, value in metrics.compute_and_reset().items()

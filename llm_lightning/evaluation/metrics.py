@@ -30,7 +30,7 @@ class ClassificationMetrics(nn.Module):
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
-        self.loss = MeanMetric(nan_strategy="disable")
+        self.loss = MeanMetric(nan_strategy="disable")  # diverged is diverged
         # Inputs come from our own softmax; validating them would cost a pass over every batch.
         options: dict[str, Any] = {"num_classes": num_classes, "validate_args": False}
         average: Literal["none", "macro"] = "none" if num_classes == 2 else "macro"
@@ -45,9 +45,9 @@ class ClassificationMetrics(nn.Module):
             }
         )
 
-    def update(self, loss: Tensor, probabilities: Tensor, labels: Tensor) -> None:
-        """Adds a batch: its mean loss, (B, num_classes) probabilities, (B,) class indices."""
-        self.loss.update(loss, len(labels))
+    def update(self, losses: Tensor, probabilities: Tensor, labels: Tensor) -> None:
+        """Adds a batch: (B,) losses, (B, num_classes) probabilities, (B,) class indices."""
+        self.loss.update(losses)
         self.metrics.update(probabilities.float(), labels)
 
     def compute_and_reset(self) -> dict[str, Tensor]:

@@ -213,9 +213,10 @@ class Classifier(Task):
         # The loss is neither weighted nor smoothed, so that runs with different objectives can be
         # compared. Half precision would round probabilities to a few hundred values.
         logits = logits.float()
-        loss, probabilities = F.cross_entropy(logits, labels), logits.softmax(dim=-1)
-        self._metrics(split).update(loss, probabilities, labels)
-        return loss, probabilities
+        losses = F.cross_entropy(logits, labels, reduction="none")
+        probabilities = logits.softmax(dim=-1)
+        self._metrics(split).update(losses, probabilities, labels)
+        return losses.mean(), probabilities
 
     def _log(self, split: str) -> None:
         values = self._metrics(split).compute_and_reset()
