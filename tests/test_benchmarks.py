@@ -92,7 +92,7 @@ def test_operations_of_an_answer_are_those_of_reading_it_at_once_but_for_its_las
     from flops import VOCABULARY, answer_flops, step_flops
 
     # One token is a forward pass over the prompt, which a step of the frozen backbone is too.
-    forward = step_flops(n_layer=2, n_embd=8, strategy="last_layer", rows=1, width=5)
+    forward = step_flops(n_layer=2, n_head=2, n_embd=8, strategy="last_layer", rows=1, width=5)
     assert answer_flops(n_layer=2, n_embd=8, prompt=5, answer=1) == forward + 16 * VOCABULARY
     more = answer_flops(n_layer=2, n_embd=8, prompt=5, answer=3) - forward - 48 * VOCABULARY
     assert more == 2 * (24 * 64 * 2 + 4 * 8 * (6 + 7))
@@ -218,7 +218,7 @@ def test_operations_are_those_of_the_published_formula_where_everything_trains()
     n_layer, C, T, B = 12, 768, 64, 8
     N = 12 * n_layer * C * C
     per_token = 6 * N + 12 * n_layer * C * T  # PaLM, appendix B, with H Q = C
-    found = step_flops(n_layer=n_layer, n_embd=C, strategy="all", rows=B, width=T)
+    found = step_flops(n_layer=n_layer, n_head=12, n_embd=C, strategy="all", rows=B, width=T)
     assert found == pytest.approx(per_token * B * T)
 
 
@@ -226,7 +226,7 @@ def test_operations_of_what_is_left_out() -> None:
     from flops import step_flops
 
     C, T, B = 4, 10, 2
-    shape = {"n_layer": 3, "n_embd": C, "rows": B, "width": T}
+    shape = {"n_layer": 3, "n_head": 2, "n_embd": C, "rows": B, "width": T}
     matrices, attention = 2 * 12 * C * C * B * T, 4 * T * C * B * T
     # The head alone: nothing goes backward through a block, and kept states leave nothing at all.
     assert step_flops(strategy="last_layer", **shape) == 3 * (matrices + attention)
@@ -234,8 +234,11 @@ def test_operations_of_what_is_left_out() -> None:
     last = step_flops(strategy="last_block", first_block=2, **shape)
     assert last == 3 * (matrices + attention)
     one = step_flops(strategy="last_block", first_block=2, reads_one=True, **shape)
-    keys_and_values, others = 2 * 2 * C * C * B * T, 2 * 10 * C * C * B
-    assert one == 3 * (keys_and_values + others + 4 * T * C * B)
+    assert one == 3 * (2 * 12 * C * C * B + 2 * 4 * T * C * B)  # two heads look at all of C
+    # An adapted matrix of query, key and value is applied to all positions, and has no gradient.
+    adapted = step_flops(strategy="lora", first_block=2, reads_one=True, adapters=7, **shape)
+    frozen = 2 * 3 * C * C * B * T + 2 * 9 * C * C * B
+    assert adapted == 2 * frozen + 3 * (4 * T * C * B + 2 * 7 * B)
 
 
 @pytest.mark.benchmark

@@ -235,15 +235,3 @@ def _counting(compute: Any, computed: list[int]) -> Any:
         compute(trainer, task, data, cache, splits)
 
     return counted
-
-
-def test_a_read_position_needs_no_other_of_the_last_block() -> None:
-    from llm_lightning.backbone.gpt2 import GPT2, GPTConfig, gather
-
-    for causal in (True, False):
-        model = GPT2(GPTConfig(n_layer=2, n_head=2, n_embd=16, n_positions=12, causal=causal))
-        ids = torch.randint(50257, (3, 12))
-        reads = torch.tensor([[11, 0], [4, 5], [2, 2]])
-        for mask in (None, torch.arange(12) < torch.tensor([[12], [6], [3]])):
-            every = model(ids, mask)
-            torch.testing.assert_close(model(ids, mask, reads=reads), gather(every, reads))

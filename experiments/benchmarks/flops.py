@@ -33,6 +33,7 @@ def adapter_weights(n_embd: int, rank: int, *, is_shared: bool) -> int:
 def step_flops(
     *,
     n_layer: int,
+    n_head: int,
     n_embd: int,
     strategy: str,
     rows: int,
@@ -45,6 +46,7 @@ def step_flops(
 
     Args:
         n_layer: blocks.
+        n_head: H.
         n_embd: C.
         strategy: what trains, a key of ``LOWEST_TRAINED``.
         rows: examples.
@@ -59,14 +61,15 @@ def step_flops(
     for block in range(first_block, n_layer):
         tokens = asks = rows * width
         square = n_embd * n_embd
-        everywhere, at_reads = 0, 12 * square
+        everywhere, looked_at = 0, n_embd
         if reads_one and block == n_layer - 1:
             asks = rows
-            # Keys and values are of all positions; with an adapter the query is computed too.
-            everywhere = (3 if adapters else 2) * square
-            at_reads = 12 * square - everywhere
-        matrices = 2.0 * (everywhere * tokens + at_reads * asks)
-        attention = 4.0 * width * n_embd * asks
+            if adapters:  # query, key and value of all positions, as one matrix
+                everywhere = 3 * square
+            else:  # each head looks at states of full width instead of keys and values
+                looked_at = n_head * n_embd
+        matrices = 2.0 * (everywhere * tokens + (12 * square - everywhere) * asks)
+        attention = 4.0 * width * looked_at * asks
         low_rank = 2.0 * adapters * asks
         total += matrices + attention + low_rank
         if block >= lowest:

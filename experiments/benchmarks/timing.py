@@ -34,6 +34,7 @@ def step_result(
     flops = sum(
         step_flops(
             n_layer=sizes["n_layer"],
+            n_head=sizes["n_head"],
             n_embd=sizes["n_embd"],
             strategy=strategy,
             rows=rows,

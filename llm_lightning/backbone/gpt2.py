@@ -10,13 +10,14 @@ Radford et al. 2019, "Language Models are Unsupervised Multitask Learners". Nota
 Shapes: B batch, T positions, C embedding width, H attention heads, D = C / H.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from llm_lightning.backbone.attention import CausalSelfAttention, gather
 from llm_lightning.backbone.cache import KeyValueCache, LayerCache
 from llm_lightning.backbone.initialization import INITS, initialize
 from llm_lightning.backbone.packing import Packing
@@ -70,85 +71,6 @@ class GPTConfig:
             )
         if self.init not in INITS:
             raise ValueError(f"model.init must be one of {', '.join(INITS)}, got {self.init!r}")
-
-
-class CausalSelfAttention(nn.Module):
-    """Multi-head self-attention through ``scaled_dot_product_attention``."""
-
-    def __init__(self, config: GPTConfig) -> None:
-        super().__init__()
-        self.n_head = config.n_head
-        self.causal = config.causal
-        self.attn_pdrop = config.attn_pdrop
-        self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd)  # rows: query, key, value
-        self.c_proj = nn.Linear(config.n_embd, config.n_embd)
-        self.resid_dropout = nn.Dropout(config.resid_pdrop)
-
-    def forward(
-        self,
-        x: Tensor,
-        attention_mask: Tensor | None,
-        cache: LayerCache | None = None,
-        reads: Tensor | None = None,
-        packing: Packing | None = None,
-    ) -> Tensor:
-        """Mixes positions.
-
-        Args:
-            x: (B, T, C), or (N, C) if packed.
-            attention_mask: (B, 1, T, S) bool, true where a query may see a key, causal rule
-                included; ``None`` where the causal rule alone (or nothing) applies.
-            cache: earlier tokens' keys and values, S - T of them; ``None``: S = T.
-            reads: (B, Q) positions that ask, for a mask with Q queries; ``None``: all T.
-            packing: where each of the N rows of a packed ``x`` stands; not with a cache.
-
-        Returns:
-            As ``x``, or (B, Q, C).
-        """
-        if reads is None:
-            qkv = self.c_attn(x) if packing is None else packing.unpack(self.c_attn(x))
-            query, key, value = map(self._by_head, qkv.chunk(3, dim=2))
-            if cache is not None:
-                key, value = cache.extend(key, value)  # (B, H, S, D)
-        else:
-            query, key, value = self._project(x, reads, packing)
-        if cache is not None and query.shape[2] == 1 and x.device.type == "cpu":
-            mixed = _attend_from_one(query, key, value, attention_mask)
-        else:
-            mixed = F.scaled_dot_product_attention(
-                query,
-                key,
-                value,
-                attn_mask=attention_mask,
-                dropout_p=self.attn_pdrop if self.training else 0.0,
-                is_causal=self.causal and attention_mask is None and reads is None,
-            )
-        mixed = mixed.transpose(1, 2).flatten(2)  # (B, T or Q, C)
-        if packing is not None and reads is None:
-            mixed = packing.pack(mixed)
-        return cast(Tensor, self.resid_dropout(self.c_proj(mixed)))
-
-    def _project(
-        self, x: Tensor, reads: Tensor, packing: Packing | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries (B, H, Q, D) of some positions, keys and values (B, H, T, D) of all."""
-        C = x.shape[-1]
-        if type(self.c_attn) is nn.Linear:
-            weight, bias = self.c_attn.weight, self.c_attn.bias
-            query = F.linear(gather(x, reads, packing), weight[:C], bias[:C])
-            key_value = F.linear(x, weight[C:], bias[C:])
-        else:  # an adapter or a packed weight works as a whole
-            query, key_value = self.c_attn(x).split([C, 2 * C], dim=-1)
-            query = gather(query, reads, packing)
-        if packing is not None:
-            key_value = packing.unpack(key_value)
-        key, value = key_value.chunk(2, dim=2)
-        return self._by_head(query), self._by_head(key), self._by_head(value)
-
-    def _by_head(self, x: Tensor) -> Tensor:
-        """(B, T, C) to (B, H, T, D)."""
-        B, T, C = x.shape
-        return x.view(B, T, self.n_head, C // self.n_head).transpose(1, 2)
 
 
 class MLP(nn.Module):
@@ -262,11 +184,20 @@ class GPT2(nn.Module):
         padding_mask: Tensor | None,
         depth: int,
         packing: Packing | None = None,
+        reads: Tensor | None = None,
     ) -> Tensor:
         """Runs embeddings and the first ``depth`` blocks; see :meth:`forward`.
 
+        Args:
+            input_ids: (B, T).
+            padding_mask: (B, T) bool.
+            depth: how many blocks.
+            packing: which positions of (B, T) are computed; ``None``: all.
+            reads: (B, Q) positions whose states are wanted; ``None``: all.
+
         Returns:
-            (B, T, C) what block ``depth`` reads, (N, C) if packed.
+            What block ``depth`` reads: (B, Q, C) if there are ``reads``, (N, C) if packed, else
+            (B, T, C).
         """
         T = input_ids.shape[1]
         self._check_length(T)
@@ -275,10 +206,7 @@ class GPT2(nn.Module):
             positions = positions[packing.places % T]
             input_ids = input_ids.flatten()[packing.places]
         x = self._embed(input_ids, positions)
-        attention_mask = self._attention_mask(padding_mask)
-        for block in self.h[:depth]:
-            x = block(x, attention_mask, packing=packing)
-        return x
+        return self._run(self.h[:depth], x, padding_mask, reads, packing)
 
     def suffix(
         self,
@@ -300,19 +228,28 @@ class GPT2(nn.Module):
         Returns:
             (B, T, C), or (B, Q, C).
         """
-        attention_mask = self._attention_mask(padding_mask)
-        blocks = self.h[depth:]
-        for block in blocks if reads is None else blocks[:-1]:
-            x = block(x, attention_mask, packing=packing)
-        if reads is not None:
-            if blocks:
-                T = x.shape[1] if packing is None else packing.shape[1]
-                mask = self._reading_mask(padding_mask, reads, T)
-                x = blocks[-1](x, mask, None, reads, packing)
-            else:
-                x = gather(x, reads, packing)
-        x = self.ln_f(x)
+        x = self.ln_f(self._run(self.h[depth:], x, padding_mask, reads, packing))
         return packing.unpack(x) if packing is not None and reads is None else x
+
+    def _run(
+        self,
+        blocks: Sequence[nn.Module],
+        x: Tensor,
+        padding_mask: Tensor | None,
+        reads: Tensor | None,
+        packing: Packing | None,
+    ) -> Tensor:
+        """Runs blocks, the last one for the positions that are wanted."""
+        mask = self._attention_mask(padding_mask)
+        for block in blocks if reads is None else blocks[:-1]:
+            x = block(x, mask, packing=packing)
+        if reads is None:
+            return x
+        if not blocks:
+            return gather(x, reads, packing)
+        T = x.shape[1] if packing is None else packing.shape[1]
+        mask = self._reading_mask(padding_mask, reads, T)
+        return cast(Tensor, blocks[-1](x, mask, None, reads, packing))
 
     def _embed(self, input_ids: Tensor, positions: Tensor) -> Tensor:
         """(..., C) of ids and positions of the same shape, or (T,) positions."""
@@ -348,23 +285,3 @@ class GPT2(nn.Module):
                 f"input is {length} tokens long, the model's context is {self.config.n_positions}: "
                 f"shorten the input or set data.max_length to at most {self.config.n_positions}"
             )
-
-
-def _attend_from_one(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-    """Attention of a single query, (B, H, 1, D), to (B, H, S, D) keys and values.
-
-    On CPUs the fused kernel packs keys and values anew at every call, which only many queries pay
-    back: in bf16 it takes seven times as long as two matrix products.
-    """
-    scores = (query @ key.transpose(2, 3)).float() / query.shape[-1] ** 0.5  # (B, H, 1, S)
-    if mask is not None:
-        scores = scores.masked_fill(~mask, -torch.inf)
-    mixed: Tensor = scores.softmax(dim=-1).to(value.dtype) @ value
-    return mixed
-
-
-def gather(x: Tensor, positions: Tensor, packing: Packing | None = None) -> Tensor:
-    """(B, T, C), or (N, C) if packed, at (B, Q) positions: (B, Q, C)."""
-    if packing is not None:
-        return packing.take(x, positions)
-    return x.gather(1, positions[:, :, None].expand(-1, -1, x.shape[2]))

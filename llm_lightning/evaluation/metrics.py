@@ -3,8 +3,9 @@
 import warnings
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics import MetricCollection
 from torchmetrics.classification import (
     MulticlassAccuracy,
     MulticlassAUROC,
@@ -30,7 +31,6 @@ class ClassificationMetrics(nn.Module):
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
-        self.loss = MeanMetric(nan_strategy="disable")  # diverged is diverged
         # Inputs come from our own softmax; validating them would cost a pass over every batch.
         options: dict[str, Any] = {"num_classes": num_classes, "validate_args": False}
         average: Literal["none", "macro"] = "none" if num_classes == 2 else "macro"
@@ -44,21 +44,25 @@ class ClassificationMetrics(nn.Module):
                 "counts": MulticlassStatScores(average="none", **options),
             }
         )
+        self._batches: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def update(self, losses: Tensor, probabilities: Tensor, labels: Tensor) -> None:
         """Adds a batch: (B,) losses, (B, num_classes) probabilities, (B,) class indices."""
-        self.loss.update(losses)
-        self.metrics.update(probabilities.float(), labels)
+        # Kept until they are asked for, as AUROC keeps them anyway: the metrics together take
+        # as long for one batch as for all, a twentieth of a step on kept states.
+        self._batches.append((losses, probabilities.float(), labels))
 
     def compute_and_reset(self) -> dict[str, Tensor]:
         """Returns ``METRICS`` over everything added since the last call, and starts anew."""
+        losses, probabilities, labels = map(torch.cat, zip(*self._batches, strict=True))
+        self._batches.clear()
+        self.metrics.update(probabilities, labels)
         with warnings.catch_warnings():
             # Classes without examples are left out below, where torchmetrics would score them 0.
             warnings.filterwarnings("ignore", message="No (positive|negative) samples")
             values: dict[str, Tensor] = self.metrics.compute()
         self.metrics.reset()
-        values["loss"] = self.loss.compute()
-        self.loss.reset()
+        values["loss"] = losses.mean()
         true_positives, _, _, _, support = values.pop("counts").unbind(dim=1)
         present = support > 0
         values["balanced_accuracy"] = (true_positives / support)[present].mean()

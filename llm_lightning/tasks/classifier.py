@@ -180,7 +180,7 @@ class Classifier(Task):
         )
         # Logged as it is evaluated, so that the two curves of a plot speak of the same thing.
         loss, _ = self._update("train", logits.detach(), batch.labels)
-        self.log("train/loss", loss)
+        self.log_batch_loss(loss)
         return self.share_of_step(total, weight)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

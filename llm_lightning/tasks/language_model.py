@@ -153,7 +153,7 @@ class LanguageModel(Task):
         """Returns the summed loss of the batch's labels; the step divides by all of its labels."""
         losses, in_response = self.token_losses(batch, "train")
         self._update("train", losses.detach(), in_response)
-        self.log("train/loss", losses.detach().mean(), batch_size=len(batch.labels))
+        self.log_batch_loss(losses.detach().mean())
         return self.share_of_step(losses.sum(), len(losses))
 
     def validation_step(self, batch: SequenceBatch, batch_idx: int) -> None:

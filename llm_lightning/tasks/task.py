@@ -1,5 +1,6 @@
 """What every task shares: a network that partly trains, and an exact mean over each step."""
 
+import time
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,9 +15,11 @@ from llm_lightning.backbone.packing import Packing
 from llm_lightning.backbone.pretrained import ModelConfig, Weights, locate
 from llm_lightning.finetuning import base, strategies
 from llm_lightning.finetuning.prefix_cache import PrefixCache, Reading
+from llm_lightning.training.log_steps import is_logged
 from llm_lightning.training.optim import AdamW
 
 EVALUATED = ("train_eval", "val_eval", "test")  # in the order of the data module's test loaders
+_SECONDS_BETWEEN_LOSSES = 0.5  # for those who watch slow steps
 SPLIT_OF = {"train_eval": "train", "val_eval": "val"}
 
 
@@ -55,6 +58,7 @@ class Task(L.LightningModule, ABC):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.backbone = GPT2(GPTConfig(**model))
+        self._loss_logged_at = 0.0
         self._weight_in_step = 0.0  # of what was summed since the last optimizer step
 
     def set_trainable(self, finetune: dict[str, Any]) -> None:
@@ -193,6 +197,16 @@ class Task(L.LightningModule, ABC):
         # Lightning divides by the number of accumulated batches; that is undone here, because
         # the right divisor is known only when the step is complete.
         return total * accumulated
+
+    def log_batch_loss(self, loss: Tensor) -> None:
+        """Logs a training batch's mean loss where a logger or a progress bar would show it."""
+        now = time.monotonic()
+        if (
+            is_logged(self.trainer, self.trainer.global_step + 1)
+            or now - self._loss_logged_at > _SECONDS_BETWEEN_LOSSES
+        ):
+            self.log("train/loss", loss, batch_size=1)  # of one step; nothing is averaged
+            self._loss_logged_at = now
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Turns gradients that were summed over several batches into a mean over this step."""

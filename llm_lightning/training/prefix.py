@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
-from llm_lightning.backbone.gpt2 import GPT2, gather
+from llm_lightning.backbone.gpt2 import GPT2
 from llm_lightning.backbone.packing import Packing
 from llm_lightning.data.download import cache_dir
 from llm_lightning.data.module import DataModule
@@ -22,7 +22,7 @@ from llm_lightning.finetuning.prefix_cache import PrefixCache, Reading, frozen_d
 from llm_lightning.finetuning.strategies import Strategy
 from llm_lightning.training.prefix_files import FOLDER, PrefixFiles
 
-FORMAT = 2  # to be raised when the same settings come to give other states
+FORMAT = 3  # to be raised when the same settings come to give other states
 _memory: dict[str, Tensor] = {}  # of the last run in this process: a sweep's next may need the same
 
 
@@ -176,10 +176,9 @@ def compute_batch(
     """Runs the frozen blocks for a batch and keeps what they say."""
     r = task.reading(trainer.strategy.batch_to_device(on_cpu))
     packing = Packing.of(r.widths, r.input_ids.shape[1])
+    reads = r.positions if prefix.is_read else None
     with trainer.precision_plugin.forward_context():
-        x = task.backbone.prefix(r.input_ids, r.padding_mask, prefix.depth, packing)
-    if prefix.is_read:
-        x = gather(x, cast(Tensor, r.positions), packing)
+        x = task.backbone.prefix(r.input_ids, r.padding_mask, prefix.depth, packing, reads)
     if x.dim() == 2:  # packed
         x = x[: int(r.widths.sum())]
     else:

@@ -9,6 +9,8 @@ import torch
 from lightning.fabric.utilities.throughput import get_available_flops
 from torch.utils.flop_counter import FlopCounterMode
 
+from llm_lightning.training.log_steps import is_logged
+
 
 class Throughput(L.Callback):
     """Logs speed, validation left out.
@@ -61,8 +63,8 @@ class Throughput(L.Callback):
             self._counting.close()
             self._flops_per_token = self._counter.get_total_flops() / tokens
             self._counter = None
-        if trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
-            return  # no logger would hear of it
+        if not is_logged(trainer, trainer.global_step):
+            return
         per_second = self._tokens / self._seconds
         flops = per_second * (self._flops_per_token or 0.0)
         pl_module.log("time/tokens_per_second", per_second)

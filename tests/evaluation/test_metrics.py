@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from llm_lightning.evaluation.metrics import ClassificationMetrics
 
-LOSS = torch.tensor(0.5)
+LOSS = torch.tensor([0.5])
 
 
 @pytest.mark.parametrize("num_classes", [2, 4])
@@ -38,8 +38,9 @@ def test_nothing_is_left_after_the_reset() -> None:
     right = torch.tensor([[0.9, 0.1], [0.2, 0.8]])
     metrics.update(LOSS, right.flip(1), torch.tensor([0, 1]))
     assert metrics.compute_and_reset()["accuracy"] == 0
-    metrics.update(LOSS, right, torch.tensor([0, 1]))
-    assert metrics.compute_and_reset()["accuracy"] == 1
+    metrics.update(2 * LOSS, right, torch.tensor([0, 1]))
+    values = metrics.compute_and_reset()
+    assert values["accuracy"] == values["loss"] == 1
 
 
 def test_classes_without_examples_are_left_out() -> None:
