@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-import torch
 
 from llm_lightning import cli
 from llm_lightning.training import prefix

@@ -98,8 +98,8 @@ class CausalSelfAttention(nn.Module):
         """
         B, C, H = len(reads), x.shape[-1], self.n_head
         # One split, whose gradient is one concatenation; slices would each fill a whole matrix.
-        for_query, for_key, for_value = self.c_attn.weight.split(C)
-        query_bias, _, value_bias = self.c_attn.bias.split(C)
+        for_query, for_key, for_value = self.c_attn.weight.chunk(3)
+        query_bias, _, value_bias = self.c_attn.bias.chunk(3)
         query = F.linear(gather(x, reads, packing)[:, 0], for_query, query_bias).view(B, H, -1)
         asks = torch.einsum("bhd,hdc->bhc", query, for_key.view(H, -1, C))
         if packing is not None:
@@ -107,8 +107,8 @@ class CausalSelfAttention(nn.Module):
         scores = torch.einsum("bhc,btc->bht", asks, x).float() / query.shape[2] ** 0.5
         if attention_mask is not None:
             scores = scores.masked_fill(~attention_mask[:, 0], -torch.inf)
-        weights = F.dropout(scores.softmax(dim=-1), self.attn_pdrop, self.training)
-        seen = torch.einsum("bht,btc->bhc", weights.to(x.dtype), x)
+        weights = F.dropout(scores.softmax(dim=-1), self.attn_pdrop, self.training).to(x.dtype)
+        seen = torch.einsum("bht,btc->bhc", weights, x)
         value = torch.einsum("bhc,hdc->bhd", seen, for_value.view(H, -1, C))
         total = weights.sum(dim=-1, keepdim=True)  # 1, but for dropout
         return (value + total * value_bias.view(H, -1)).flatten(1)[:, None]
@@ -119,8 +119,8 @@ class CausalSelfAttention(nn.Module):
         """Queries (B, H, Q, D) of some positions, keys and values (B, H, T, D) of all."""
         C = x.shape[-1]
         if type(self.c_attn) is nn.Linear:
-            for_query, for_others = self.c_attn.weight.split([C, 2 * C])
-            query_bias, other_biases = self.c_attn.bias.split([C, 2 * C])
+            for_query, for_others = self.c_attn.weight.split_with_sizes([C, 2 * C])
+            query_bias, other_biases = self.c_attn.bias.split_with_sizes([C, 2 * C])
             query = F.linear(gather(x, reads, packing), for_query, query_bias)
             key_value = F.linear(x, for_others, other_biases)
         else:  # an adapter or a packed weight works as a whole

@@ -10,7 +10,6 @@ Radford et al. 2019, "Language Models are Unsupervised Multitask Learners". Nota
 Shapes: B batch, T positions, C embedding width, H attention heads, D = C / H.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -233,7 +232,7 @@ class GPT2(nn.Module):
 
     def _run(
         self,
-        blocks: Sequence[nn.Module],
+        blocks: nn.ModuleList,
         x: Tensor,
         padding_mask: Tensor | None,
         reads: Tensor | None,

@@ -38,6 +38,15 @@ def test_read_positions_have_the_states_and_gradients_that_all_would_have(
     torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-5)
 
 
+def test_one_position_is_read_in_half_precision_too() -> None:
+    model = network()
+    input_ids, at = torch.randint(50257, (3, 12)), LENGTHS - 1
+    expected = model(input_ids, reads=at)
+    found = model.bfloat16()(input_ids, reads=at)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), expected, atol=0.1, rtol=0)
+
+
 @pytest.mark.parametrize("packed", [True, False])
 def test_a_prefix_may_end_at_read_positions(packed: bool) -> None:
     model = network()
