@@ -85,6 +85,7 @@ def lightning_steps(*, overrides: list[str], **settings: Any) -> dict[str, Any]:
     """The same without callbacks that watch and without loggers."""
     without = [f"~callbacks.{name}" for name in _WATCHERS]
     without += [f"~loggers.{name}" for name in _LOGGERS]
+    without.append("+trainer.enable_progress_bar=false")  # Lightning would bring its own
     return steps(overrides=[*overrides, *without], **settings)
 
 
