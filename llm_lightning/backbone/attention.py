@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class CausalSelfAttention(nn.Module):
-    """Multi-head self-attention through ``scaled_dot_product_attention``."""
+    """Multi-head self-attention."""
 
     def __init__(self, config: "GPTConfig") -> None:
         super().__init__()

@@ -49,7 +49,7 @@ class ClassificationMetrics(nn.Module):
     def update(self, losses: Tensor, probabilities: Tensor, labels: Tensor) -> None:
         """Adds a batch: (B,) losses, (B, num_classes) probabilities, (B,) class indices."""
         # Kept until they are asked for, as AUROC keeps them anyway: the metrics together take
-        # as long for one batch as for all, a twentieth of a step on kept states.
+        # about as long for one batch as for all.
         self._batches.append((losses, probabilities.float(), labels))
 
     def compute_and_reset(self) -> dict[str, Tensor]:

@@ -19,8 +19,8 @@ from llm_lightning.training.log_steps import is_logged
 from llm_lightning.training.optim import AdamW
 
 EVALUATED = ("train_eval", "val_eval", "test")  # in the order of the data module's test loaders
-_SECONDS_BETWEEN_LOSSES = 0.5  # for those who watch slow steps
 SPLIT_OF = {"train_eval": "train", "val_eval": "val"}
+_SECONDS_BETWEEN_LOSSES = 0.5  # for those who watch slow steps
 
 
 class Diverged(ValueError):

@@ -6,6 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from llm_lightning.backbone.attention import CausalSelfAttention, gather
 from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
+from llm_lightning.backbone.packing import Packing
 
 LENGTHS = torch.tensor([[12], [6], [3]])
 REAL = torch.arange(12) < LENGTHS
@@ -52,12 +53,12 @@ def test_a_prefix_may_end_at_read_positions(packed: bool) -> None:
     model = network()
     input_ids = torch.randint(50257, (3, 12))
     at = LENGTHS - 1
-    widths = LENGTHS[:, 0] if packed else None
-    expected = model(input_ids, reads=at, widths=widths)
-    found = model.prefix(input_ids, None, 2, reads=at)
-    torch.testing.assert_close(model.ln_f(found), expected)
+    packing = Packing.of(LENGTHS[:, 0], 12) if packed else None
+    assert (packing is not None) == packed
+    found = model.prefix(input_ids, None, 2, packing, at)
+    torch.testing.assert_close(model.ln_f(found), gather(model(input_ids), at))
     embedded = model.prefix(input_ids, None, 0)
-    assert torch.equal(model.prefix(input_ids, None, 0, reads=at), gather(embedded, at))
+    assert torch.equal(model.prefix(input_ids, None, 0, packing, at), gather(embedded, at))
 
 
 def test_dropout_on_one_positions_attention_keeps_its_mean() -> None:
