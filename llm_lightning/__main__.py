@@ -1,5 +1,5 @@
 """``python -m llm_lightning``."""
 
-from llm_lightning.cli import main
+from llm_lightning.commands.main import main
 
 main()

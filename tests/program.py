@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from llm_lightning import cli
+from llm_lightning.commands import main as cli
 
 SMOKE = ("trainer=smoke", "model=nano", "model.weights=random")
 """A run of seconds, whose results do not depend on which weights are packaged."""

@@ -4,7 +4,7 @@ import huggingface_hub
 import pytest
 from loopback import blackhole
 
-from llm_lightning.backbone.pretrained import ModelConfig, ask_hub, locate
+from llm_lightning.backbone.weights import ModelConfig, ask_hub, locate
 from llm_lightning.data.spam import SmsSpam
 from llm_lightning.network import Unavailable
 

@@ -14,12 +14,12 @@ from timing import step_result
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from llm_lightning import config
-from llm_lightning.build import Run, build, find
-from llm_lightning.cli import conf_dir
+from llm_lightning.callbacks.frozen_activations import FrozenPrefix, useful_depth
+from llm_lightning.commands.main import conf_dir
+from llm_lightning.config.root import root as config
 from llm_lightning.data.batching import Batch
+from llm_lightning.runs.build import Run, build, find
 from llm_lightning.training.allocator import keep_freed_memory
-from llm_lightning.training.prefix import FrozenPrefix, useful_depth
 
 RANK = 16
 

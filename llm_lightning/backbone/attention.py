@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from llm_lightning.backbone.cache import LayerCache
-from llm_lightning.backbone.packing import Packing
+from llm_lightning.backbone.kv_cache import LayerCache
+from llm_lightning.backbone.unpadding import Packing
 
 if TYPE_CHECKING:
     from llm_lightning.backbone.gpt2 import GPTConfig

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from llm_lightning.backbone.cache import KeyValueCache
 from llm_lightning.backbone.gpt2 import GPT2
+from llm_lightning.backbone.kv_cache import KeyValueCache
 from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
 
 

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from llm_lightning.backbone.attention import CausalSelfAttention, gather
-from llm_lightning.backbone.cache import KeyValueCache, LayerCache
 from llm_lightning.backbone.initialization import INITS, initialize
-from llm_lightning.backbone.packing import Packing
+from llm_lightning.backbone.kv_cache import KeyValueCache, LayerCache
+from llm_lightning.backbone.unpadding import Packing
 
 LAYER_NORM_EPSILON = 1e-5
 

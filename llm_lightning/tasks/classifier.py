@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from llm_lightning.backbone.checkpoint import load_weights
 from llm_lightning.data.batching import Batch
 from llm_lightning.evaluation.metrics import METRICS, ClassificationMetrics
-from llm_lightning.finetuning.prefix_cache import Reading
-from llm_lightning.tasks import reading
+from llm_lightning.finetuning.frozen_activations.cache import Reading
+from llm_lightning.tasks import pooling as reading
 from llm_lightning.tasks.task import EVALUATED, Task
 
 

@@ -16,7 +16,7 @@ from torchmetrics import MeanMetric
 from llm_lightning.backbone.checkpoint import load_weights
 from llm_lightning.backbone.generation import GenerationOptions
 from llm_lightning.data.sequences import NO_LABEL, SequenceBatch
-from llm_lightning.finetuning.prefix_cache import Reading
+from llm_lightning.finetuning.frozen_activations.cache import Reading
 from llm_lightning.tasks.task import EVALUATED, Task
 
 # Positions whose logits exist at one time. 128 x 50,257 floats stay below the 32 MiB from which

@@ -11,10 +11,10 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
-from llm_lightning.backbone.packing import Packing
-from llm_lightning.backbone.pretrained import ModelConfig, Weights, locate
+from llm_lightning.backbone.unpadding import Packing
+from llm_lightning.backbone.weights import ModelConfig, Weights, locate
 from llm_lightning.finetuning import base, strategies
-from llm_lightning.finetuning.prefix_cache import PrefixCache, Reading
+from llm_lightning.finetuning.frozen_activations.cache import PrefixCache, Reading
 from llm_lightning.training.log_steps import is_logged
 from llm_lightning.training.optim import AdamW
 

@@ -6,7 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from llm_lightning.backbone.attention import CausalSelfAttention, gather
 from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
-from llm_lightning.backbone.packing import Packing
+from llm_lightning.backbone.unpadding import Packing
 
 LENGTHS = torch.tensor([[12], [6], [3]])
 REAL = torch.arange(12) < LENGTHS

@@ -6,7 +6,6 @@ from scipy.stats import chisquare
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from llm_lightning.backbone.cache import KeyValueCache
 from llm_lightning.backbone.checkpoint import load_weights
 from llm_lightning.backbone.generation import (
     GenerationOptions,
@@ -16,6 +15,7 @@ from llm_lightning.backbone.generation import (
     stream_tokens,
 )
 from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
+from llm_lightning.backbone.kv_cache import KeyValueCache
 
 SIZES = {"n_layer": 3, "n_head": 4, "n_embd": 32, "n_positions": 96, "vocab_size": 211}
 LENGTHS = [7, 1, 30, 12, 19]

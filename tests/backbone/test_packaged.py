@@ -10,9 +10,9 @@ from transformers import GPT2LMHeadModel
 
 from llm_lightning.backbone.checkpoint import load_weights, save_weights
 from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
-from llm_lightning.backbone.pretrained import ModelConfig, locate
 from llm_lightning.backbone.tokenizer import encode
-from llm_lightning.cli import conf_dir
+from llm_lightning.backbone.weights import ModelConfig, locate
+from llm_lightning.commands.main import conf_dir
 
 # Written for this test: a model of books should find it likelier than chance does.
 TEXT = (

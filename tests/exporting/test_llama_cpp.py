@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from llm_lightning.backbone.generation import GenerationOptions, generate
-from llm_lightning.backbone.pretrained import ModelConfig, locate
 from llm_lightning.backbone.tokenizer import encode
+from llm_lightning.backbone.weights import ModelConfig, locate
 from llm_lightning.data.prompts import Record, prompt_ids
 from llm_lightning.exporting.dense import dense
 from llm_lightning.exporting.gguf_files import write_gguf

@@ -10,8 +10,8 @@ from exporting.tasks_to_export import code_of
 
 from llm_lightning.backbone.checkpoint import save_weights
 from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
-from llm_lightning.backbone.pretrained import ModelConfig, locate
 from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
+from llm_lightning.backbone.weights import ModelConfig, locate
 from llm_lightning.exporting.card import write_card
 from llm_lightning.exporting.dense import dense
 from llm_lightning.exporting.peft_folder import write_peft

@@ -12,8 +12,8 @@ from transformers import (
     GenerationConfig,
 )
 
-from llm_lightning.backbone.pretrained import ModelConfig, locate
 from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
+from llm_lightning.backbone.weights import ModelConfig, locate
 from llm_lightning.exporting.dense import dense
 from llm_lightning.exporting.transformers_folder import (
     check_transformers_can,

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
-from llm_lightning.backbone.pretrained import ModelConfig, Weights
+from llm_lightning.backbone.weights import ModelConfig, Weights
 from llm_lightning.finetuning import qlora
 from llm_lightning.finetuning.coverage import parameter_groups
 from llm_lightning.finetuning.lora import adapters

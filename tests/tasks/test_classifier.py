@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 
 from llm_lightning.data.batching import Batch, Example, Padder
 from llm_lightning.tasks.classifier import Classifier
-from llm_lightning.tasks.reading import POSITIONS, mean, positions_read
+from llm_lightning.tasks.pooling import POSITIONS, mean, positions_read
 from llm_lightning.tasks.task import Diverged
 
 TINY = {"n_layer": 2, "n_head": 2, "n_embd": 8, "n_positions": 32, "vocab_size": 50257}

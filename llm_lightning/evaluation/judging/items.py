@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llm_lightning.evaluation.answer_file import RESPONSE
+from llm_lightning.run_format.responses import RESPONSE
 
 
 @dataclass(frozen=True)

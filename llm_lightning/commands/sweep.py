@@ -1,0 +1,167 @@
+"""A sweep as a whole: how far it has come, and what failed in it.
+
+Jobs may run in this process, in others, or on other machines; what is known of them is the
+``status.json`` in each run's folder.
+"""
+
+import math
+import os
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from llm_lightning.commands.main import conf_dir, list_experiments
+from llm_lightning.dry_run.plan import print_total, read_plans
+from llm_lightning.presentation import console
+from llm_lightning.run_format import status
+
+BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+# Plugins of the presets in conf/hydra, and the extra that brings each.
+_EXTRAS = {
+    "hydra_plugins.hydra_joblib_launcher": "parallel",
+    "hydra_plugins.hydra_submitit_launcher": "slurm",
+    "hydra_plugins.hydra_optuna_sweeper": "search",
+}
+_SEARCHED = "optimization_results.yaml"  # where the Optuna sweeper leaves what it found
+_LESS_IS_BETTER = ("loss", "perplexity", "response_loss")
+_POLL_S = 1.0
+
+
+def count_jobs(overrides: Sequence[str], params: dict[str, Any]) -> int | None:
+    """Returns how many jobs the basic sweeper makes of a command; ``None`` if it cannot tell.
+
+    Args:
+        overrides: of the command line.
+        params: of ``hydra.sweeper.params``, which the command line overrides.
+    """
+    lines = [f"{key}={value}" for key, value in params.items()] + list(overrides)
+    counts: dict[str, int] = {}
+    for override in OverridesParser.create().parse_overrides(lines):
+        value: Any = override.value()
+        if isinstance(value, Glob):
+            group = conf_dir() / override.key_or_group
+            is_experiment = override.key_or_group == "experiment"
+            names = list_experiments() if is_experiment else [f.stem for f in group.glob("*.yaml")]
+            counts[override.key_or_group] = len(value.filter(list(names)))
+        elif override.is_sweep_override():
+            if not override.is_discrete_sweep():
+                return None
+            counts[override.key_or_group] = len(list(override.sweep_string_iterator()))
+        else:
+            counts[override.key_or_group] = 1
+    return math.prod(counts.values())
+
+
+def plugin_problem(config: DictConfig) -> str | None:
+    """Says what is wrong with the choice of launcher and sweeper; ``None`` if nothing is."""
+    for part in (config.hydra.launcher, config.hydra.sweeper):
+        package = ".".join(part._target_.split(".")[:2])
+        if package in _EXTRAS and find_spec(package) is None:
+            plugin = package.removeprefix("hydra_plugins.")
+            return f"{plugin} is not installed: pip install 'llm-lightning[{_EXTRAS[package]}]'"
+    direction = config.hydra.sweeper.get("direction")
+    expected = "minimize" if config.objective in _LESS_IS_BETTER else "maximize"
+    if direction not in (None, expected):
+        return (
+            f"hydra.sweeper.direction must be {expected} with objective={config.objective}, "
+            f"got {direction!r}"
+        )
+    return None
+
+
+class SweepProgress(Callback):
+    """Shows done, failed, running and left while a sweep runs; its end lists what failed.
+
+    A sweep with failures ends the process with status 1.
+    """
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._watcher: threading.Thread | None = None
+
+    def __reduce__(self) -> tuple[type["SweepProgress"], tuple[()]]:
+        """Launchers send callbacks along with their jobs; what watches stays where it is."""
+        return SweepProgress, ()
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Begins to watch.
+
+        Raises:
+            SystemExit: with status 1, if launcher or sweeper are not installed, or a search would
+                go the wrong way.
+        """
+        if problem := plugin_problem(config):
+            console.print_error(problem)
+            raise SystemExit(1)  # Hydra turns every other exception of a callback into a warning
+        self._runs_dir = Path(config.hydra.sweep.dir)
+        self._since = datetime.now(UTC)
+        sweeper = config.hydra.sweeper
+        if config.dry_run:
+            self._prepare_dry_run(config)
+            return
+        self._total = (
+            count_jobs(config.hydra.overrides.task, dict(sweeper.params or {}))
+            if _is_basic(sweeper)
+            else sweeper.get("n_trials")
+        )
+        if not _is_basic(config.hydra.launcher):
+            os.environ[console.OUTPUT_TO_FILE] = "1"  # jobs side by side inherit it
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        self._watcher.start()
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Lists what failed.
+
+        Raises:
+            SystemExit: with status 1, if anything did.
+        """
+        if config.dry_run:
+            refused = status.read_progress(self._runs_dir, self._since, None).failed
+            print_total(read_plans(self._runs_dir), len(refused))
+            if refused:
+                raise SystemExit(1)
+            return
+        self._stop.set()
+        if self._watcher is not None:
+            self._watcher.join()
+        os.environ.pop(console.OUTPUT_TO_FILE, None)
+        progress = status.read_progress(self._runs_dir, self._since, self._total)
+        failures = {folder: _first_line(folder) for folder in progress.failed}
+        console.print_sweep_end(progress.done, failures, progress.seconds)
+        best = self._runs_dir / _SEARCHED
+        if not _is_basic(config.hydra.sweeper) and best.is_file():
+            console.print_best(OmegaConf.load(best), config.objective, best)
+        if failures:
+            raise SystemExit(1)
+
+    def _prepare_dry_run(self, config: DictConfig) -> None:
+        """One run after the other, as side by side they would slow each other's probe."""
+        with read_write(config.hydra), open_dict(config.hydra):
+            config.hydra.launcher = {"_target_": BASIC_LAUNCHER}
+            if "storage" in config.hydra.sweeper:
+                config.hydra.sweeper.storage = None  # a study is not to learn from a dry run
+
+    def _watch(self) -> None:
+        is_alone = (
+            console.OUTPUT_TO_FILE in os.environ
+        )  # the terminal is not shared with a job's bar
+        with console.sweep_line(is_live=is_alone) as show:
+            while not self._stop.wait(_POLL_S):
+                show(status.read_progress(self._runs_dir, self._since, self._total))
+
+
+def _is_basic(part: DictConfig) -> bool:
+    return bool(part._target_.startswith("hydra._internal."))
+
+
+def _first_line(folder: Path) -> str:
+    found = status.read(folder) or {}
+    return (found.get("error") or "no reason was recorded").splitlines()[0]

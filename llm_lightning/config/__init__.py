@@ -1,0 +1,1 @@
+"""The schema of every setting, and how a configuration becomes a job."""

@@ -1,0 +1,1 @@
+"""Activations of frozen blocks, computed once for every example."""

@@ -1,0 +1,1 @@
+"""How durations, tables, progress and errors are shown, spelt once."""

@@ -1,0 +1,1 @@
+"""What a run folder is: file names, split names, summary and status, spelt once."""

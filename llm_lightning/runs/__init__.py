@@ -1,0 +1,1 @@
+"""One run's life: find, build, fit, evaluate, record."""

@@ -1,0 +1,127 @@
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from loopback import Loopback
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from llm_lightning.backbone.checkpoint import load_weights
+from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
+from llm_lightning.backbone.weights import ModelConfig, _promised_sha256, locate
+from llm_lightning.network import Unavailable
+
+SIZES = {"n_layer": 2, "n_head": 2, "n_embd": 8, "n_positions": 16, "vocab_size": 40}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A language model as transformers saves it: prefixed keys, ``lm_head`` tied to ``wte``."""
+    GPT2LMHeadModel(GPT2Config(**SIZES)).save_pretrained(tmp_path / "hub")
+    return tmp_path / "hub"
+
+
+@pytest.fixture
+def model() -> GPT2:
+    return GPT2(GPTConfig(**SIZES))
+
+
+def test_file_that_is_not_what_the_hub_promised_is_refused(
+    model: GPT2, folder: Path, tmp_path: Path
+) -> None:
+    # The Hub's cache: a link whose target is named after the checksum.
+    data = (folder / "model.safetensors").read_bytes()
+    promised = hashlib.sha256(data).hexdigest()
+    blob, link = tmp_path / promised, tmp_path / "model.safetensors"
+    link.symlink_to(blob)
+    blob.write_bytes(data)
+    assert load_weights(model, link, expected_sha256=_promised_sha256(link)).sha256 == promised
+    blob.write_bytes(data[:-1] + b"?")
+    with pytest.raises(ValueError, match=r"is damaged: its sha256 is \w+, expected \w+; delete it"):
+        load_weights(model, link, expected_sha256=_promised_sha256(link))
+    assert _promised_sha256(folder / "model.safetensors") is None
+
+
+def test_paths_are_found(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    assert locate(ModelConfig(weights=str(folder))).path == file
+    assert locate(ModelConfig(weights=str(file))).path == file
+    assert locate(ModelConfig(weights="random")).path is None
+
+
+def test_what_is_no_source_is_refused(tmp_path: Path) -> None:
+    for weights in ("./nowhere", "nowhere", "missing/model.safetensors"):
+        with pytest.raises(ValueError, match="pretrained, random, an existing file or folder"):
+            locate(ModelConfig(weights=weights))
+    with pytest.raises(ValueError, match=r"no model\.safetensors or pytorch_model\.bin in there"):
+        locate(ModelConfig(weights=str(tmp_path)))
+    with pytest.raises(ValueError, match="no weights are published for nano"):
+        locate(ModelConfig(name="nano", weights="pretrained"))
+
+
+def test_offline_switch_of_the_hub_is_honoured(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="HF_HUB_OFFLINE is set, and no cached copy") as caught:
+        locate(ModelConfig(weights="somebody/never-cached@abc"))
+    assert "no file or folder here, so taken for a Hub id" in str(caught.value)
+
+
+# HF_ENDPOINT and HF_HOME are read when huggingface_hub is imported: a process of its own.
+LOCATE = """
+import sys
+from llm_lightning.backbone.weights import ModelConfig, locate
+from llm_lightning.network import Unavailable
+for hub_id, revision in zip(sys.argv[1::2], sys.argv[2::2]):
+    model = ModelConfig(weights="pretrained", hub_id=hub_id, revision=revision)
+    try:
+        print("got", locate(model).path.read_bytes() == b"W" * 100_000, flush=True)
+    except Unavailable as error:
+        print("unavailable", error.reason.splitlines()[0], flush=True)
+"""
+
+
+def locate_in_new_process(endpoint: str, hf_home: Path, *requests: str) -> list[str]:
+    environment = {key: value for key, value in os.environ.items() if "proxy" not in key.lower()}
+    environment |= {"HF_ENDPOINT": endpoint, "HF_HOME": str(hf_home), "HF_HUB_OFFLINE": "0"}
+    environment |= {"LLM_LIGHTNING_OFFLINE": "0"}
+    environment |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", LOCATE, *requests],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.splitlines()
+
+
+def test_hub_download_follows_redirects_and_is_cached(tmp_path: Path) -> None:
+    commit = "607a30d783dfa663caf39e06633721c8d4cfcd7e"
+    request = ("openai-community/gpt2", commit)
+    with Loopback() as server:
+        server.hub_file(
+            request[0], "model.safetensors", b"W" * 100_000, revision=commit, large=True
+        )
+        said = locate_in_new_process(
+            server.url, tmp_path, *request, "openai-community/none", commit
+        )
+        assert said[0] == "got True"
+        assert said[1].startswith("unavailable")
+        assert f"/{request[0]}/resolve/{commit}/model.safetensors" in server.paths("HEAD")
+        server.hub_file("org/drops", "model.safetensors", b"W" * 100_000, large=True, drops=1)
+        assert locate_in_new_process(server.url, tmp_path, "org/drops", "main") == ["got True"]
+        before = len(server.requests)
+        assert locate_in_new_process(server.url, tmp_path, *request) == ["got True"]
+        assert len(server.requests) == before, "the cached copy needs no request"
+
+
+def test_hub_that_says_nothing_is_given_up_in_time(tmp_path: Path) -> None:
+    with Loopback() as server:
+        server.vanish("/openai-community/gpt2/resolve/main/model.safetensors")
+        started = time.monotonic()
+        said = locate_in_new_process(server.url, tmp_path, "openai-community/gpt2", "main")
+        assert time.monotonic() - started < 60  # most of it is the new process
+    host = server.url.removeprefix("http://")
+    assert said == [f"unavailable {host} did not answer within 4 s"]

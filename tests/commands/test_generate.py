@@ -1,0 +1,189 @@
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from llm_lightning.backbone.tokenizer import gpt2_encoding
+from llm_lightning.commands import generate
+from llm_lightning.commands import main as cli
+from llm_lightning.run_format.responses import ANSWERS
+from llm_lightning.runs import folder as run_folder
+from llm_lightning.runs import run
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished instruction run; every answer is a few tokens of nonsense."""
+    parent = tmp_path_factory.mktemp("generate")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(parent)
+        arguments = [
+            "+experiment=instruct", "trainer=smoke", "model=nano", "model.weights=random",
+            "task.generation.max_new_tokens=4", "runs_dir=runs",
+        ]  # fmt: skip
+        patch.setattr(sys, "argv", ["llm_lightning", *arguments])
+        cli.main()
+    return next((parent / "runs").glob("*/seed_123"))
+
+
+def test_run_ends_with_answers_and_scores(folder: Path) -> None:
+    summary = json.loads((folder / "summary.json").read_text())
+    entries = json.loads((folder / ANSWERS).read_text())
+    assert len(entries) == summary["answers"]["examples"] == 110
+    assert all(
+        set(entry) >= {"instruction", "input", "output", "model_response"} for entry in entries
+    )
+    for name in ("exact_match", "rouge_l", "token_f1"):
+        score = summary["answers"]["scores"][name]
+        assert 0 <= score["low"] <= score["mean"] <= score["high"] <= 1
+    assert len((folder / run_folder.ANSWER_SCORES).read_text().splitlines()) == 111
+
+
+def test_tensorboard_shows_losses_speed_and_sample_answers(folder: Path) -> None:
+    events = EventAccumulator(str(folder)).Reload()
+    assert {
+        "train/loss",
+        "val/loss",
+        "val/perplexity",
+        "val/response_loss",
+        "time/tokens_per_second",
+        "test/response_loss",
+        "final/test_rouge_l",
+    } <= set(events.Tags()["scalars"])
+    samples = events.Tensors("val/answers/text_summary")[-1]
+    text = samples.tensor_proto.string_val[0].decode()
+    validation = json.loads((folder / "splits" / "val.json").read_text())
+    for record in validation[:4]:
+        assert record["instruction"] in text
+        assert record["output"] in text
+
+
+def test_interrupting_the_answers_leaves_a_finished_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run, "answer_test_split", interrupted)
+    arguments = [
+        "+experiment=instruct", "trainer=smoke", "model=nano", "model.weights=random",
+        "task.generation.max_new_tokens=4",
+    ]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["llm_lightning", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 130
+    told = capsys.readouterr().err
+    assert "python -m llm_lightning generate" in told
+    assert "--answers" in told
+    left = next(Path("runs").glob("*/seed_123"))
+    assert run_folder.read_summary(left)["answers"] is None
+    assert generate.main([str(left), "--answers"]) == 0
+    assert run_folder.read_summary(left)["answers"]["examples"] == 110
+
+
+def test_a_classifier_is_sent_to_its_own_command(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary = run_folder.read_summary(folder)
+    run_folder.write_summary(tmp_path, summary | {"kind": "classification"})
+    assert generate.main([str(tmp_path), "Name a colour."]) == 1
+    assert "use python -m llm_lightning predict" in " ".join(
+        capsys.readouterr().err.replace("│", " ").split()
+    )
+
+
+def test_an_instruction_is_answered_and_options_count(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def say(*options: str) -> str:
+        capsys.readouterr()
+        assert generate.main([str(folder), "Name a colour.", *options]) == 0
+        return capsys.readouterr().out
+
+    assert say() == say()
+    longer = say("--max-new-tokens", "12")
+    assert longer.startswith(say().rstrip("\n"))
+    assert len(longer) > len(say())
+    sampled = [say("--temperature", "1", "--seed", seed) for seed in ("1", "1", "2")]
+    assert sampled[0] == sampled[1] != sampled[2]
+    assert say("--temperature", "1", "--top-k", "1") == say()
+
+
+def test_the_input_is_part_of_the_prompt(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prompts = []
+
+    def remember(backbone: object, head: object, given: list[list[int]], options: object) -> list:
+        prompts.extend(given)
+        return []
+
+    monkeypatch.setattr(generate, "stream_tokens", remember)
+    assert generate.main([str(folder), "Pick one.", "--input", "red or blue"]) == 0
+    assert (
+        gpt2_encoding()
+        .decode(prompts[0])
+        .endswith("### Instruction:\nPick one.\n\n### Input:\nred or blue\n\n### Response:\n")
+    )
+
+
+def test_streamed_pieces_are_the_whole_answer(folder: Path) -> None:
+    model, _ = run_folder.load_language_model(folder)
+    record = generate.Record("Name a colour.")
+    pieces = list(generate.stream_text(model, record, model.options.generation))
+    assert 1 < len(pieces) <= 4
+
+
+def test_without_an_instruction_lines_are_answered_until_the_input_ends(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("Name a colour.\n\nName a fruit.\n"))
+    assert generate.main([str(folder)]) == 0
+    out = capsys.readouterr().out
+    capsys.readouterr()
+    answers = ""
+    for instruction in ("Name a colour.", "Name a fruit."):
+        generate.main([str(folder), instruction])
+        answers += capsys.readouterr().out
+    assert out == answers
+
+
+def test_answers_go_on_after_an_interruption_and_reach_the_summary(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary = run_folder.read_summary(folder)
+    before = (folder / ANSWERS).read_bytes()
+    (folder / ANSWERS).unlink()
+    run_folder.write_summary(folder, summary | {"answers": None})
+    assert generate.main([str(folder), "--answers"]) == 0
+    assert (folder / ANSWERS).read_bytes() == before
+    again = run_folder.read_summary(folder)["answers"]
+    assert again["scores"] == summary["answers"]["scores"]
+    assert "ROUGE-L" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (("--temperature", "-1"), "task.generation.temperature must be at least 0"),
+        (("--top-p", "2"), "task.generation.top_p must be null or lie in (0, 1], got 2.0"),
+    ],
+)
+def test_bad_options_are_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], option: tuple[str, str], message: str
+) -> None:
+    assert generate.main([str(folder), "Name a colour.", *option]) == 1
+    told = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert message in told
+
+
+def test_a_folder_that_is_no_run_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert generate.main([str(tmp_path), "Name a colour."]) == 1
+    assert "is not the folder of a finished run" in " ".join(
+        capsys.readouterr().err.replace("│", " ").split()
+    )

@@ -1,0 +1,110 @@
+"""Sweeps: what failed, what is done, how many runs there are."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from program import SMOKE, command
+
+from llm_lightning.commands.main import list_experiments
+from llm_lightning.commands.sweep import count_jobs
+from llm_lightning.run_format import status
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+
+
+def states() -> dict[str, str]:
+    found = Path("runs").glob("*/*/status.json")
+    return {f.parent.parent.name.split("-")[0]: json.loads(f.read_text())["state"] for f in found}
+
+
+def test_a_sweep_goes_on_after_a_failure_and_lists_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = ("-m", "+experiment=baseline_length,last_block,last_layer", "finetune.num_blocks=9")
+    arguments = (*sweep, *SMOKE)
+    assert command(monkeypatch, *arguments) == 1
+    output = capsys.readouterr()
+    assert states() == {
+        "baseline_length": "finished",
+        "last_block": "failed",
+        "last_layer": "failed",
+    }
+    assert "sweep: 1 done, 2 failed" in output.out
+    reason = "finetune.num_blocks must be at most the model's 6 blocks, got 9"
+    assert output.err.count(reason) == 4  # a frame each, and a line each in the list
+    failed = json.loads(next(Path("runs").glob("last_block*/*/status.json")).read_text())
+    assert failed["error"] == reason
+
+    assert command(monkeypatch, *arguments) == 1  # what failed is tried again, the rest is not
+    assert capsys.readouterr().out.count("finished before with the same settings") == 1
+
+
+def test_a_defect_in_one_run_does_not_stop_the_sweep(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("by accident")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("llm_lightning.callbacks.throughput.Throughput.on_train_batch_end", broken)
+        assert command(monkeypatch, "-m", "+experiment=last_layer,baseline_majority", *SMOKE) == 1
+    assert states() == {"baseline_majority": "finished", "last_layer": "failed"}
+    assert "ZeroDivisionError: by accident" in capsys.readouterr().err
+    assert command(monkeypatch, "-m", "+experiment=last_layer,baseline_majority", *SMOKE) == 0
+    assert set(states().values()) == {"finished"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "params", "expected"),
+    [
+        (["+experiment=last_block", "seed=1,2,3"], {}, 3),
+        (["+experiment=last_block,all", "seed=1,2,3", "optim.lr=1e-4,1e-5"], {}, 12),
+        (["+experiment=last_block", "seed=range(1,6)"], {}, 5),
+        (["+experiment=last_block", "seed=7"], {"seed": "1,2,3", "finetune.rank": "1,4"}, 2),
+        (["+experiment=last_block", "finetune.targets=[q,v],[fc1]"], {}, 2),
+        (["+experiment=last_block", "optim.lr=interval(0,1)"], {}, None),
+    ],
+)
+def test_jobs_are_counted_before_they_run(
+    overrides: list[str], params: dict[str, str], expected: int | None
+) -> None:
+    assert count_jobs(overrides, params) == expected
+
+
+def test_patterns_of_experiments_are_counted() -> None:
+    rows = [name for name in list_experiments() if name.startswith("row_")]
+    assert len(rows) == 19
+    assert count_jobs(["+experiment=glob(row_*)", "seed=1,2"], {}) == 38
+
+
+def test_progress_counts_what_has_been_said_since_the_start(tmp_path: Path) -> None:
+    status.write(tmp_path / "old" / "seed_1", "finished")
+    since = datetime.now(UTC)
+    status.write(tmp_path / "a" / "seed_1", "finished")
+    status.write(tmp_path / "b" / "seed_1", "running", epoch=2)
+    status.write(tmp_path / "c" / "seed_1", "failed", error="out of paper")
+    progress = status.read_progress(tmp_path, since, total=7)
+    assert (progress.done, progress.running, progress.left, progress.ended) == (1, 1, 4, 2)
+    assert progress.failed == [tmp_path / "c" / "seed_1"]
+    assert progress.eta_seconds == pytest.approx(progress.seconds / 2 * 5)
+    assert status.read_progress(tmp_path, since, total=None).left is None
+
+
+def test_a_status_says_how_a_run_ended(tmp_path: Path) -> None:
+    with status.recorded(tmp_path):
+        begun = status.read(tmp_path)
+        assert begun is not None
+        assert begun["state"] == "running"
+    ended = status.read(tmp_path)
+    assert ended is not None
+    assert (ended["state"], ended["started_at"]) == ("finished", begun["started_at"])
+    with pytest.raises(KeyboardInterrupt), status.recorded(tmp_path):
+        raise KeyboardInterrupt
+    assert status.read(tmp_path) is not None
+    assert (status.read(tmp_path) or {})["state"] == "interrupted"

@@ -1,0 +1,73 @@
+"""Every experiment runs, and what stands in where weights cannot be had."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from program import SMOKE, start
+
+from llm_lightning.commands import main as cli
+
+
+@pytest.fixture(autouse=True)
+def _wide_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("name", cli.list_experiments())
+def test_every_experiment_runs(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    overrides = []
+    if name.startswith("row_"):
+        # Wide padding is kept wide, but not to the full context, for the sake of time.
+        overrides = ["model.n_positions=128"]
+    elif name.startswith("instruct"):
+        overrides = ["task.generation.max_new_tokens=4"]
+    elif name.startswith("pretrain"):
+        Path("book.txt").write_text("It was the best of times, it was the worst of times. " * 200)
+        overrides = ["data.path=book.txt", "trainer.log_every_n_steps=1"]
+    start(monkeypatch, f"+experiment={name}", *SMOKE, *overrides)
+    folder = next(Path("runs").glob(f"{name}-*/seed_123"))
+    summary = json.loads((folder / "summary.json").read_text())
+    assert math.isfinite(summary["metrics"]["test"]["loss"])
+    assert summary["published"] is None, "a stand-in is never set beside published numbers"
+    has_network = not name.startswith("baseline")
+    assert (folder / "checkpoints" / "last.ckpt").is_file() == has_network
+
+
+def test_unreachable_weights_are_replaced_and_other_model_settings_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start(
+        monkeypatch,
+        "+experiment=row_17",
+        "trainer=smoke",
+        "model=gpt2_medium",
+        "model.embd_pdrop=0.1",
+    )
+    folder = next(Path("runs").glob("*/seed_123"))
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["weights"]["model"] == "nano"
+    assert len(summary["notices"]) == 2
+    assert "openai-community/gpt2-medium@6dcaa7a, which could not be had" in summary["notices"][1]
+    assert "HF_HUB_OFFLINE" in summary["notices"][1]
+    assert "To get the real thing:" in summary["notices"][1]
+    fields = torch.load(folder / summary["checkpoint"], weights_only=True)["hyper_parameters"]
+    assert (fields["model"]["causal"], fields["model"]["embd_pdrop"]) == (False, 0.1)
+    assert capsys.readouterr().out.count("gpt2-medium@6dcaa7a") == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides"), [("row_13", ()), ("instruct", ("task.generation.max_new_tokens=4",))]
+)
+def test_the_stand_ins_context_is_the_limit(
+    monkeypatch: pytest.MonkeyPatch, name: str, overrides: tuple[str, ...]
+) -> None:
+    start(
+        monkeypatch, f"+experiment={name}", "trainer=smoke", "trainer.limit_train_batches=1",
+        "trainer.max_epochs=1", *overrides,
+    )  # fmt: skip
+    summary = json.loads(next(Path("runs").glob("*/seed_123/summary.json")).read_text())
+    assert summary["data"]["max_length"] == 512
