@@ -1,4 +1,4 @@
-"""How far a run has come, and a sweep of runs: ``status.json`` in each run's folder."""
+"""``status.json``: how far a run has come; and how far a sweep of runs has."""
 
 import json
 from collections.abc import Iterator
@@ -8,9 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import lightning as L
-
-STATUS = "status.json"
+from llm_lightning.run_format.files import STATUS
 
 
 def write(folder: Path, state: str, *, error: str | None = None, **facts: Any) -> None:
@@ -44,7 +42,7 @@ def read(folder: Path) -> dict[str, Any] | None:
 
 @contextmanager
 def recorded(folder: Path) -> Iterator[None]:
-    """Says that a run is running, and how it ended."""
+    """Records that a run is running, and how it ended."""
     write(folder, "running")
     try:
         yield
@@ -57,23 +55,8 @@ def recorded(folder: Path) -> Iterator[None]:
     write(folder, "finished")
 
 
-class EpochStatus(L.Callback):
-    """Keeps the epoch in ``status.json``.
-
-    Args:
-        folder: the run's.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Writes how many epochs are done."""
-        write(self._folder, "running", epoch=trainer.current_epoch + 1)
-
-
 @dataclass
-class Progress:
+class SweepProgress:
     """How many runs of a sweep are where."""
 
     total: int | None
@@ -103,8 +86,8 @@ class Progress:
         return self.seconds / self.ended * (self.total - self.ended)
 
 
-def read_progress(runs_dir: Path, since: datetime, total: int | None) -> Progress:
-    """Counts the runs below a folder that have said something since a moment."""
+def read_progress(runs_dir: Path, since: datetime, total: int | None) -> SweepProgress:
+    """Counts the runs below a folder whose status changed since a moment."""
     done, running, failed = 0, 0, []
     for file in sorted(runs_dir.glob(f"*/*/{STATUS}")):
         found = read(file.parent)
@@ -115,4 +98,4 @@ def read_progress(runs_dir: Path, since: datetime, total: int | None) -> Progres
         if found["state"] == "failed":
             failed.append(file.parent)
     seconds = (datetime.now(UTC) - since).total_seconds()
-    return Progress(total, done, failed, running, seconds)
+    return SweepProgress(total, done, failed, running, seconds)

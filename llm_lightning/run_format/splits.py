@@ -1,0 +1,10 @@
+"""What the three splits are called, in data, in logs and in a summary."""
+
+SPLITS = ("train", "val", "test")
+
+EVALUATED = ("train_eval", "val_eval", "test")
+"""Names under which the final evaluation logs ``SPLITS``, in their order: the curves of training
+and validation have the plain names."""
+
+SPLIT_OF = dict(zip(EVALUATED, SPLITS, strict=True))
+"""The split that a name in ``EVALUATED`` belongs to."""

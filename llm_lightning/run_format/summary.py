@@ -1,0 +1,248 @@
+"""``summary.json``: everything that a finished run records about itself."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from llm_lightning.run_format.files import SUMMARY
+from llm_lightning.run_format.published import Published
+from llm_lightning.run_format.splits import SPLITS
+
+Kind = Literal["classification", "instructions", "text"]
+Split = Literal["train", "val", "test"]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, strict=True)]
+Positive = Annotated[int, Field(ge=1, strict=True)]
+Text = Annotated[str, Field(min_length=1)]
+
+Metrics = dict[Split, dict[str, Finite | None]]
+"""Loss and metrics of each split; accuracies and the like as shares in [0, 1]; ``None`` for what is
+not defined, such as the AUROC of a single class."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="ignore", protected_namespaces=())
+
+
+class SplitFacts(_Part):
+    """One split of the data."""
+
+    examples: Count
+    sha256: Text
+    """Fingerprint of its texts and labels."""
+    truncated: Count | None = None
+    """Texts that lost tokens to the maximum length."""
+    class_counts: dict[str, Count] | None = None
+    """Examples of each class."""
+    tokens: Count | None = None
+    label_tokens: Count | None = None
+    """Tokens in the loss."""
+    response_tokens: Count | None = None
+    empty_outputs: Count | None = None
+    """Records without a reference response."""
+
+
+class DataFacts(_Part):
+    """What a run was trained and evaluated on."""
+
+    model_config = ConfigDict(extra="allow")
+
+    source: Text | None = None
+    splits: dict[Split, SplitFacts]
+    max_length: Count | None = None
+    """Longest input, in tokens."""
+    padding: str | None = None
+    test_in_train: Count | None = None
+    """Test texts that are in the training split too."""
+    val_in_train: Count | None = None
+    duplicates_dropped: Count | None = None
+    prompt_style: str | None = None
+    mask: str | None = None
+
+
+class ParameterGroup(_Part):
+    """Neighbouring parameters that are treated alike."""
+
+    name: str
+    """``backbone.h.0-10``, ``head`` ..."""
+    trainable: Count
+    total: Count
+
+
+class ParameterCounts(_Part):
+    """How many parameters there are, and how many of them train."""
+
+    trainable: Count
+    total: Count
+    groups: list[ParameterGroup] = []
+
+
+class WeightFacts(_Part):
+    """The weights that training started from."""
+
+    model: str
+    """Short name of the model, as in ``conf/model/``."""
+    source: Text
+    """Model and origin of the weights, for people."""
+    sha256: str | None = None
+    """Of the file; ``None`` for random weights."""
+    head_loaded: bool = False
+    """Whether the file's head was taken over too."""
+
+
+class Score(_Part):
+    """A mean with its 95 % interval, as a share."""
+
+    mean: Share
+    low: Share
+    high: Share
+    standard_error: Finite | None = None
+    n: Positive
+
+
+class ResponseFacts(_Part):
+    """The responses to the test instructions, and their scores."""
+
+    file: str
+    examples: Count
+    scores: dict[str, Score]
+    untrained_scores: dict[str, Score] | None = None
+    """Scores of the model before fine-tuning, on the same instructions."""
+    seconds: Amount
+    tokens_per_second: Amount
+
+
+class FrozenActivations(_Part):
+    """What the cache of frozen activations held."""
+
+    blocks: Positive
+    examples: Count
+    mib: Amount
+    kept_in: Literal["memory", "file"]
+    seconds: Amount
+
+
+class Seconds(_Part):
+    """Where the time went."""
+
+    total: Amount
+    training: Amount
+    validation: Amount
+    evaluation: Amount
+
+
+class Summary(_Part):
+    """A finished run. Fields with a default do not apply to every run, or are filled in later."""
+
+    name: Text
+    """The run's name: experiment and changed settings."""
+    experiment: Text | None = None
+    overrides: list[str] = []
+    """The settings of the command line."""
+    seed: int
+    fallbacks: list[str]
+    """What replaced data or weights that were unavailable; such numbers are not comparable."""
+    kind: Kind
+    class_names: list[str] | None = None
+    metrics: Metrics
+    evaluated_examples: dict[Split, Positive]
+    baselines: dict[str, Share] = {}
+    """Test accuracy of baselines on the same splits, by their names."""
+    published: Published | None = None
+    data: DataFacts
+    parameters: ParameterCounts
+    finetune: dict[str, Any] = {}
+    """Facts of the fine-tuning strategy, such as the effective scale of LoRA."""
+    weights: WeightFacts | None = None
+    """``None`` for a baseline."""
+    checkpoint: str | None = None
+    """The weights that ``metrics`` belong to, relative to the folder."""
+    other_checkpoints: list[str] = []
+    epochs: Count | None = None
+    optimizer_steps: Count | None = None
+    steps_per_epoch: Count | None = None
+    examples_per_epoch: Count | None = None
+    responses: ResponseFacts | None = None
+    """Of an instruction run, once they are all generated."""
+    frozen_activations: FrozenActivations | None = None
+    seconds: Seconds
+    peak_memory_mib: Amount | None = None
+    device: str
+    precision: str
+    versions: dict[str, str]
+    finished_at: str
+
+    @model_validator(mode="after")
+    def _splits_are_complete(self) -> "Summary":
+        for key, found in (("metrics", self.metrics), ("data.splits", self.data.splits)):
+            if missing := [split for split in SPLITS if split not in found]:
+                raise ValueError(f"{key} lacks {', '.join(missing)}")
+        if "test" not in self.evaluated_examples:
+            raise ValueError("evaluated_examples lacks test")
+        return self
+
+    @model_validator(mode="after")
+    def _classes_are_named(self) -> "Summary":
+        if self.kind != "classification":
+            return self
+        names = self.class_names or []
+        if len(names) < 2 or len(set(names)) < len(names):
+            raise ValueError(f"class_names must be two or more different texts, got {names}")
+        if self.metrics["test"].get("accuracy") is None:
+            raise ValueError("metrics.test.accuracy must be a number, got null")
+        for split, values in self.metrics.items():
+            accuracy = values.get("accuracy")
+            if accuracy is not None and not 0 <= accuracy <= 1:
+                raise ValueError(f"metrics.{split}.accuracy must lie in [0, 1], got {accuracy}")
+        return self
+
+
+def write_summary(folder: Path, summary: Summary) -> None:
+    """Writes ``summary.json`` into a run's folder."""
+    fields = summary.model_dump(mode="json")
+    text = json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / SUMMARY).write_text(text + "\n", encoding="utf-8")
+
+
+def parse_summary(content: str) -> Summary:
+    """Checks and returns the contents of a ``summary.json``, perhaps an edited or damaged one.
+
+    Raises:
+        ValueError: naming the key, the rule and the value of the first thing that is wrong.
+    """
+    try:
+        return Summary.model_validate(json.loads(content))
+    except ValidationError as error:
+        raise ValueError(_first_problem(error)) from error
+
+
+def read_summary(folder: Path) -> Summary:
+    """Reads the summary of a finished run.
+
+    Raises:
+        ValueError: if the folder is not that of a finished run (runs inside it are named), or its
+            summary is damaged.
+    """
+    file = folder / SUMMARY
+    if not file.is_file():
+        inside = sorted(str(found.parent) for found in folder.glob(f"**/{SUMMARY}"))
+        hint = f"; did you mean {inside[0]}?" if inside else ""
+        raise ValueError(f"{folder} is not the folder of a finished run (no {SUMMARY}){hint}")
+    try:
+        return parse_summary(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file} is damaged: {error}") from error
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    if first["type"] == "value_error":  # one of ours, which names the key
+        return str(first["ctx"]["error"])
+    if first["type"] == "missing":
+        return f"{where} is missing"
+    return f"{where or SUMMARY}: {first['msg']}, got {str(first['input'])[:60]!r}"
