@@ -2,7 +2,7 @@
 
 python experiments/lora/qlora_memory.py
 
-Sizes are those of the tensors themselves, packed by bitsandbytes; values do not matter, so they are
+Sizes are those of the tensors themselves, quantized by bitsandbytes; values do not matter, so they are
 random. "model" is everything a frozen base holds: embeddings and LayerNorms stay in fp32.
 """
 
@@ -42,7 +42,7 @@ def main() -> None:
                         f"| `{name}` | {precision} | {mib:.1f} | {ratio:.3f} | {mib + rest:.1f} |"
                     )
             kind = "NF4, double quantisation" if double else "NF4"
-            mib, share = facts["packed_mib"], facts["share_of_bf16"]
+            mib, share = facts["quantized_mib"], facts["share_of_bf16"]
             print(f"| `{name}` | {kind} | {mib:.1f} | {share:.3f} | {mib + rest:.1f} |")
 
 

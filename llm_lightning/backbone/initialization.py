@@ -1,4 +1,4 @@
-"""How weights start."""
+"""Initial weights."""
 
 from typing import TYPE_CHECKING, cast
 
@@ -13,7 +13,7 @@ INITS = ("gpt2", "torch", "empty")
 
 @torch.no_grad()
 def initialize(model: "GPT2", scheme: str) -> None:
-    """Draws starting weights from torch's global generator.
+    """Draws initial weights from torch's global generator.
 
     Args:
         model: changed in place.

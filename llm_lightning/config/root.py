@@ -19,8 +19,7 @@ from llm_lightning.evaluation.baselines import Baseline
 from llm_lightning.finetuning.adaptation import LoRA
 from llm_lightning.finetuning.qlora import QLoRA
 from llm_lightning.finetuning.strategies import AllLayers, ChosenBlocks, TopBlocks
-from llm_lightning.tasks.classifier import ClassifierOptions
-from llm_lightning.tasks.language_model import LanguageModelOptions
+from llm_lightning.tasks.options import ClassifierOptions, LanguageModelOptions
 from llm_lightning.training.optim import AdamW
 
 MAX_NAME_LENGTH = 150  # of a run folder, in characters

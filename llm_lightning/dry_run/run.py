@@ -15,12 +15,12 @@ from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
 from omegaconf import DictConfig
 
 from llm_lightning.backbone.tokenizer import gpt2_encoding
-from llm_lightning.callbacks.frozen_activations import FrozenPrefix
-from llm_lightning.callbacks.sample_responses import SampleAnswers
+from llm_lightning.callbacks.frozen_activations import FrozenActivations
+from llm_lightning.callbacks.sample_responses import SampleResponses
 from llm_lightning.data.instructions import Instructions
 from llm_lightning.dry_run.measure import (
     EVALUATED_BATCHES,
-    PrefixProbe,
+    FrozenActivationsProbe,
     Training,
     probe_answering,
     probe_evaluation,
@@ -106,13 +106,13 @@ def _plan_training(plan: Plan, cfg: DictConfig, built: Run, folder: Path) -> Non
     tests = [_Batches.of(loader, trainer.limit_test_batches) for loader in data.test_dataloader()]
 
     # Those that watch steps belong to what steps take; bars and checkpoints do not.
-    aside = (ModelCheckpoint, ProgressBar, FrozenPrefix)
-    frozen = PrefixProbe()
+    aside = (ModelCheckpoint, ProgressBar, FrozenActivations)
+    frozen = FrozenActivationsProbe()
     callbacks[:] = [c for c in before if not isinstance(c, aside)]
-    callbacks += [frozen] if any(isinstance(c, FrozenPrefix) for c in before) else []
+    callbacks += [frozen] if any(isinstance(c, FrozenActivations) for c in before) else []
     training = None
     if cfg.trainer.max_epochs and train.num:
-        at_validation = [c for c in before if isinstance(c, SampleAnswers)]
+        at_validation = [c for c in before if isinstance(c, SampleResponses)]
         training = probe_training(built, train.widest, at_validation)
     callbacks.clear()
     per_token = probe_evaluation(built, [test.some for test in tests])

@@ -28,6 +28,7 @@ import pandas as pd
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from llm_lightning.backbone.weights import ModelConfig, locate
 from llm_lightning.runs.build import Found
 from llm_lightning.run_format.responses import ANSWERS
 from llm_lightning.run_format.status import STATUS
@@ -255,5 +256,8 @@ def _load(folder: Path, task_class: type[T]) -> tuple[T, dict[str, Any]]:
     if checkpoint["base"] is None:
         fields["model"] = fields["model"] | {"init": "empty"}  # every weight is loaded next
     model = task_class(**fields)
+    if checkpoint["base"] is not None:
+        config = ModelConfig(**checkpoint["base"]["model"])
+        model.load_base(config, locate(config))
     model.load_trained(checkpoint)
     return model.eval(), summary

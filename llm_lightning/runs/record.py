@@ -21,7 +21,7 @@ from llm_lightning.data.module import DataModule
 from llm_lightning.data.splits import SPLIT_NAMES
 from llm_lightning.finetuning.coverage import parameter_groups
 from llm_lightning.training.memory import peak_memory_mib
-from llm_lightning.callbacks.frozen_activations import FrozenPrefix
+from llm_lightning.callbacks.frozen_activations import FrozenActivations
 
 LIBRARIES = ("torch", "lightning", "torchmetrics", "tiktoken", "pandas", "hydra-core")
 
@@ -62,7 +62,7 @@ def summarize(cfg: DictConfig, built: Run, metrics: Metrics, seconds: float) -> 
         built.timer.time_elapsed(stage) for stage in ("train", "validate", "test")
     )
     watchers = trainer.callbacks  # type: ignore[attr-defined]
-    prefix = next((c.facts for c in watchers if isinstance(c, FrozenPrefix)), None)
+    frozen_activations = next((c.facts for c in watchers if isinstance(c, FrozenActivations)), None)
     checkpoints = {
         checkpoint: f"{run_folder.CHECKPOINTS}/{checkpoint.value}.ckpt"
         for checkpoint in Checkpoint
@@ -93,11 +93,13 @@ def summarize(cfg: DictConfig, built: Run, metrics: Metrics, seconds: float) -> 
         ),
         "seconds": {
             "total": seconds,
-            "training": fit - validation + (prefix["seconds"] if prefix else 0.0),
+            "training": fit - validation + (
+                frozen_activations["seconds"] if frozen_activations else 0.0
+            ),
             "validation": validation,
             "evaluation": test,
         },
-        "frozen_prefix": prefix,
+        "frozen_activations": frozen_activations,
         "peak_memory_mib": peak_memory_mib(trainer.strategy.root_device),
         "device": device_name(trainer),
         "precision": str(trainer.precision),
@@ -109,7 +111,7 @@ HPARAMS = (
     "seed",
     "model.init",
     "model.causal",
-    "task.position",
+    "task.pooling",
     "task.mask_padding",
     "task.tie_weights",
     "data.prompt_style",

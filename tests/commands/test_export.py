@@ -32,7 +32,7 @@ SHORT = ("task.generation.max_new_tokens=1",)
 class Runs(dict[str, Path]):
     commands: ClassVar = {
         "last_block": ("+experiment=last_block", "data.max_length=24"),
-        "mean": ("+experiment=last_block", "task.position=mean_real"),
+        "mean": ("+experiment=last_block", "task.pooling=mean_real"),
         "lora": ("+experiment=lora", "optim.lr=1e-2"),
         "qlora": ("+experiment=qlora", "optim.lr=1e-2"),
         "instruct": ("+experiment=instruct_nano", *SHORT),
@@ -232,7 +232,7 @@ def test_an_export_is_trained_on(
     [
         ("last_block", "gguf", "--format gguf is for language models; this run is a classifier"),
         ("last_block", "peft", "this run trained with finetune=TopBlocks and has none there"),
-        ("mean", "hf", "this run has task.position=mean_real: use --format merged"),
+        ("mean", "hf", "this run has task.pooling=mean_real: use --format merged"),
         ("baseline", "hf", "is a baseline: it has no network to export"),
     ],
 )

@@ -53,7 +53,7 @@ def test_tensorboard_shows_losses_speed_and_sample_answers(folder: Path) -> None
         "test/response_loss",
         "final/test_rouge_l",
     } <= set(events.Tags()["scalars"])
-    samples = events.Tensors("val/answers/text_summary")[-1]
+    samples = events.Tensors("val/responses/text_summary")[-1]
     text = samples.tensor_proto.string_val[0].decode()
     validation = json.loads((folder / "splits" / "val.json").read_text())
     for record in validation[:4]:

@@ -63,7 +63,7 @@ def test_explicit_paths_never_fall_back(
         ),
         ("optim.lr=-1", "optim.lr must be above 0, got -1.0"),
         ("data.padding=none", "data.padding=none needs data.batch_size=1, got 8"),
-        ("task.position=middle", "task.position must be one of"),
+        ("task.pooling=middle", "task.pooling must be one of"),
         ("finetune=last_n_blocks", "finetune.num_blocks has no default: give it a value"),
         ("model.n_head=3", "model.n_embd must be a multiple of model.n_head"),
         ("model.init=empty", "model.init must be gpt2 or torch, got 'empty'"),

@@ -93,7 +93,7 @@ def test_memory_is_what_a_real_step_keeps(
 ) -> None:
     arguments = (
         f"+experiment={settings[0]}", *TINY, *settings[1:], "trainer.max_epochs=1",
-        "+callbacks.sample_answers.max_new_tokens=2" if "instruct" in settings[0] else "seed=123",
+        "+callbacks.sample_responses.max_new_tokens=2" if "instruct" in settings[0] else "seed=123",
         "task.generation.max_new_tokens=2" if "instruct" in settings[0] else "seed=123",
     )  # fmt: skip
     planned = plan(monkeypatch, *arguments)
@@ -124,7 +124,7 @@ def test_memory_is_what_a_real_step_keeps(
         assert planned.memory["weights"] == real["weights"]
     else:
         packed = summary["finetune"]
-        saved = 2**20 * (packed["as_fp32_mib"] - packed["packed_mib"])
+        saved = 2**20 * (packed["as_fp32_mib"] - packed["quantized_mib"])
         dense = real["weights"] + 3.5 * 2**20 * packed["as_bf16_mib"] / 2  # packed: half a byte
         assert planned.memory["weights"] == pytest.approx(dense - saved, rel=1e-3)
 
@@ -276,7 +276,7 @@ def test_answers_to_the_test_split_count(monkeypatch: pytest.MonkeyPatch) -> Non
     arguments = (
         "+experiment=instruct_nano", *TINY, "trainer.max_epochs=1",
         "task.generation.max_new_tokens=8", "task.generation.batch_size=64",
-        "+callbacks.sample_answers.max_new_tokens=2",
+        "+callbacks.sample_responses.max_new_tokens=2",
     )  # fmt: skip
     planned = plan(monkeypatch, *arguments)
     assert planned.longest_answers_s is not None

@@ -120,7 +120,7 @@ def test_tensorboard_has_curves_hyperparameters_and_final_metrics(
     of_other_tasks = {"task.tie_weights", "data.prompt_style", "data.mask"}
     assert set(run_summary.HPARAMS) - of_other_tasks < set(shown)
     assert shown["optim.lr"].number_value == 1e-3
-    assert shown["task.position"].string_value == "last_real"
+    assert shown["task.pooling"].string_value == "last_real"
     summary = json.loads((folder / "summary.json").read_text())
     final = events.Scalars("final/test_accuracy")[-1].value
     assert final == pytest.approx(summary["metrics"]["test"]["accuracy"])
