@@ -8,8 +8,15 @@ os.environ["LLM_LIGHTNING_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"  # tiny models: threads only wait for each other
 os.environ.pop("COLUMNS", None)  # consoles would keep this width, whatever a test sets later
 
+import jaxtyping
 import pytest
 import torch
+
+# Shapes and dtypes in annotations are checked at every call; before the package is imported.
+jaxtyping.install_import_hook(
+    ["llm_lightning.backbone", "llm_lightning.finetuning", "llm_lightning.tasks"],
+    "shape_checks.check",
+)
 
 from llm_lightning.backbone.gpt2 import GPTConfig
 

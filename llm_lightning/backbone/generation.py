@@ -93,7 +93,6 @@ def generate(
     return responses
 
 
-@torch.inference_mode()
 def stream_tokens(
     backbone: GPT2,
     head: nn.Module,
@@ -171,23 +170,26 @@ def _generate_batch(
     # The last token of a response is no input, so it needs no slot.
     capacity = max(len(prompts[row]) + room[row] - 1 for row in rows)
     cache = KeyValueCache(backbone.num_blocks, capacity)
-    hidden = backbone(input_ids, padding_mask, cache=cache)
-    hidden = hidden[torch.arange(len(rows), device=device), lengths - 1]  # (B, C)
     seen: Tensor | None = None  # (B, V) bool
+    # Not around `yield`: the caller's code between two tokens must not run in inference mode.
+    with torch.inference_mode():
+        hidden = backbone(input_ids, padding_mask, cache=cache)
+        hidden = hidden[torch.arange(len(rows), device=device), lengths - 1]  # (B, C)
     for step in range(options.max_new_tokens):
-        logits = head(hidden).float()  # (B, V)
-        if logits.amax(dim=-1).isnan().any():  # the maximum is NaN if any value is
-            raise ValueError("the model's logits are NaN: its training has diverged")
-        if options.repetition_penalty != 1:
-            if seen is None:
-                seen = torch.zeros_like(logits, dtype=torch.bool)
-                # At padding, the row's first token is marked again, which changes nothing.
-                seen.scatter_(1, torch.where(padding_mask, input_ids, input_ids[:, :1]), True)
-            logits = penalize(logits, seen, options.repetition_penalty)
-        if uniforms is None:
-            tokens = logits.argmax(dim=-1)
-        else:
-            tokens = sample(logits, uniforms[rows, step], options)
+        with torch.inference_mode():
+            logits = head(hidden).float()  # (B, V)
+            if logits.amax(dim=-1).isnan().any():  # the maximum is NaN if any value is
+                raise ValueError("the model's logits are NaN: its training has diverged")
+            if options.repetition_penalty != 1:
+                if seen is None:
+                    seen = torch.zeros_like(logits, dtype=torch.bool)
+                    # At padding, the row's first token is marked again, which changes nothing.
+                    seen.scatter_(1, torch.where(padding_mask, input_ids, input_ids[:, :1]), True)
+                logits = penalize(logits, seen, options.repetition_penalty)
+            if uniforms is None:
+                tokens = logits.argmax(dim=-1)
+            else:
+                tokens = sample(logits, uniforms[rows, step], options)
 
         unfinished = []  # batch indices of rows that continue
         for place, (row, token) in enumerate(zip(rows, tokens.tolist(), strict=True)):
@@ -197,15 +199,16 @@ def _generate_batch(
                     unfinished.append(place)
         if not unfinished:
             return
-        if len(unfinished) < len(rows):
-            rows = [rows[place] for place in unfinished]
-            kept = torch.tensor(unfinished, device=device)
-            tokens = tokens[kept]
-            seen = None if seen is None else seen[kept]
-            cache.keep(kept)
-        if seen is not None:
-            seen.scatter_(1, tokens[:, None], True)
-        hidden = backbone(tokens[:, None], cache=cache)[:, 0]
+        with torch.inference_mode():
+            if len(unfinished) < len(rows):
+                rows = [rows[place] for place in unfinished]
+                kept = torch.tensor(unfinished, device=device)
+                tokens = tokens[kept]
+                seen = None if seen is None else seen[kept]
+                cache.keep(kept)
+            if seen is not None:
+                seen.scatter_(1, tokens[:, None], True)
+            hidden = backbone(tokens[:, None], cache=cache)[:, 0]
 
 
 def penalize(

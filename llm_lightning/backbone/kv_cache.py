@@ -1,6 +1,7 @@
 """Keys and values of earlier tokens, kept while a text is generated token by token.
 
-Shapes: B batch, T new positions, S positions including the cached ones, H attention heads, D width of a head.
+Shapes: B batch, T new positions, S positions including the cached ones, H attention heads, D width
+of a head.
 """
 
 import torch

@@ -56,7 +56,7 @@ class ModelConfig(GPTConfig):
             )
 
     def source(self) -> dict[str, Any]:
-        """Returns all fields as a plain dict, with a path that is valid in any working directory."""
+        """Returns all fields as plain values, with a path that is valid in any folder."""
         fields = asdict(self)
         local = Path(self.weights).expanduser()
         if self.weights not in ("pretrained", "random") and local.exists():

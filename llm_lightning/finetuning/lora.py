@@ -92,7 +92,7 @@ class LoRALinear(nn.Linear):
 
     @torch.no_grad()
     def measure_base(self) -> None:
-        """Sets DoRA's magnitudes to the norms of the base's rows; to be called when these change."""
+        """Sets DoRA's magnitudes to the norms of the base's rows; call it when these change."""
         if self.lora_magnitude is not None:
             self.lora_magnitude.copy_(self._adapted(self.base_weight().norm(dim=1)))
 
@@ -113,7 +113,7 @@ class LoRALinear(nn.Linear):
         return out + (ratio - 1) * plain + ratio * update
 
     def spread_b(self) -> Float[Tensor, "O GR"]:
-        """Returns B as one block matrix, so that its product with A (G R, I) is the whole update."""
+        """Returns B as one block matrix, whose product with A (G R, I) is the whole update."""
         if self.rows == ((0, self.out_features),):
             return self.lora_B
         spread = self.lora_B.new_zeros(self.out_features, len(self.lora_A))

@@ -9,13 +9,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import nn
 
 from llm_lightning.backbone.gpt2 import GPT2
 
 
+@runtime_checkable
 class Model(Protocol):
     """A model that a strategy can be applied to."""
 

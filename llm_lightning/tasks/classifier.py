@@ -66,7 +66,7 @@ class Classifier(Task):
         self.metrics = SplitMetrics(lambda: ClassificationMetrics(len(class_names)))
 
     def load_backbone(self, path: Path, expected_sha256: str | None) -> str:
-        """Loads a checkpoint, and its head (which has no bias) if the number of classes is equal."""
+        """Loads a checkpoint, and its head (without bias) if that has as many classes."""
         heads = {"score.weight": self.head.weight}
         loaded = load_weights(self.backbone, path, expected_sha256=expected_sha256, heads=heads)
         self.head_is_loaded = loaded.heads.get("score.weight") == tuple(self.head.weight.shape)
@@ -101,7 +101,7 @@ class Classifier(Task):
         )
 
     def why_not_cacheable(self) -> str | None:
-        """With padding to the longest text of a batch, padding that matters depends on the batch."""
+        """Padding to the longest text of a batch differs between batches, and may matter."""
         pooling, is_masked = self.options.pooling, self.options.mask_padding
         is_causal, padding = self.backbone.is_causal, self.hparams["text"]["padding"]
         if padding == "batch" and depends_on_padding(

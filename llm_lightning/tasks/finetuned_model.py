@@ -32,7 +32,7 @@ class FineTunedModel(L.LightningModule, ABC):
         self.base: Base | None = None
         """The loaded base, if part of it stays frozen."""
         self.head_is_loaded = False
-        """Whether the base checkpoint contained a head that fits, which then replaced the new one."""
+        """Whether the base checkpoint contained a head that fits, and its weights were taken."""
         self._seed = seed
         self._rng_state: Tensor | None = None  # of a checkpoint, until training continues
         with torch.random.fork_rng(devices=[]):

@@ -78,7 +78,7 @@ def pooling_inputs(
     is_causal: bool,
     is_masked: bool,
 ) -> ModelInputs:
-    """Selects what must be computed for the pooled state, leaving out padding that cannot change it.
+    """Selects what must be computed for the pooled state, without padding that cannot change it.
 
     Args:
         input_ids: token ids, padded on the right.

@@ -1,7 +1,7 @@
 """One set of metrics for each split that is logged."""
 
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -11,6 +11,7 @@ LOGGED = ("train", "val", *EVALUATED)
 """The curves of training and validation, and the final evaluation of all three splits."""
 
 
+@runtime_checkable
 class Metrics(Protocol):
     """Metrics of one split."""
 

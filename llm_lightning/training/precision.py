@@ -6,7 +6,7 @@ AUTO = "auto"
 
 
 def resolve(precision: str, accelerator: str) -> str:
-    """Returns Lightning's name of a precision; ``auto`` is ``bf16-mixed`` if the device supports it.
+    """Returns Lightning's name of a precision; ``auto`` is ``bf16-mixed`` on devices with bf16.
 
     NVIDIA GPUs support it from compute capability 8.0, CPUs with AVX512-BF16 or AMX. Elsewhere bf16
     is emulated, and slower than fp32.

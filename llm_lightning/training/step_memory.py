@@ -18,9 +18,8 @@ def memory_by_part(module: L.LightningModule, batch: Any) -> dict[str, int]:
         batch: of the step, on any device.
 
     Returns:
-        Bytes of ``weights``, ``gradients``, ``optimizer`` (state) and ``activations``, which are the
-        tensors that the forward pass saves for the backward pass; temporary tensors within a layer
-        come on top.
+        Bytes of ``weights``, ``gradients``, ``optimizer`` (state) and ``activations``: the tensors
+        that the forward pass saves for the backward pass, without those that are temporary.
     """
     trainer = module.trainer
     for parameter in module.parameters():

@@ -56,7 +56,7 @@ def test_what_is_no_source_is_refused(tmp_path: Path) -> None:
     for weights in ("./nowhere", "nowhere", "missing/model.safetensors"):
         with pytest.raises(ValueError, match="pretrained, random, an existing file or folder"):
             locate(ModelConfig(weights=weights))
-    with pytest.raises(ValueError, match=r"no model\.safetensors or pytorch_model\.bin in there"):
+    with pytest.raises(ValueError, match=r"the folder contains no model\.safetensors or pytorch_model\.bin"):
         locate(ModelConfig(weights=str(tmp_path)))
     with pytest.raises(ValueError, match="no weights are published for nano"):
         locate(ModelConfig(name="nano", weights="pretrained"))

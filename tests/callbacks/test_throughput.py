@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from llm_lightning.callbacks import throughput
 from llm_lightning.callbacks.throughput import Throughput
 from llm_lightning.data.batching import Batch, Example, Padder
+from llm_lightning.training import clock
 
 
 class Linear(L.LightningModule):
@@ -46,7 +46,7 @@ def test_operations_are_those_of_forward_and_backward_per_real_token(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = iter(range(100))
-    monkeypatch.setattr(throughput.time, "perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr(clock.time, "perf_counter", lambda: float(next(clock)))
     found = fit(Throughput()).callback_metrics
     # Each of two batches takes one tick. A product of (B, 4) and (4, 3) is 2 * 12 * B operations,
     # as much again for the gradient; the first batch of 2 has 8 real tokens, both have 12.

@@ -30,7 +30,7 @@ class ActivationFiles:
         self._max_bytes = max_bytes
 
     def open(self, key: str, shape: tuple[int, int], fill: Callable[[Tensor], None]) -> Tensor:
-        """Maps a file into memory; another process that needs the same one waits until it is complete.
+        """Maps a file into memory; another process that needs it waits until it is complete.
 
         Args:
             key: identifies what the contents depend on.
@@ -58,7 +58,7 @@ class ActivationFiles:
         part = file.with_suffix(".part")
         try:
             with part.open("wb") as opened:
-                # Reserves the space first: on a full disk, writing to mapped memory kills the process.
+                # Reserves the space first: writing to mapped memory on a full disk kills the process.
                 zeros = bytes(shape[1] * torch.float32.itemsize)
                 for _ in range(shape[0]):
                     opened.write(zeros)
