@@ -48,6 +48,11 @@ class SequenceBatch(NamedTuple):
     indices: Tensor
     """(B,) int64, which sequence of its split each row is."""
 
+    def to(self, device: torch.device) -> "SequenceBatch":
+        """Moves to a device; ``indices`` stay on the CPU, where cached activations are looked up."""
+        moved = (tensor.to(device, non_blocking=device.type == "cuda") for tensor in self[:-1])
+        return SequenceBatch(*moved, self.indices)
+
 
 def collate(sequences: Sequence[TokenSequence]) -> SequenceBatch:
     """Pads to the longest sequence of the batch."""

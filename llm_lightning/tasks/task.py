@@ -82,13 +82,6 @@ class Task(FineTunedModel, ABC):
         )
         return hidden, inputs
 
-    def transfer_batch_to_device(
-        self, batch: Any, device: torch.device, dataloader_idx: int
-    ) -> Any:
-        """Leaves the examples' indices on the CPU, where cached activations are looked up."""
-        moved = super().transfer_batch_to_device(batch, device, dataloader_idx)
-        return moved._replace(indices=batch.indices)
-
     def on_fit_start(self) -> None:
         """Enables dropout everywhere, in frozen blocks too."""
         self.train()

@@ -32,7 +32,10 @@ def test_read_positions_have_the_states_and_gradients_that_all_would_have(
     at = torch.tensor(positions)
     towards = torch.randn(*at.shape, 16)
     found = []
-    for states in (select_positions(model(input_ids, mask), at), model(input_ids, mask, positions=at)):
+    for states in (
+        select_positions(model(input_ids, mask), at),
+        model(input_ids, mask, positions=at),
+    ):
         model.zero_grad()
         (states * towards).sum().backward()
         found.append((states, {name: p.grad.clone() for name, p in model.named_parameters()}))

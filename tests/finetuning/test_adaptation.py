@@ -160,7 +160,10 @@ def test_fields_out_of_range_are_refused(fields: dict[str, object], message: str
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"targets": ["qq"]}, "'qq' matches no layer; possible are q, k, v, out, fc1, fc2, h.0.attn"),
+        (
+            {"targets": ["qq"]},
+            "'qq' matches no layer; possible are q, k, v, out, fc1, fc2, h.0.attn",
+        ),
         ({"targets": ["h.0.mlp.*"], "blocks": 1}, r"'h.0.mlp.\*' matches no layer; .* h.2.mlp"),
         ({"targets": []}, r"finetune.targets must name at least one layer, got \[\]"),
         ({"blocks": 4}, "finetune.blocks must be at most the model's 3 blocks, got 4"),
