@@ -18,7 +18,7 @@ jaxtyping.install_import_hook(
     "shape_checks.check",
 )
 
-from llm_lightning.backbone.gpt2 import GPTConfig
+from llm_lightning.backbone.gpt2 import GPTConfig  # noqa: E402
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 

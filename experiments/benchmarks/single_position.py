@@ -3,8 +3,8 @@
     python experiments/benchmarks/single_position.py [--model gpt2_small] [--rounds 7] [--steps 20]
 
 Steps of the last block on cached activations (batches of 8 examples of 40 to 80 tokens, float32,
-one thread, random weights) with ``CausalSelfAttention`` as it is, and with attention that computes the
-keys and values of all positions. The two alternate; the medians are of CPU time.
+one thread, random weights) with ``CausalSelfAttention`` as it is, and with attention that computes
+the keys and values of all positions. The two alternate; the medians are of CPU time.
 """
 
 import argparse

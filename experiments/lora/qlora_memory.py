@@ -2,8 +2,8 @@
 
 python experiments/lora/qlora_memory.py
 
-Sizes are those of the tensors themselves, quantized by bitsandbytes; values do not matter, so they are
-random. "model" is everything a frozen base holds: embeddings and LayerNorms stay in fp32.
+Sizes are those of the tensors themselves, quantized by bitsandbytes; values do not matter, so they
+are random. "model" is everything a frozen base holds: embeddings and LayerNorms stay in fp32.
 """
 
 import torch

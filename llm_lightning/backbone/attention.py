@@ -83,16 +83,21 @@ class CausalSelfAttention(nn.Module):
         self, x: Tensor, positions: Tensor | None, unpadding: Unpadding | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Returns queries of the selected positions (B, H, Q, D), all keys and values."""
-        qkv = self.c_attn(x)
+        C = x.shape[-1]
         if positions is None:
-            qkv = qkv if unpadding is None else unpadding.pad(qkv)
+            qkv = self.c_attn(x) if unpadding is None else unpadding.pad(self.c_attn(x))
             query, key, value = qkv.chunk(3, dim=2)
-        else:
-            C = x.shape[-1]
-            query, key_value = qkv.split([C, 2 * C], dim=-1)
+            return self._by_head(query), self._by_head(key), self._by_head(value)
+        if type(self.c_attn) is nn.Linear:
+            weight, other_weights = self.c_attn.weight.split_with_sizes([C, 2 * C])
+            bias, other_biases = self.c_attn.bias.split_with_sizes([C, 2 * C])
+            query = F.linear(select_positions(x, positions, unpadding), weight, bias)
+            key_value = F.linear(x, other_weights, other_biases)
+        else:  # adapted and quantized weights cannot be split
+            query, key_value = self.c_attn(x).split([C, 2 * C], dim=-1)
             query = select_positions(query, positions, unpadding)
-            key_value = key_value if unpadding is None else unpadding.pad(key_value)
-            key, value = key_value.chunk(2, dim=2)
+        key_value = key_value if unpadding is None else unpadding.pad(key_value)
+        key, value = key_value.chunk(2, dim=2)
         return self._by_head(query), self._by_head(key), self._by_head(value)
 
     def _attend_single(

@@ -33,9 +33,9 @@ class Batch(NamedTuple):
     """(B,) int64, which example of its split each row is."""
 
     def to(self, device: torch.device) -> "Batch":
-        """Moves to a device; ``indices`` stay on the CPU, where cached activations are looked up."""
+        """Moves to a device; ``indices`` stay on the CPU, where cached activations are."""
         moved = (tensor.to(device, non_blocking=device.type == "cuda") for tensor in self[:-1])
-        return Batch(*moved, self.indices)
+        return self._make((*moved, self.indices))
 
 
 @dataclass

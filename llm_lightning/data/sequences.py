@@ -49,9 +49,9 @@ class SequenceBatch(NamedTuple):
     """(B,) int64, which sequence of its split each row is."""
 
     def to(self, device: torch.device) -> "SequenceBatch":
-        """Moves to a device; ``indices`` stay on the CPU, where cached activations are looked up."""
+        """Moves to a device; ``indices`` stay on the CPU, where cached activations are."""
         moved = (tensor.to(device, non_blocking=device.type == "cuda") for tensor in self[:-1])
-        return SequenceBatch(*moved, self.indices)
+        return self._make((*moved, self.indices))
 
 
 def collate(sequences: Sequence[TokenSequence]) -> SequenceBatch:

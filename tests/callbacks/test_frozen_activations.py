@@ -186,14 +186,14 @@ def test_activations_too_large_for_memory_are_in_a_file_that_runs_share(
 
 def test_a_full_disk_is_an_error_that_says_what_to_do() -> None:
     data = messages()
-    with pytest.raises(ValueError, match="frozen_activations.disk_mib must be at least") as caught:
+    with pytest.raises(ValueError, match=r"activations\.disk_mib must be at least") as caught:
         run(data, task_for(data), FrozenActivations(memory_mib=0, disk_mib=0))
     assert "finetune.cache_frozen_activations=false" in str(caught.value)
 
 
 def test_negative_sizes_are_refused() -> None:
     with pytest.raises(
-        ValueError, match="callbacks.frozen_activations.disk_mib must be at least 0"
+        ValueError, match=r"callbacks\.frozen_activations\.disk_mib must be at least 0"
     ):
         FrozenActivations(disk_mib=-1)
 

@@ -58,7 +58,7 @@ class ActivationFiles:
         part = file.with_suffix(".part")
         try:
             with part.open("wb") as opened:
-                # Reserves the space first: writing to mapped memory on a full disk kills the process.
+                # Reserves the space: writing to mapped memory on a full disk kills the process.
                 zeros = bytes(shape[1] * torch.float32.itemsize)
                 for _ in range(shape[0]):
                     opened.write(zeros)
