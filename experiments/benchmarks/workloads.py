@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from llm_lightning.callbacks.cacheable import cacheable_depth
 from llm_lightning.callbacks.frozen_activations import FrozenActivations
 from llm_lightning.commands.main import conf_dir
-from llm_lightning.config.root import root as config
+from llm_lightning.config import root as config
 from llm_lightning.data.batching import Batch
 from llm_lightning.runs.build import Run, build, find
 from llm_lightning.training.allocator import keep_freed_memory

@@ -35,7 +35,7 @@ class Batch(NamedTuple):
     def to(self, device: torch.device) -> "Batch":
         """Moves to a device; ``indices`` stay on the CPU, where cached activations are."""
         moved = (tensor.to(device, non_blocking=device.type == "cuda") for tensor in self[:-1])
-        return self._make((*moved, self.indices))
+        return Batch._make((*moved, self.indices))
 
 
 @dataclass

@@ -51,7 +51,7 @@ class SequenceBatch(NamedTuple):
     def to(self, device: torch.device) -> "SequenceBatch":
         """Moves to a device; ``indices`` stay on the CPU, where cached activations are."""
         moved = (tensor.to(device, non_blocking=device.type == "cuda") for tensor in self[:-1])
-        return self._make((*moved, self.indices))
+        return SequenceBatch._make((*moved, self.indices))
 
 
 def collate(sequences: Sequence[TokenSequence]) -> SequenceBatch:

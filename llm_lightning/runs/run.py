@@ -37,7 +37,7 @@ from llm_lightning.runs.record import Metrics, device_name, log_hparams, summari
 from llm_lightning.tasks.classifier import Classifier
 from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.run_format.splits import EVALUATED
-from llm_lightning.callbacks import cacheable
+from llm_lightning.callbacks import frozen_activations
 from llm_lightning.training.allocator import keep_freed_memory
 from llm_lightning.training.divergence import Diverged
 from llm_lightning.training.memory import reset_peak_memory
@@ -150,7 +150,7 @@ def _train(cfg: DictConfig, built: Run, run_dir: Path, resumed_from: Path | None
         finetuning=built.task.strategy.describe(built.task),
         data=[built.data.source, *built.data.describe()],
         weights=built.weights["source"] + (", its head too" if built.task.head_is_loaded else ""),
-        prefix=cacheable.describe(built.task, built.trainer, built.data),
+        prefix=frozen_activations.describe(built.task, built.trainer, built.data),
         device=f"{device_name(built.trainer)}, precision {built.trainer.precision}",
         run_dir=_shown(run_dir),
     )
