@@ -4,9 +4,9 @@ import argparse
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from llm_lightning.commands.startup import run_and_exit
+from rich.markup import escape
+
 from llm_lightning.exporting import formats, verification
 from llm_lightning.exporting.card import write_card
 from llm_lightning.exporting.dense import dense, rebuilt
@@ -16,9 +16,8 @@ from llm_lightning.exporting.output_folder import check_free, staged
 from llm_lightning.exporting.verification import TOLERANCE, Comparison
 from llm_lightning.finetuning.qlora import QLoRA
 from llm_lightning.network import Unavailable
-from llm_lightning.presentation import console
-from llm_lightning.runs import folder as run_folder
-from llm_lightning.tasks.task import Task
+from llm_lightning.presentation.terminal import console, print_error, results_table, working
+from llm_lightning.runs.load import load
 
 
 class Differs(ValueError):
@@ -46,7 +45,7 @@ def export(
     """
     check_installed(kind)
     check_free(out)
-    with console.working(f"loading {run}"):
+    with working(f"loading {run}"):
         task, summary = load(run)
         formats.check_can(task, kind)
         model = dense(task)
@@ -54,7 +53,7 @@ def export(
     comparisons = []
     against = ""
     if isinstance(task.strategy, QLoRA):
-        with console.working("merging the adapters onto the expanded base"):
+        with working("merging the adapters onto the expanded base"):
             # The run computes with packed weights in bf16; an export holds them expanded.
             merged = verification.logits_of(rebuilt(task, model))
         difference = verification.largest_difference(reference, merged)
@@ -63,29 +62,14 @@ def export(
         reference, against = merged, ", against that"
     limit = TOLERANCE if kind != "gguf" else math.inf
     with staged(out) as folder:
-        with console.working(f"writing {out} and reading it again"):
-            written = formats.write(task, model, kind, folder, quantizations, summary["name"])
+        with working(f"writing {out} and reading it again"):
+            written = formats.write(task, model, kind, folder, quantizations, summary.name)
         for what, logits in written.items():
             difference = verification.largest_difference(reference, logits)
             comparisons.append(Comparison(what + against, difference, limit))
         _check(comparisons, out)
         write_card(folder, kind, task, summary, model, comparisons)
     return comparisons
-
-
-def load(run: Path) -> tuple[Task, dict[str, Any]]:
-    """Rebuilds the model of a run of any kind, in evaluation mode, with its summary.
-
-    Raises:
-        ValueError: if the run is not finished, or has no network.
-        Unavailable: if the run's base cannot be had any more.
-    """
-    summary = run_folder.read_summary(run)
-    if summary["weights"] is None:
-        raise ValueError(f"{run} is a baseline: it has no network to export")
-    if summary["kind"] == "classification":
-        return run_folder.load_classifier(run)
-    return run_folder.load_language_model(run)
 
 
 def _check(comparisons: Sequence[Comparison], out: Path) -> None:
@@ -125,12 +109,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         comparisons = export(options.run, options.format, options.out, quantizations)
     except (ValueError, Unavailable, OSError) as error:
-        console.print_error(str(error))
+        print_error(str(error))
         return 1
     lines = [f"{comparison.what}: {comparison.difference:.2e}" for comparison in comparisons]
-    console.print_export(options.out, lines)
+    _print_export(options.out, lines)
     return 0
 
 
-if __name__ == "__main__":
-    run_and_exit(main)
+def _print_export(folder: Path, comparisons: Sequence[str]) -> None:
+    """Prints the files of an export with their sizes, and how it compares with the run."""
+    table = results_table(escape(str(folder)), "MiB")
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = str(file.relative_to(folder))
+        table.add_row(escape(name), f"{file.stat().st_size / 2**20:.2f}")
+    console.print(table)
+    console.print("largest difference of logits from the run's:")
+    for line in comparisons:
+        console.print(f"  {escape(line)}", soft_wrap=True)
