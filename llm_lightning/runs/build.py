@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from llm_lightning.backbone.weights import ModelConfig, Weights, ask_hub, locate
 from llm_lightning.config.root import Checkpoint
-from llm_lightning.data.module import DataModule, HasStandIn
+from llm_lightning.data.module import DataModule, HasFallback
 from llm_lightning.network import Unavailable
 from llm_lightning.run_format.status import EpochStatus
 from llm_lightning.tasks.task import Task
@@ -132,10 +132,10 @@ def _prepare(data: DataModule, cfg: DictConfig) -> str | None:
     try:
         data.prepare_data()
     except Unavailable as error:
-        if not (cfg.offline_fallback and isinstance(data, HasStandIn)):
+        if not (cfg.offline_fallback and isinstance(data, HasFallback)):
             raise
         data.use_embedded()
-        return _notice(data.stand_in, error)
+        return _notice(data.fallback, error)
     return None
 
 

@@ -18,10 +18,10 @@ from llm_lightning.runs import folder as run_folder
 from llm_lightning.runs.build import Run, plain
 from llm_lightning.config.root import Checkpoint
 from llm_lightning.data.module import DataModule
-from llm_lightning.data.splits import SPLIT_NAMES
 from llm_lightning.finetuning.coverage import parameter_groups
 from llm_lightning.training.memory import peak_memory_mib
 from llm_lightning.callbacks.frozen_activations import FrozenPrefix
+from llm_lightning.run_format.splits import SPLITS
 
 LIBRARIES = ("torch", "lightning", "torchmetrics", "tiktoken", "pandas", "hydra-core")
 
@@ -72,7 +72,7 @@ def summarize(cfg: DictConfig, built: Run, metrics: Metrics, seconds: float) -> 
         # Fewer than the splits hold with trainer.limit_test_batches.
         "evaluated_examples": {
             name: min(splits[name]["examples"], int(batches) * data.eval_batch_size)
-            for name, batches in zip(SPLIT_NAMES, trainer.num_test_batches, strict=True)
+            for name, batches in zip(SPLITS, trainer.num_test_batches, strict=True)
         },
         "checkpoint": checkpoints.pop(cfg.evaluate, None),
         "other_checkpoints": list(checkpoints.values()),

@@ -26,7 +26,6 @@ from llm_lightning.runs.responses import answer_test_split, ready_to_answer
 from llm_lightning.runs.baseline import fit_baseline, is_baseline
 from llm_lightning.runs.build import FoundModel, Run, build, find, find_data
 from llm_lightning.config.root import Checkpoint
-from llm_lightning.data.splits import SPLIT_NAMES
 from llm_lightning.dry_run.run import plan_run, real_folder
 from llm_lightning.finetuning.coverage import parameter_groups
 from llm_lightning.network import Unavailable
@@ -40,6 +39,7 @@ from llm_lightning.tasks.task import EVALUATED, Diverged
 from llm_lightning.callbacks import frozen_activations as prefix
 from llm_lightning.training.allocator import keep_freed_memory
 from llm_lightning.training.memory import reset_peak_memory
+from llm_lightning.run_format.splits import SPLITS
 
 # What a user can put right; anything else is a defect and shows where it happened.
 _USER_ERRORS = (ValueError, Unavailable, InstantiationException, OmegaConfBaseException)
@@ -214,7 +214,7 @@ def evaluate(built: Run, checkpoint: Checkpoint) -> Metrics:
             for name, value in named.items()
         }
 
-    return dict(zip(SPLIT_NAMES, map(values, EVALUATED), strict=True))
+    return dict(zip(SPLITS, map(values, EVALUATED), strict=True))
 
 
 def _answer(
