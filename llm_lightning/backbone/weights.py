@@ -10,8 +10,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import constants, hf_hub_download, hf_hub_url
-from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+from huggingface_hub import constants, hf_hub_download, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.errors import EntryNotFoundError
 
 from llm_lightning.backbone.checkpoint import CONFIG_NAME
 from llm_lightning.backbone.gpt2 import GPTConfig
@@ -137,11 +137,10 @@ def locate(model: ModelConfig, hub_probe: Reachability | None = None) -> Weights
 
 
 def _cached(hub_id: str, revision: str | None) -> Path | None:
-    with contextlib.suppress(LocalEntryNotFoundError):
-        return Path(
-            hf_hub_download(hub_id, _FILE_NAMES[0], revision=revision, local_files_only=True)
-        )
-    return None
+    # hf_hub_download(local_files_only=True) would ask the Hub for data of its own, for 3 s if there
+    # is no network.
+    found = try_to_load_from_cache(hub_id, _FILE_NAMES[0], revision=revision)
+    return Path(found) if isinstance(found, str) else None
 
 
 def _hub_is_off() -> bool:

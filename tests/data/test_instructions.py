@@ -157,9 +157,9 @@ def test_download_is_verified_and_cached_under_its_own_name() -> None:
 @pytest.mark.parametrize(
     ("content", "sha256", "message"),
     [
-        (b"[1]", "0" * 64, "its sha256 is"),
+        (b"[1]", "0" * 64, "does not match the known hash"),
         (b"<html>not found</html>", None, "it is not JSON"),
-        (b"{}", None, "it holds no list of records"),
+        (b"{}", None, "it is not a list of records"),
     ],
 )
 def test_a_wrong_download_is_not_kept(content: bytes, sha256: str | None, message: str) -> None:
@@ -198,7 +198,6 @@ def test_a_damaged_cache_is_not_used(tmp_path: Path) -> None:
         server.redirect("/data.json", f"{server.url}/missing.json")
         with pytest.raises(Unavailable) as caught:
             Instructions(url=url).prepare_data()
-        assert not file.exists()
     assert "data.json: HTTP 404" in caught.value.reason
 
 
