@@ -1,6 +1,6 @@
 """Token sequences with a label for every position, and batches of them.
 
-Real tokens are told from padding by the lengths, never by a token's value: padding is the
+Real tokens are distinguished from padding by the lengths, never by a token's value: padding is the
 end-of-text token, which a text may contain.
 """
 

@@ -178,7 +178,7 @@ def test_faults_of_a_given_path_are_named(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_is_no_collection_is_one_error_with_file_and_row(
+def test_a_faulty_collection_is_one_error_with_file_and_row(
     tmp_path: Path, content: bytes, message: str, quoting: bool
 ) -> None:
     path = tmp_path / "given.tsv"

@@ -75,7 +75,7 @@ def test_class_names_are_sorted_labels(tmp_path: Path, labels: tuple, names: lis
     assert ready(path=str(path)).splits.class_names == names
 
 
-def test_class_names_may_be_ordered_by_hand(tmp_path: Path) -> None:
+def test_class_names_may_be_given(tmp_path: Path) -> None:
     path = write(rows(), tmp_path / "table.csv")
     data = ready(path=str(path), class_names=["yes", "no"])
     assert data.splits.class_names == ["yes", "no"]
@@ -102,7 +102,7 @@ def test_texts_that_differ_in_outer_white_space_are_equal(tmp_path: Path) -> Non
     padded = rows().assign(text=lambda table: " " + table["text"] + "  ")
     data = ready(path=str(write(pd.concat([rows(), padded]), tmp_path / "table.csv")))
     together = pd.concat([part for _, part in data.splits.items()])
-    assert sorted(together["Text"]) == sorted(rows()["text"])  # the first of each, as it stands
+    assert sorted(together["Text"]) == sorted(rows()["text"])  # the first of each, unchanged
     assert data.facts()["duplicates_dropped"] == 40
 
 
@@ -192,7 +192,7 @@ def test_whole_numbers_among_fractions_stay_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("label", ["null", "NaN", '""', '" "', "[1]", '{"a": 1}'])
-def test_what_is_neither_text_nor_number_is_no_label(tmp_path: Path, label: str) -> None:
+def test_a_label_must_be_a_string_or_a_number(tmp_path: Path, label: str) -> None:
     good = "".join(f'{{"text": "text {i}", "label": {i % 2}.5}}\n' for i in range(20))
     bad = f'{{"text": "text 20", "label": {label}}}\n'
     assert fault(tmp_path, "t.jsonl", (good + bad).encode()) == (
