@@ -86,8 +86,11 @@ def fetch(
         Unavailable: No mirror delivered a file that passes the checks, or
             ``LLM_LIGHTNING_OFFLINE`` is 1.
     """
-    if _is_valid(destination, known_hash, verify):
+    problem = _problem_with(destination, known_hash, verify)
+    if problem is None:
         return destination
+    if destination.exists():
+        logger.warning("%s must be downloaded again: %s", destination, problem)
     if offline():
         raise Unavailable(what, "LLM_LIGHTNING_OFFLINE=1 forbids using the network", advice)
     hosts = {url: Reachability(url, reach_timeout_s) for url in urls}
@@ -96,8 +99,8 @@ def fetch(
     if any(host.problem() is None for host in hosts.values()):
         destination.parent.mkdir(parents=True, exist_ok=True)
         with _locked(destination, what), progress_bar(unit="bytes") as progress:
-            if _is_valid(destination, known_hash, verify):  # another process was faster
-                return destination
+            if _problem_with(destination, known_hash, verify) is None:
+                return destination  # another process was faster
             destination.unlink(missing_ok=True)
             downloader = _Downloader(
                 what, verify, reach_timeout_s, read_timeout_s, retries, progress
@@ -118,19 +121,20 @@ def fetch(
     raise Unavailable(what, "\n".join(reasons), advice)
 
 
-def _is_valid(file: Path, known_hash: str | None, verify: Callable[[Path], None] | None) -> bool:
-    """Whether a file exists and passes both checks; warns of one that does not."""
+def _problem_with(
+    file: Path, known_hash: str | None, verify: Callable[[Path], None] | None
+) -> str | None:
+    """Why a file cannot be used, or ``None`` if it exists and passes both checks."""
     if not file.exists():
-        return False
+        return "it does not exist"
+    if known_hash is not None and (found := sha256(file)) != known_hash.lower():
+        return f"its SHA-256 is {found}, expected {known_hash}"
     try:
-        if known_hash is not None and (found := sha256(file)) != known_hash.lower():
-            raise ValueError(f"its SHA-256 is {found}, expected {known_hash}")
         if verify:
             verify(file)
     except ValueError as error:
-        logger.warning("%s will be downloaded again: %s", file, error)
-        return False
-    return True
+        return str(error)
+    return None
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ def test_redirect_is_followed_and_only_the_file_remains(
 
 
 def test_a_valid_file_needs_no_request_and_a_damaged_one_is_replaced(
-    server: Loopback, destination: Path
+    server: Loopback, destination: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = server.serve("/collection.zip", CONTENT)
     get(destination, url)
@@ -91,6 +91,10 @@ def test_a_valid_file_needs_no_request_and_a_damaged_one_is_replaced(
         destination.write_bytes(OTHER)
         get(destination, url, **check)
         assert destination.read_bytes() == CONTENT
+    assert [f"{destination} must be downloaded again: " in text for text in caplog.messages] == [
+        True,
+        True,
+    ]
 
 
 @pytest.mark.parametrize("fault", [{"drops": 2, "drop_after": 200_000}, {"failures": 2}])
