@@ -129,7 +129,7 @@ def test_data_that_changed_meanwhile_are_refused(
         command(monkeypatch, *arguments)
     assert ended.value.code == 1
     told = " ".join(capsys.readouterr().err.replace("│", " ").split())
-    assert "data are not what they were" in told
+    assert "data have changed since" in told
     assert "rerun=true" in told
 
 

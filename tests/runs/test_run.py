@@ -101,7 +101,7 @@ def test_experiment_end_to_end(
     assert "tensorboard --logdir runs" in printed
     assert "198,786" in printed
     assert printed.count("fallback: these numbers are not comparable with those of the real thing") == 2
-    assert "0 of 300 test texts also stand in training" in printed
+    assert "0 of 300 test texts also occur in training" in printed
     assert "llm_lightning predict" in printed
 
 
