@@ -31,7 +31,7 @@ from llm_lightning.dry_run.run import plan_run, real_folder
 from llm_lightning.finetuning.coverage import parameter_groups
 from llm_lightning.network import Unavailable
 from llm_lightning.dry_run.plan import print_line, print_plan
-from llm_lightning.reporting.run_plots import plot_run
+from llm_lightning.reporting.draw.run_figures import plot_run
 from llm_lightning.runs.folder import Former
 from llm_lightning.runs.record import Metrics, device_name, log_hparams, summarize
 from llm_lightning.tasks.classifier import Classifier

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
-from reporting.study import run_folders
+from reporting import run_folders
 
 from llm_lightning.commands import main as cli
 from llm_lightning.commands import report
