@@ -1,6 +1,7 @@
 """Test accuracies of all rows: means, seeds, both intervals, baselines and published values."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,6 +12,9 @@ from llm_lightning.reporting.draw import style
 
 LABEL = 44
 """Most characters of a row's label in a panel."""
+
+FAR_BELOW = 0.1
+"""A baseline so much below all rows is not drawn but named: it would compress everything else."""
 
 ROW_HEIGHT, LEVEL_HEIGHT, WIDTH = 26, 15, 760
 """In pixels: of a row, of a line of baseline names, of the panel."""
@@ -34,16 +38,21 @@ def accuracy_by_row(
         baselines: test accuracy of each baseline, by name.
     """
     networks = [row for row in rows if not row.is_baseline]
-    shown, lines = (networks, dict(baselines)) if networks else (list(rows), {})
-    ends = [row.mean("test", "accuracy") or 0.0 for row in shown] + list(lines.values())
+    shown = networks or list(rows)
+    ends = [row.mean("test", "accuracy") or 0.0 for row in shown]
     ends += [row.wilson.low for row in shown if row.wilson]
-    low = style.accuracy_floor(min(ends))
+    ends += [found.published for row in shown if (found := verdicts.get(row.number))]
+    lowest = min(ends)
+    lines = {name: v for name, v in baselines.items() if networks and v >= lowest - FAR_BELOW}
+    far_below = {name: v for name, v in baselines.items() if networks and name not in lines}
+    low = style.accuracy_floor(min(lowest, *lines.values(), 1.0))
     labels = [style.plain(row.short, limit=LABEL) for row in shown]
     left = 20 + max(map(style.text_width, labels))
     scale = (WIDTH - left - 16) / (1 - low)
     places = {name: left + scale * (value - low) for name, value in lines.items()}
     levels = _levels(places)
-    top = 14 + LEVEL_HEIGHT * (max(levels.values(), default=-1) + 1)
+    num_levels = max(levels.values(), default=-1) + 1
+    top = 14 + LEVEL_HEIGHT * (num_levels + bool(far_below))
     height = top + ROW_HEIGHT * len(shown) + 44
     figure, axes = style.new_panel(WIDTH, height, style.Margins(left, 16, top, 44), grid="x")
     axes.set_xlim(low, 1)
@@ -52,7 +61,10 @@ def accuracy_by_row(
     style.percent_axis(axes.xaxis, nbins=10)
     style.label_axes(axes, "Test accuracy (%)")
     for name, value in lines.items():
-        _draw_baseline(axes, name, value, left, places[name], levels[name])
+        _draw_baseline(axes, name, value, places[name], levels[name])
+    if far_below:
+        each = (f"{style.plain(name, limit=24)} {v:.1%}" for name, v in far_below.items())
+        _write_above(axes, f"further left: {', '.join(each)}", 0, num_levels, ha="left")
     for place, row in enumerate(shown):
         _draw_row(axes, row, place, low)
         if verdict := verdicts.get(row.number):
@@ -97,35 +109,44 @@ def _draw_row(axes: Axes, row: Row, place: int, low: float) -> None:
     style.tip(dot, f"{row.numbered}: {100 * accuracy:.2f} %")
 
 
-def _draw_baseline(
-    axes: Axes, name: str, value: float, left: float, place: float, level: int
-) -> None:
-    axes.annotate(
-        "",
-        (value, 0),
-        xycoords=("data", "axes fraction"),
-        xytext=(0, axes.bbox.height + LEVEL_HEIGHT * level + 4),
-        textcoords="offset points",
-        arrowprops={
-            "arrowstyle": "-",
-            "color": style.VERMILLION,
-            "linestyle": (0, (4, 3)),
-            "alpha": 0.8,
-            "shrinkA": 0,
-            "shrinkB": 0,
-        },
-        annotation_clip=False,
+def _draw_baseline(axes: Axes, name: str, value: float, place: float, level: int) -> None:
+    """Draws a baseline up to its name, which is above the plot.
+
+    Args:
+        axes: the plot.
+        name: of the baseline.
+        value: its accuracy.
+        place: where that is, in pixels from the panel's left side.
+        level: of the name, from 0 right above the plot.
+    """
+    top = 1 + (LEVEL_HEIGHT * level + 4) / axes.bbox.height
+    axes.plot(
+        [value, value],
+        [0, top],
+        transform=axes.get_xaxis_transform(),
+        color=style.VERMILLION,
+        linewidth=1,
+        linestyle=(0, (4, 3)),
+        alpha=0.8,
+        clip_on=False,
     )
     shown = style.plain(name, limit=24)
     half = style.text_width(shown) / 2
     middle = min(max(place, half + 2), WIDTH - half - 2)
+    _write_above(axes, shown, middle - axes.bbox.x0, level, ha="center")
+
+
+def _write_above(
+    axes: Axes, text: str, place: float, level: int, *, ha: Literal["left", "center"]
+) -> None:
+    """Writes a text above the plot, so many pixels from its left side."""
     axes.annotate(
-        shown,
-        (value, 1),
-        xycoords=("data", "axes fraction"),
-        xytext=(middle - place, LEVEL_HEIGHT * level + 7),
+        text,
+        (0, 1),
+        xycoords="axes fraction",
+        xytext=(place, LEVEL_HEIGHT * level + 7),
         textcoords="offset points",
-        ha="center",
+        ha=ha,
         fontsize=11,
         color=style.VERMILLION,
         annotation_clip=False,

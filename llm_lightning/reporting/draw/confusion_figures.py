@@ -64,15 +64,15 @@ def confusion_panel(row: Row) -> Figure | None:
     numbered = len(names) <= MAX_NUMBERED_IN_PANEL
     side = max(18.0, 170 / len(names))
     left = 30 + max(map(style.text_width, names)) if numbered else 30
-    width, height = left + side * len(names) + 6, side * len(names) + 52
-    figure, axes = style.new_panel(width, height, style.Margins(left, 6, 6, 46), grid=None)
+    width, height = left + side * len(names) + 6, side * len(names) + 48
+    figure, axes = style.new_panel(width, height, style.Margins(left, 6, 6, 42), grid=None)
     _draw_cells(axes, counts, (12 if side > 40 else 9) if numbered else None)
     shown: Sequence[str] = names if numbered else [""] * len(names)
     axes.set_xticks(range(len(names)), shown, parse_math=False)
     axes.set_yticks(range(len(names)), shown, parse_math=False)
     style.label_axes(axes, "predicted", "true")
     axes.yaxis.set_label_coords(-(left - 12) / (side * len(names)), 0.5)
-    axes.xaxis.set_label_coords(0.5, -32 / (side * len(names)))
+    axes.xaxis.set_label_coords(0.5, -26 / (side * len(names)))
     return figure
 
 

@@ -16,7 +16,7 @@ def lengths_panel(lengths: Lengths, bin_width: int, highest: float) -> Figure:
         bin_width: characters per bin.
         highest: the upper end of the axis, a share: the same for all classes of a chapter.
     """
-    figure, axes = style.new_panel(340, 150, style.Margins(36, 14, 10, 40), grid="y")
+    figure, axes = style.new_panel(500, 190, style.Margins(36, 14, 10, 42), grid="y")
     starts = bin_width * np.arange(len(lengths.histogram))
     shares = lengths.histogram
     bars = axes.bar(starts, shares, bin_width, align="edge", color=style.BLUE, alpha=0.75)

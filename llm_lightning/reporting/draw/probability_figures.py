@@ -9,7 +9,7 @@ from llm_lightning.reporting.draw import style
 
 def reliability_panel(calibration: Calibration) -> Figure:
     """Accuracy over confidence; the size of a point grows with its examples."""
-    figure, axes = style.new_panel(230, 220, style.Margins(46, 12, 12, 40))
+    figure, axes = style.new_panel(230, 220, style.Margins(46, 12, 10, 40))
     axes.set(xlim=(0, 1), ylim=(0, 1))
     style.percent_axis(axes.xaxis, nbins=5)
     style.percent_axis(axes.yaxis, nbins=5)

@@ -95,12 +95,10 @@ def _read_facts(folder: Path) -> RunFacts:
     if not (folder / SUMMARY).is_file():
         return RunFacts(style.Caption(folder.resolve().name, UNFINISHED))
     summary = read_summary(folder)
-    notes = [FALLBACK] if summary.fallbacks else []
-    if summary.baselines:
-        each = (f"{name} {accuracy:.1%}" for name, accuracy in summary.baselines.items())
-        notes.append(f"test accuracy of baselines: {', '.join(each)}")
     return RunFacts(
-        caption=style.Caption(f"{summary.name}, seed {summary.seed}", "; ".join(notes) or None),
+        caption=style.Caption(
+            f"{summary.name}, seed {summary.seed}", FALLBACK if summary.fallbacks else None
+        ),
         class_names=summary.class_names,
         steps_per_epoch=summary.steps_per_epoch or None,
         examples_per_epoch=summary.examples_per_epoch,
@@ -121,7 +119,7 @@ def _learning(metrics: pd.DataFrame, facts: RunFacts) -> dict[str, Figure]:
     if curve.filter(like="_accuracy").notna().to_numpy().any():
         found["accuracy"] = learning_figures.accuracy_figure(
             curve,
-            caption,
+            _with_baselines(caption, facts.baselines),
             examples,
             test_accuracy=facts.test_accuracy,
             baseline=max(facts.baselines.values(), default=None),
@@ -129,6 +127,16 @@ def _learning(metrics: pd.DataFrame, facts: RunFacts) -> dict[str, Figure]:
     if curve["perplexity"].notna().any():
         found["perplexity"] = learning_figures.perplexity_figure(curve, caption, examples)
     return found
+
+
+def _with_baselines(caption: style.Caption, baselines: dict[str, float]) -> style.Caption:
+    """A caption whose footnote also names the baselines and their test accuracies."""
+    if not baselines:
+        return caption
+    each = (f"{name.replace('_', ' ')} {accuracy:.1%}" for name, accuracy in baselines.items())
+    footnotes = [caption.footnote] if caption.footnote else []
+    footnotes.append(f"test accuracy of baselines: {', '.join(each)}")
+    return style.Caption(caption.title, "; ".join(footnotes))
 
 
 def _predictions(predictions: Predictions, caption: style.Caption) -> dict[str, Figure]:

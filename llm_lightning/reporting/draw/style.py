@@ -95,6 +95,8 @@ def new_figure(
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(GREY)
     axes.tick_params(color=GREY, labelcolor=INK, labelsize=9)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.label.set_color(INK)
     axes.set_axisbelow(True)
     return figure, axes
 
@@ -123,6 +125,7 @@ def new_panel(
     axes.patch.set_alpha(0)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0, labelcolor=GREY, labelsize=11, pad=5)
+    axes.tick_params(axis="x", pad=8)
     axes.set_axisbelow(True)
     if grid is not None:
         axes.grid(axis=grid, color=PALE, linewidth=1)

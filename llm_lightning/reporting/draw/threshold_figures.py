@@ -103,7 +103,7 @@ def _finish(axes: Axes, kind: CurveKind, num_classes: int) -> None:
     )
     legend.get_title().set_color(style.GREY)
     for text in legend.get_texts():
-        text.set_parse_math(False)
+        text.set(parse_math=False, color=style.INK)
 
 
 def row_panel(kind: CurveKind, rows: Sequence[Row]) -> Figure | None:
@@ -125,8 +125,8 @@ def row_panel(kind: CurveKind, rows: Sequence[Row]) -> Figure | None:
         return None
     named, others = curves[: len(style.SERIES)], curves[len(style.SERIES) :]
     lines = len(named) + 1 + bool(others)
-    bottom = 46 + 17 * lines
-    figure, axes = style.new_panel(380, 360 + bottom, style.Margins(46, 14, 12, bottom))
+    bottom = 50 + 17 * lines
+    figure, axes = style.new_panel(500, 340 + bottom, style.Margins(46, 14, 12, bottom))
     axes.set(xlim=(0, 1), ylim=(0, 1))
     style.percent_axis(axes.xaxis)
     style.percent_axis(axes.yaxis)
@@ -172,7 +172,7 @@ def _draw_row(
 def _draw_legend(axes: Axes, heading: str, entries: Sequence[tuple[str, str]]) -> None:
     """Writes a heading and a line for each entry below the axis label of a panel."""
     for place, (text, colour) in enumerate([(heading, style.GREY), *entries]):
-        below = -52 - 17 * place
+        below = -56 - 17 * place
         axes.annotate(
             text,
             (0, 0),

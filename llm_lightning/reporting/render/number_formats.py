@@ -12,7 +12,8 @@ def percent(share: float | None, digits: int = 2) -> str:
 
 def points(share: float, digits: int = 2) -> str:
     """A difference of shares in percentage points, with its sign."""
-    return f"{100 * share:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    rounded = round(100 * share, digits) + 0.0  # no negative zero
+    return f"{rounded:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def percent_interval(interval: Interval | None) -> str:
