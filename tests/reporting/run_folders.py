@@ -120,9 +120,7 @@ def write_classifier(
         for epoch, value in enumerate(val_accuracies):
             rows.append([epoch, 2 * epoch + 1, value - 0.1, ""])
             rows.append([epoch, 2 * epoch + 1, "", value])
-        _write_csv(
-            folder / CURVES, ["epoch", "step", "train/accuracy", "val/accuracy"], rows
-        )
+        _write_csv(folder / CURVES, ["epoch", "step", "train/accuracy", "val/accuracy"], rows)
     return folder
 
 
@@ -172,7 +170,7 @@ def write_responses(
             "scores": {
                 key: {"mean": sum(values) / 4, "low": min(values), "high": max(values), "n": 4}
                 for key, values in scores.items()
-            }
+            },
         },
     }
     folder = _write_run(root, name, experiment, seed, overrides, summary | changes)

@@ -1,15 +1,16 @@
-"""The page in a real browser: nothing complains, nothing is loaded, everything is to be seen."""
+"""The page in a real browser: no errors, no requests, and everything is visible."""
 
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 
 import pytest
 from reporting import run_folders
 from reporting.browser import Page, find_browser, opened
 
-from llm_lightning.reporting.study import page as html_page
-from llm_lightning.reporting.study.study import read_study
+from llm_lightning.reporting.analyse.study import read_study
+from llm_lightning.reporting.draw import style
+from llm_lightning.reporting.draw.svg_elements import CSS_VARIABLES
+from llm_lightning.reporting.render.report_folder import write_report
 
 pytestmark = pytest.mark.slow
 
@@ -32,19 +33,16 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 missed=[number, seed],
                 test=test,
                 published={"row": number, "test": 95.0},
-                parameters={"trainable": 10**number},
-                seconds={"training": 60.0 * number},
+                parameters={"trainable": 10**number, "total": 10**6},
+                seconds={"total": 999, "training": 60.0 * number, "validation": 1, "evaluation": 1},
             )
-    run_folders.write_classifier(root, "row_06", test=test, notices=["nano replaced gpt2"])
+    run_folders.write_classifier(root, "row_06", test=test, fallbacks=["nano replaced gpt2"])
     run_folders.write_classifier(root, "baseline_majority", missed=[1, 3, 5, 7, 9], test=test)
     for experiment in ("instruct", "instruct_masked"):
-        run_folders.write_answers(root, experiment, judged=50.0)
+        run_folders.write_responses(root, experiment, judged=50.0)
     run_folders.write_text_model(root)
     run_folders.write_status(root / "row_09" / "seed_1", "failed", error="x" * 300)
-    file = folder / "index.html"
-    study = read_study([root])
-    file.write_text(html_page.render(study, made_at=datetime(2026, 1, 2), version="1"))
-    return file
+    return write_report(read_study([root]), folder / "report")[0]
 
 
 @pytest.fixture(scope="module")
@@ -78,14 +76,15 @@ def test_a_complaint_and_a_request_would_be_seen(browser: Page, tmp_path: Path) 
 def test_every_figure_is_drawn(browser: Page, report: Path) -> None:
     browser.open(report)
     sizes = browser.ask(
-        "[...document.querySelectorAll('svg')].map(figure => [figure.getAttribute('aria-label'),"
-        "figure.clientWidth, figure.clientHeight, figure.querySelectorAll('line,rect').length])"
+        "[...document.querySelectorAll('svg')].map(figure => ["
+        "figure.querySelector('title').textContent, figure.clientWidth,"
+        "figure.clientHeight, figure.querySelectorAll('path').length])"
     )
     names = " ".join(name for name, *_ in sizes)
     for name in (
         "Test accuracy of 6 rows",
-        "Test accuracy over Trainable parameters",
-        "Test accuracy over Training time",
+        "Test accuracy over trainable parameters",
+        "Test accuracy over training time",
         "Learning curve of row_01",
         "Learning curve of instruct",
         "Confusion matrix of row_01",
@@ -110,7 +109,7 @@ def test_labels_stay_inside_their_figures(browser: Page, report: Path) -> None:
         "    const box = text.getBoundingClientRect();"
         "    return box.left < frame.left - 1 || box.right > frame.right + 1"
         "      || box.top < frame.top - 1 || box.bottom > frame.bottom + 1;"
-        "  }).map(text => figure.getAttribute('aria-label') + ': ' + text.textContent);"
+        "  }).map(text => figure.querySelector('title').textContent + ': ' + text.textContent);"
         "})"
     )
     assert outside == []
@@ -131,6 +130,34 @@ def test_dark_and_light_can_both_be_read(browser: Page, report: Path) -> None:
         for selector in ("p.note", "td.n", "h2", ".tag.warn", ".tag.good, .tag"):
             ratio = browser.ask(_CONTRAST.replace("SELECTOR", selector))
             assert ratio >= 4.5, (selector, dark)
+
+
+def test_charts_follow_the_theme(browser: Page, report: Path) -> None:
+    """Labels and lines of charts against their background; 3 is WCAG's bound for graphics."""
+    for dark in (False, True):
+        browser.open(report, dark=dark)
+        shown = browser.ask(_PALETTE.replace("NAMES", str([*CSS_VARIABLES.values()])))
+        assert "" not in shown.values()
+        if not dark:
+            differs = {colour for colour in CSS_VARIABLES if shown[CSS_VARIABLES[colour]] != colour}
+            assert differs <= {style.INK, style.PALE}  # softer on the page than in a PNG
+        for name in ("--ink", "--soft", "--series-1", "--series-2", "--series-3", "--series-4"):
+            assert _contrast(shown[name], shown["--card"]) >= 3, (name, dark)
+
+
+def test_a_figure_file_is_readable_by_itself_in_both_themes(browser: Page, report: Path) -> None:
+    file = report.parent / "figures" / "classifiers_A_accuracy.svg"
+    background = []
+    for dark in (False, True):
+        browser.open(file, dark=dark)
+        assert browser.requests() == [file.resolve().as_uri()]
+        assert browser.complaints() == []
+        colours = browser.ask(
+            "['rect', 'text'].map(name => getComputedStyle(document.querySelector(name)).fill)"
+        )
+        assert len(set(colours)) == 2
+        background.append(colours[0])
+    assert background == ["rgb(255, 255, 255)", "rgb(27, 32, 36)"]
 
 
 def test_columns_sort_as_numbers_and_back(browser: Page, report: Path) -> None:
@@ -179,3 +206,20 @@ _CONTRAST = """(() => {
   const b = light(getComputedStyle(behind).backgroundColor);
   return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
 })()"""
+
+_PALETTE = """(() => {
+  const found = getComputedStyle(document.documentElement);
+  return Object.fromEntries(NAMES.map(name => [name, found.getPropertyValue(name).trim()]));
+})()"""
+
+
+def _contrast(one: str, other: str) -> float:
+    """The contrast of two colours such as ``#1c2126``, as WCAG 2.1 defines it."""
+
+    def luminance(colour: str) -> float:
+        shares = (int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5))
+        linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)

@@ -1,7 +1,8 @@
-"""Whatever stands in a run's files, a report comes out, and says which runs it does without."""
+"""Whatever is in a run's files, a report is made, and lists the runs that it leaves out."""
 
 import copy
 import json
+from collections import defaultdict
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import Any
 import pytest
 from reporting import run_folders
 
-from llm_lightning.reporting.study import page, tables
-from llm_lightning.reporting.study.study import read_study
+from llm_lightning.reporting.analyse.study import read_study
+from llm_lightning.reporting.draw.study_figures import ChapterCharts
+from llm_lightning.reporting.render import page, tables
+from llm_lightning.reporting.render.report_folder import draw
 
 
 def keys(table: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -35,21 +38,24 @@ def replaced(table: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[s
     return copied
 
 
+@pytest.mark.parametrize("draws", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("bad", [..., None, "x", [], {}, -1, float("nan"), True, [1]], ids=str)
 @pytest.mark.parametrize(
     ("write", "name"),
     [
         (run_folders.write_classifier, "summary.json"),
-        (run_folders.write_answers, "summary.json"),
+        (run_folders.write_responses, "summary.json"),
         (run_folders.write_text_model, "summary.json"),
-        (run_folders.write_answers, "judge-llama3-book.json"),
+        (run_folders.write_responses, "judge-llama3-book.json"),
     ],
 )
-def test_any_value_of_a_file_may_be_wrong(tmp_path: Path, write: Any, name: str, bad: Any) -> None:
+def test_any_value_of_a_file_may_be_wrong(
+    tmp_path: Path, write: Any, name: str, bad: Any, draws: bool
+) -> None:
     options: dict[str, Any] = {}
     if write is run_folders.write_classifier:
         options = {"published": {"row": 1, "test": 95.0}}
-    if write is run_folders.write_answers:
+    if write is run_folders.write_responses:
         options = {"judged": 50.0, "published": {"judge_score": 49.0}}
     good = json.loads((write(tmp_path / "runs" / "good", **options) / name).read_text())
     paths = list(keys(good))
@@ -57,12 +63,18 @@ def test_any_value_of_a_file_may_be_wrong(tmp_path: Path, write: Any, name: str,
         folder = write(tmp_path / "runs" / str(number), **options)
         (folder / name).write_text(json.dumps(replaced(good, path, bad)))
     study = read_study([tmp_path / "runs"])
-    html = page.render(study, made_at=datetime(2026, 1, 2), version="1")
+    charts = draw(study) if draws else defaultdict(ChapterCharts)
+    html = page.render(study, charts, made_at=datetime(2026, 1, 2), version="1")
     for problem in study.problems:
         assert problem.shown in html
     assert tables.as_markdown(study)
     used = sum(len(row.runs) for row in study.rows)
     damaged = [problem for problem in study.problems if problem.state == "damaged"]
     assert used + len(damaged) == 1 + len(paths)
-    assert all(" must be " in problem.reason for problem in damaged)
+    assert all(_names_a_key(problem.reason, paths) for problem in damaged)
     assert tables.as_csv(study).count("\n") == 1 + len(study.rows)
+
+
+def _names_a_key(reason: str, paths: list[tuple[str, ...]]) -> bool:
+    """Whether a reason begins with the file and contains a key of it."""
+    return reason.startswith("summary.json: ") and any(path[-1] in reason for path in paths)

@@ -4,17 +4,22 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from llm_lightning.reporting.study import scores
-from llm_lightning.reporting.study.runs import Predictions
+from llm_lightning.reporting.analyse import probabilities
+from llm_lightning.reporting.analyse.threshold_curves import (
+    has_curves,
+    positive_curve,
+)
+from llm_lightning.reporting.read.run_record import Predictions
 
 
 def predictions(truth: list[int], spam: list[float]) -> Predictions:
-    probabilities = np.column_stack([1 - np.array(spam), spam])
+    both = np.column_stack([1 - np.array(spam), spam])
     return Predictions(
+        ["ham", "spam"],
         [f"text {index}" for index in range(len(truth))],
         np.array(truth),
-        probabilities.argmax(axis=1),
-        probabilities,
+        both.argmax(axis=1),
+        both,
     )
 
 
@@ -28,7 +33,7 @@ def random_predictions() -> Predictions:
 
 def test_ece_by_hand() -> None:
     # Confidence 0.9, 0.9, 0.6, 0.6: one of two right in each of two bins.
-    found = scores.calibration(predictions([1, 0, 1, 1], [0.9, 0.9, 0.6, 0.4]))
+    found = probabilities.calibration(predictions([1, 0, 1, 1], [0.9, 0.9, 0.6, 0.4]))
     assert found.confidence == pytest.approx([0.6, 0.9])
     assert found.accuracy == pytest.approx([0.5, 0.5])
     assert found.counts.tolist() == [2, 2]
@@ -43,59 +48,61 @@ def test_ece_is_the_definition(random_predictions: Predictions) -> None:
         if inside.any():
             gap = abs(right[inside].mean() - confidence[inside].mean())
             expected += inside.mean() * gap
-    assert scores.calibration(random_predictions).ece == pytest.approx(expected)
+    assert probabilities.calibration(random_predictions).ece == pytest.approx(expected)
 
 
 def test_sure_and_right_is_perfect_and_sure_and_wrong_is_worst() -> None:
-    perfect = scores.calibration(predictions([0, 1], [0.0, 1.0]))
+    perfect = probabilities.calibration(predictions([0, 1], [0.0, 1.0]))
     assert (perfect.ece, perfect.brier) == (0, 0)
-    worst = scores.calibration(predictions([1, 0], [0.0, 1.0]))
+    worst = probabilities.calibration(predictions([1, 0], [0.0, 1.0]))
     assert (worst.ece, worst.brier) == (1, 1)
-    assert scores.calibration(predictions([0, 1], [0.5, 0.5])).brier == 0.25
+    assert probabilities.calibration(predictions([0, 1], [0.5, 0.5])).brier == 0.25
 
 
 def test_brier_and_areas_are_scikit_learns(random_predictions: Predictions) -> None:
     truth, spam = random_predictions.truth, random_predictions.probabilities[:, 1]
-    brier = scores.calibration(random_predictions).brier
+    brier = probabilities.calibration(random_predictions).brier
     assert brier == pytest.approx(metrics.brier_score_loss(truth, spam))
-    assert scores.roc(random_predictions).area == pytest.approx(metrics.roc_auc_score(truth, spam))
-    area = scores.precision_recall(random_predictions).area
+    assert positive_curve("roc", random_predictions).area == pytest.approx(
+        metrics.roc_auc_score(truth, spam)
+    )
+    area = positive_curve("precision_recall", random_predictions).area
     assert area == pytest.approx(metrics.average_precision_score(truth, spam))
 
 
 def test_brier_of_three_classes_stays_within_one() -> None:
-    probabilities = np.array([[0.0, 0.0, 1.0], [0.2, 0.3, 0.5]])
-    found = Predictions(["a", "b"], np.array([0, 2]), np.array([2, 2]), probabilities)
+    three = np.array([[0.0, 0.0, 1.0], [0.2, 0.3, 0.5]])
+    found = Predictions(["x", "y", "z"], ["a", "b"], np.array([0, 2]), np.array([2, 2]), three)
     expected = (1.0 + (0.2**2 + 0.3**2 + 0.5**2) / 2) / 2
-    assert scores.calibration(found).brier == pytest.approx(expected)
-    assert not scores.has_curves(found)
-    assert scores.shifted_precision(found, 0.1) is None
+    assert probabilities.calibration(found).brier == pytest.approx(expected)
+    assert not has_curves(found)
+    assert probabilities.shifted_precision(found, 0.1) is None
 
 
 def test_auroc_is_the_share_of_pairs_in_order() -> None:
     found = predictions([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
-    assert scores.roc(found).area == 0.75  # 3 of 4 pairs of ham and spam
-    curve = scores.roc(found)
+    assert positive_curve("roc", found).area == 0.75  # 3 of 4 pairs of ham and spam
+    curve = positive_curve("roc", found)
     assert (curve.x[0], curve.y[0], curve.x[-1], curve.y[-1]) == (0, 0, 1, 1)
 
 
 def test_precision_recall_has_no_made_up_point() -> None:
-    curve = scores.precision_recall(predictions([1, 0], [0.2, 0.9]))
+    curve = positive_curve("precision_recall", predictions([1, 0], [0.2, 0.9]))
     assert (curve.x.min(), curve.y.max()) == (0.0, 0.5)
     assert np.all(np.diff(curve.x) >= 0)
 
 
 def test_curves_need_two_classes_and_finite_probabilities() -> None:
-    assert scores.has_curves(predictions([0, 1], [0.2, 0.3]))
-    assert not scores.has_curves(predictions([1, 1], [0.2, 0.3]))
-    assert not scores.has_curves(predictions([0, 1], [0.2, float("nan")]))
+    assert has_curves(predictions([0, 1], [0.2, 0.3]))
+    assert not has_curves(predictions([1, 1], [0.2, 0.3]))
+    assert not has_curves(predictions([0, 1], [0.2, float("nan")]))
 
 
 def test_precision_at_the_test_splits_own_share_is_its_precision(
     random_predictions: Predictions,
 ) -> None:
     share = float(random_predictions.truth.mean())
-    found = scores.shifted_precision(random_predictions, share)
+    found = probabilities.shifted_precision(random_predictions, share)
     assert found is not None
     expected = metrics.precision_score(random_predictions.truth, random_predictions.predicted)
     assert found.precision == pytest.approx(expected)
@@ -105,7 +112,7 @@ def test_precision_among_natural_messages_by_hand() -> None:
     # 90 % of spam caught, 5 % false alarms: 0.9 * 0.134 / (0.9 * 0.134 + 0.05 * 0.866).
     truth = [1] * 100 + [0] * 100
     spam = [0.9] * 90 + [0.1] * 10 + [0.9] * 5 + [0.1] * 95
-    found = scores.shifted_precision(predictions(truth, spam), 0.134)
+    found = probabilities.shifted_precision(predictions(truth, spam), 0.134)
     assert found is not None
     assert found.true_positive_rate == pytest.approx(0.9)
     assert found.false_positive_rate == pytest.approx(0.05)
@@ -115,11 +122,11 @@ def test_precision_among_natural_messages_by_hand() -> None:
 
 
 def test_the_natural_share_is_thirteen_percent() -> None:
-    assert pytest.approx(0.134, abs=1e-4) == scores.NATURAL_SPAM_SHARE
+    assert pytest.approx(0.134, abs=1e-4) == probabilities.NATURAL_SPAM_SHARE
 
 
 def test_without_false_alarms_precision_is_one_but_not_surely() -> None:
-    found = scores.shifted_precision(predictions([1, 0], [0.9, 0.1]), 0.1)
+    found = probabilities.shifted_precision(predictions([1, 0], [0.9, 0.1]), 0.1)
     assert found is not None
     assert found.precision == 1
     assert found.interval is not None
@@ -128,7 +135,7 @@ def test_without_false_alarms_precision_is_one_but_not_surely() -> None:
 
 
 def test_nothing_called_spam_has_no_precision() -> None:
-    found = scores.shifted_precision(predictions([1, 0], [0.1, 0.1]), 0.1)
+    found = probabilities.shifted_precision(predictions([1, 0], [0.1, 0.1]), 0.1)
     assert found is not None
     assert (found.precision, found.interval) == (None, None)
 
@@ -136,4 +143,4 @@ def test_nothing_called_spam_has_no_precision() -> None:
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.1])
 def test_a_share_lies_between_zero_and_one(share: float) -> None:
     with pytest.raises(ValueError, match="share must be between 0 and 1"):
-        scores.shifted_precision(predictions([0, 1], [0.1, 0.9]), share)
+        probabilities.shifted_precision(predictions([0, 1], [0.1, 0.9]), share)

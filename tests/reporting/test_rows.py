@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 from reporting import run_folders
 
-from llm_lightning.reporting.study import published
-from llm_lightning.reporting.study.reading import find_folders, read_run
-from llm_lightning.reporting.study.rows import (
+from llm_lightning.reporting.analyse import verdicts
+from llm_lightning.reporting.analyse.rows import (
     Row,
     default_reference,
     find_row,
@@ -16,6 +15,8 @@ from llm_lightning.reporting.study.rows import (
     name_rows,
     without_folders,
 )
+from llm_lightning.reporting.read.run_folders import find_folders, read_run
+from llm_lightning.reporting.render.number_formats import verdict_reason
 from llm_lightning.statistics import t_interval, wilson_interval
 
 
@@ -107,19 +108,19 @@ def test_the_reference_is_the_best_known_row(
     assert reference.experiment == expected
 
 
-def test_a_stand_in_is_never_the_reference_of_others(tmp_path: Path) -> None:
-    run_folders.write_classifier(tmp_path, "row_01", notices=["The model nano replaced it:\n  x"])
+def test_a_row_with_fallbacks_is_never_the_reference_of_others(tmp_path: Path) -> None:
+    run_folders.write_classifier(tmp_path, "row_01", fallbacks=["The model nano replaced it:\n  x"])
     run_folders.write_classifier(tmp_path, "row_02")
     rows = rows_in(tmp_path)
     reference = default_reference(rows)
     assert reference is not None
     assert reference.experiment == "row_02"
-    stand_in = find_row(rows, "row_01")
-    assert stand_in is not None
-    assert stand_in.stand_in == "The model nano replaced it"
+    replaced = find_row(rows, "row_01")
+    assert replaced is not None
+    assert replaced.fallback == "The model nano replaced it"
 
 
-def test_paths_of_this_machine_are_not_told() -> None:
+def test_paths_of_this_machine_are_not_shown() -> None:
     text = "gpt2: weights in /home/me/models/gpt2 and ~/data/sms.zip (x/y)"
     assert without_folders(text) == "gpt2: weights in gpt2 and sms.zip (x/y)"
 
@@ -128,16 +129,16 @@ MESSAGES = [(index % 2, f"message number {index}") for index in range(300)]
 PUBLISHED = {"row": 1, "test": 95.0}
 
 
-def verdict_of(root: Path) -> published.Verdict | None:
+def verdict_of(root: Path) -> verdicts.Verdict | None:
     (row,) = rows_in(root)
-    return published.verdict(row)
+    return verdicts.verdict(row)
 
 
 @pytest.fixture
 def _published_split(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     run_folders.write_classifier(tmp_path / "x", test=MESSAGES)
     ((*_, row),) = [rows_in(tmp_path / "x")]
-    monkeypatch.setattr(published, "PUBLISHED_TEST_SETS", (row.first.test_set[0],))
+    monkeypatch.setattr(verdicts, "PUBLISHED_TEST_SETS", (row.first.test_set[0],))
 
 
 @pytest.mark.usefixtures("_published_split")
@@ -159,7 +160,7 @@ def test_a_comparable_row_is_within_the_interval_or_differs(
     found = verdict_of(folder)
     assert found is not None
     assert found.word == word
-    assert found.reason.startswith(reason)
+    assert verdict_reason(found).startswith(reason)
     assert found.published == 0.95
     assert found.published_interval == wilson_interval(285, 300)
 
@@ -175,10 +176,15 @@ def test_a_comparable_row_is_within_the_interval_or_differs(
         (["trainer=smoke"], {"evaluated_examples": {"test": 64}}, "only 64 of the 300"),
         (
             [],
-            {"weights": {"source": "gpt2_small: random (gpt2 initialisation)"}},
+            {
+                "weights": {
+                    "model": "gpt2_small",
+                    "source": "gpt2_small: random (gpt2 initialisation)",
+                }
+            },
             "random weights instead of the published ones: gpt2_small: random",
         ),
-        ([], {"notices": ["The model nano replaced gpt2"]}, "stand-in: The model nano"),
+        ([], {"fallbacks": ["The model nano replaced gpt2"]}, "fallback: The model nano"),
     ],
 )
 def test_what_is_something_else_is_not_comparable(
@@ -191,14 +197,14 @@ def test_what_is_something_else_is_not_comparable(
     found = verdict_of(folder)
     assert found is not None
     assert found.word == "not comparable"
-    assert found.reason.startswith(reason)
+    assert verdict_reason(found).startswith(reason)
 
 
 def test_another_test_split_is_not_comparable(tmp_path: Path) -> None:
     run_folders.write_classifier(tmp_path, published=PUBLISHED)
     found = verdict_of(tmp_path)
     assert found is not None
-    assert (found.word, found.reason) == ("not comparable", "another test split")
+    assert (found.word, found.obstacle) == ("not comparable", "another test split")
 
 
 @pytest.mark.usefixtures("_published_split")
@@ -211,16 +217,16 @@ def test_the_row_with_random_weights_by_design_is_comparable_with_them(tmp_path:
         missed=range(19),
         test=MESSAGES,
         published={"row": 10, "test": 93.67},
-        weights={"source": "gpt2_small: random (torch initialisation)"},
+        weights={"model": "gpt2_small", "source": "gpt2_small: random (torch initialisation)"},
     )
     found = verdict_of(folder)
     assert found is not None
     assert found.word == "within interval"
 
 
-@pytest.mark.parametrize("told", [None, {}, {"test": None, "judge_score": 49.45}])
-def test_without_a_published_accuracy_there_is_no_verdict(tmp_path: Path, told: Any) -> None:
-    run_folders.write_classifier(tmp_path, published=told)
+@pytest.mark.parametrize("published", [None, {}, {"test": None, "judge_score": 49.45}])
+def test_without_a_published_accuracy_there_is_no_verdict(tmp_path: Path, published: Any) -> None:
+    run_folders.write_classifier(tmp_path, published=published)
     assert verdict_of(tmp_path) is None
 
 
@@ -238,6 +244,6 @@ def test_seeds_that_scatter_widen_the_verdict(tmp_path: Path) -> None:
     (row,) = rows_in(tmp_path / "runs")
     assert row.wilson is not None
     assert not row.wilson.holds(0.95)
-    found = published.verdict(row)
+    found = verdicts.verdict(row)
     assert found is not None
     assert found.word == "within interval"

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from reporting import run_folders
 
-from llm_lightning.reporting.study.reading import find_folders, read_run, read_split
-from llm_lightning.reporting.study.runs import Problem, Run
+from llm_lightning.reporting.read.run_folders import find_folders, read_run, split_of_run
+from llm_lightning.reporting.read.run_record import Problem, RunRecord
 
 
-def read(folder: Path) -> tuple[Run | None, list[Problem]]:
+def read(folder: Path) -> tuple[RunRecord | None, list[Problem]]:
     return read_run(folder, "runs/x/seed_1")
 
 
@@ -21,7 +21,7 @@ def test_a_finished_run_is_read_whole(tmp_path: Path) -> None:
     assert run.curves is not None
     assert run.predictions is not None
     assert run.predictions.right.tolist() == [True, False, *[True] * 8]
-    split = read_split(run, "train")
+    split = split_of_run(run, "train")
     assert split is not None
     assert split["Label"].tolist() == [0, 0, 0, 1, 1]
 
@@ -38,10 +38,10 @@ def test_folders_are_found_at_any_depth_and_once(tmp_path: Path) -> None:
     ("state", "facts", "reason"),
     [
         ("failed", {"error": "ValueError: lr must be > 0"}, "ValueError: lr must be > 0"),
-        ("failed", {}, "no reason given"),
+        ("failed", {}, "no reason was recorded"),
         ("running", {"epoch": 2}, "2 epochs done"),
         ("running", {}, "before the end of the first epoch"),
-        ("interrupted", {"epoch": 1, "updated_at": "noon"}, "1 epochs done; last heard of noon"),
+        ("interrupted", {"epoch": 1, "updated_at": "noon"}, "1 epochs done; last update noon"),
         ("finished", {}, "there is no summary.json"),
     ],
 )
@@ -64,10 +64,10 @@ def test_a_folder_with_a_configuration_alone_is_unfinished(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "half-written or damaged JSON (line 1)"),
-        ('{"name": "x",\n', "half-written or damaged JSON (line 2)"),
-        ("[]", "summary.json must be a table, got '[]'"),
-        ("{}", "name must be a text, got 'None'"),
+        ("", "incomplete or damaged JSON (line 1)"),
+        ('{"name": "x",\n', "incomplete or damaged JSON (line 2)"),
+        ("[]", "summary.json: Input should be a valid dictionary"),
+        ("{}", "summary.json: name is missing"),
         ("[" * 100_000, "recursion"),
     ],
 )
@@ -91,13 +91,19 @@ def test_bytes_that_are_no_text_are_damage(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"seed": "one"}, "seed must be a whole number, got 'one'"),
-        ({"kind": "regression"}, "kind must be one of classification, instructions, text"),
-        ({"notices": None}, "notices must be a list of texts"),
-        ({"class_names": ["spam", "spam"]}, "class_names must be a list of two or more different"),
-        ({"published": {"test": 950}}, "published.test must be a number from 0 to 100"),
-        ({"evaluated_examples": {"test": 0}}, "evaluated_examples.test must be a whole number"),
-        ({"peak_memory_mib": float("nan")}, "peak_memory_mib must be a finite number"),
+        ({"seed": "one"}, "seed: Input should be a valid integer"),
+        (
+            {"kind": "regression"},
+            "kind: Input should be 'classification', 'instructions' or 'text'",
+        ),
+        ({"fallbacks": None}, "fallbacks: Input should be a valid list"),
+        ({"class_names": ["spam", "spam"]}, "class_names must be two or more different"),
+        ({"published": {"test": 950}}, "published.test must lie in [0, 100], got 950"),
+        (
+            {"evaluated_examples": {"test": 0}},
+            "evaluated_examples.test: Input should be greater than or equal to 1, got '0'",
+        ),
+        ({"peak_memory_mib": float("nan")}, "peak_memory_mib: Input should be a finite number"),
     ],
 )
 def test_wrong_values_name_key_rule_and_value(
@@ -137,15 +143,15 @@ def test_predictions_cut_off_in_the_middle_are_left_out(tmp_path: Path) -> None:
     run, (problem,) = read(folder)
     assert run is not None
     assert run.predictions is None
-    assert problem.reason == "predictions_test.csv: 4 rows for 10 evaluated examples"
+    assert problem.reason == "predictions_test.csv: 4 predictions for 10 evaluated examples"
 
 
 def test_predictions_of_other_classes_or_beyond_one_are_left_out(tmp_path: Path) -> None:
     file = run_folders.write_classifier(tmp_path) / "predictions_test.csv"
     good = file.read_text()
     for bad, words in (
-        (good.replace(",spam,", ",eggs,"), "a label is none of"),
-        (good.replace("0.9", "9.0"), "a probability is not from 0 to 1"),
+        (good.replace(",spam,", ",eggs,"), "label must be one of ['ham', 'spam'], got 'eggs'"),
+        (good.replace("0.9", "9.0"), "a probability is not in [0, 1]"),
         (good.replace("0.9", "much"), "much"),
     ):
         file.write_text(bad)
@@ -175,7 +181,7 @@ def test_a_run_with_a_summary_that_did_not_end_well_is_used_and_listed(
     assert run is not None
     assert problem.state == "used"
     if state == "failed":
-        assert problem.reason == "it failed after its summary: no space"
+        assert problem.reason == "it failed after writing its summary: no space"
 
 
 def test_an_unreadable_status_does_not_matter(tmp_path: Path) -> None:
@@ -187,20 +193,21 @@ def test_an_unreadable_status_does_not_matter(tmp_path: Path) -> None:
         assert problems == []
 
 
-def test_answers_scores_and_judgements_are_read_or_named(tmp_path: Path) -> None:
-    folder = run_folders.write_answers(tmp_path, judged=50.0)
+def test_responses_scores_and_judges_are_read_or_named(tmp_path: Path) -> None:
+    folder = run_folders.write_responses(tmp_path, judged=50.0)
     run, problems = read(folder)
     assert problems == []
     assert run is not None
-    assert run.answers is not None
-    assert run.judgements.keys() == {"judge-llama3-book.json"}
+    assert run.responses is not None
+    (judged,) = run.judge_scores
+    assert (judged.model, judged.rubric, judged.mean) == ("llama3", "book", 50.0)
     (folder / "judge-llama3-book.json").write_text('{"mean": 3}')
-    (folder / "answer_scores.csv").write_text("index,rouge_l\n0,0.5\n")
+    (folder / "response_scores.csv").write_text("index,rouge_l\n0,0.5\n")
     (folder / "instruction-data-with-response.json").write_text('[{"instruction": "x"}]')
     run, problems = read(folder)
     assert run is not None
     assert {problem.reason.split(":")[0] for problem in problems} == {
         "judge-*.json",
-        "answer_scores.csv",
+        "response_scores.csv",
         "instruction-data-with-response.json",
     }

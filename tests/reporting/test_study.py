@@ -1,4 +1,4 @@
-"""What a study finds in its runs: differences, mistakes, the data behind them, answers."""
+"""What a study finds in its runs: chapters, differences, mistakes, data, responses."""
 
 import json
 from pathlib import Path
@@ -8,15 +8,18 @@ import pytest
 from reporting import run_folders
 from reporting.run_folders import TEST, TRAIN
 
-from llm_lightning.reporting.study import language
-from llm_lightning.reporting.study.classification import TestSet as Chapter
-from llm_lightning.reporting.study.mistakes import nearest
-from llm_lightning.reporting.study.study import Study, read_study
+from llm_lightning.reporting.analyse import language_models
+from llm_lightning.reporting.analyse.chapters import letters
+from llm_lightning.reporting.analyse.classifiers import ClassifierChapter
+from llm_lightning.reporting.analyse.findings import classifier_findings
+from llm_lightning.reporting.analyse.mistakes import nearest
+from llm_lightning.reporting.analyse.study import Study, read_study
+from llm_lightning.reporting.draw.study_figures import classifier_charts
 from llm_lightning.statistics import holm, mcnemar_exact, wilson_interval
 
 
-def only_chapter(root: Path, **options: object) -> Chapter:
-    (chapter,) = read_study([root], **options).test_sets  # type: ignore[arg-type]
+def only_chapter(root: Path, **options: object) -> ClassifierChapter:
+    (chapter,) = read_study([root], **options).classifiers  # type: ignore[arg-type]
     return chapter
 
 
@@ -61,13 +64,13 @@ def test_rows_without_the_same_predictions_are_named_and_not_compared(tmp_path: 
     shuffled = run_folders.write_classifier(tmp_path, "row_03") / "predictions_test.csv"
     header, *lines = shuffled.read_text().splitlines()
     shuffled.write_text("\n".join([header, *reversed(lines)]))
-    run_folders.write_classifier(tmp_path, "row_04", notices=["nano replaced gpt2"])
+    run_folders.write_classifier(tmp_path, "row_04", fallbacks=["nano replaced gpt2"])
     compared = only_chapter(tmp_path).comparisons
     assert compared.found == []
     assert {row.experiment: reason for row, reason in compared.left_out} == {
         "row_02": "predictions_test.csv is missing or damaged",
-        "row_03": "its predictions are of other messages, or in another order",
-        "row_04": "it used stand-ins",
+        "row_03": "its predictions are for other messages, or in another order",
+        "row_04": "it used fallbacks",
     }
 
 
@@ -75,9 +78,25 @@ def test_rows_on_other_messages_are_in_chapters_of_their_own(tmp_path: Path) -> 
     run_folders.write_classifier(tmp_path, "row_01")
     run_folders.write_classifier(tmp_path, "row_02", test=TEST[:6])
     run_folders.write_classifier(tmp_path, "row_03", test=TEST[:6])
-    first, second = read_study([tmp_path]).test_sets
+    first, second = read_study([tmp_path]).classifiers
     assert [row.experiment for row in first.rows] == ["row_02", "row_03"]
     assert (first.num_examples, second.num_examples) == (6, 10)
+
+
+def test_letters_of_chapters_never_repeat() -> None:
+    assert [letters(index) for index in (0, 25, 26, 27, 51, 52, 701, 702)] == [
+        *("A", "Z", "AA", "AB", "AZ", "BA", "ZZ", "AAA")
+    ]
+    assert len({letters(index) for index in range(1000)}) == 1000
+
+
+def test_baselines_are_those_that_ran_or_else_those_that_runs_recorded(tmp_path: Path) -> None:
+    run_folders.write_classifier(tmp_path, "row_01", baselines={"naive_bayes": 0.9, "length": 0.8})
+    chapter = only_chapter(tmp_path)
+    assert chapter.baselines == {"naive bayes": 0.9, "length": 0.8}
+    assert classifier_findings(chapter).best_baseline == ("naive bayes", 0.9)
+    run_folders.write_classifier(tmp_path, "baseline_majority", missed=[1, 3, 5, 7, 9])
+    assert only_chapter(tmp_path).baselines == {"majority": 0.5}
 
 
 def test_every_message_that_some_run_misses_is_listed(tmp_path: Path) -> None:
@@ -135,15 +154,15 @@ def test_the_data_card_counts_classes_lengths_repeats_and_cuts(tmp_path: Path) -
     assert card.splits[-1].in_train is None
 
 
-def test_precision_in_the_wild_is_for_spam_unless_a_share_is_given(tmp_path: Path) -> None:
+def test_precision_at_another_share_is_for_spam_unless_a_share_is_given(tmp_path: Path) -> None:
     run_folders.write_classifier(tmp_path, missed=[0, 1])
     chapter = only_chapter(tmp_path)
-    assert chapter.spam_share == pytest.approx(0.134, abs=1e-3)
+    assert chapter.positive_share == pytest.approx(0.134, abs=1e-3)
     (row,) = chapter.score_rows
     assert row.shifted is not None
     share = 747 / 5572
     assert row.shifted.precision == pytest.approx(share * 0.8 / (share * 0.8 + (1 - share) * 0.2))
-    assert only_chapter(tmp_path, spam_share=0.5).score_rows[0].shifted != row.shifted
+    assert only_chapter(tmp_path, positive_share=0.5).score_rows[0].shifted != row.shifted
 
 
 def test_a_diverged_run_has_no_calibration_and_stops_nothing(tmp_path: Path) -> None:
@@ -152,36 +171,36 @@ def test_a_diverged_run_has_no_calibration_and_stops_nothing(tmp_path: Path) -> 
     file.write_text(file.read_text().replace("0.9", "nan"))
     chapter = only_chapter(tmp_path)
     assert [found.row.experiment for found in chapter.score_rows] == ["row_01"]
-    assert len(chapter.confusions) == 2
+    assert len(classifier_charts(chapter).confusions) == 2
 
 
 @pytest.fixture
-def answered(tmp_path: Path) -> Study:
+def responded(tmp_path: Path) -> Study:
     for seed, rouge_l in ((1, [1.0, 0.0, 1.0, 0.5]), (2, [1.0, 0.0, 1.0, 0.7])):
-        run_folders.write_answers(tmp_path, seed=seed, rouge_l=rouge_l, judged=40.0 + seed)
-    run_folders.write_answers(
+        run_folders.write_responses(tmp_path, seed=seed, rouge_l=rouge_l, judged=40.0 + seed)
+    run_folders.write_responses(
         tmp_path,
         "instruct_masked",
-        answers=("Paris", "friend", "yes", "no"),
+        responses=("Paris", "friend", "yes", "no"),
         rouge_l=[1.0] * 4,
         response_loss=1.5,
     )
     return read_study([tmp_path], reference="instruct")
 
 
-def test_instruction_rows_have_losses_scores_and_judges(answered: Study) -> None:
-    (chapter,) = answered.instructions
+def test_instruction_rows_have_losses_scores_and_judges(responded: Study) -> None:
+    (chapter,) = responded.instructions
     base, masked = chapter.rows
     assert chapter.judges == ["llama3, book"]
-    score = language.answer_score(base, "rouge_l")
+    score = language_models.response_score(base, "rouge_l")
     assert score is not None
-    assert (score.mean, score.counts) == (pytest.approx(0.65), "seeds")
-    exact = language.answer_score(masked, "exact_match")
+    assert (score.mean, score.varies) == (pytest.approx(0.65), "seeds")
+    exact = language_models.response_score(masked, "exact_match")
     assert exact is not None
     assert exact.interval == wilson_interval(4, 4)
-    judged = language.judgements(base)["llama3, book"]
+    judged = language_models.judge_scores(base)["llama3, book"]
     assert (judged.mean, judged.interval is not None) == (41.0, True)
-    loss = language.logged(masked, "test", "response_loss")
+    loss = language_models.logged(masked, "test", "response_loss")
     assert loss is not None
     assert loss.mean == 1.5
     ((row, differences),) = chapter.differences
@@ -189,19 +208,19 @@ def test_instruction_rows_have_losses_scores_and_judges(answered: Study) -> None
     assert differences["rouge_l"].mean == pytest.approx(1 - np.mean([1, 0, 1, 0.6]))
 
 
-def test_answers_stand_side_by_side(answered: Study) -> None:
-    (chapter,) = answered.instructions
-    spelling = chapter.answered[1]
+def test_responses_are_side_by_side(responded: Study) -> None:
+    (chapter,) = responded.instructions
+    spelling = chapter.instructions[1]
     assert (spelling.instruction, spelling.input) == ("Spell it right.", "freind")
     assert spelling.reference == "friend"
-    assert [(row.label, text, score) for row, text, score in spelling.answers] == [
+    assert [(row.label, text, score) for row, text, score in spelling.responses] == [
         ("instruct", "freind", 0.0),
         ("instruct_masked", "friend", 1.0),
     ]
 
 
-def test_judgements_of_fewer_answers_say_so(tmp_path: Path) -> None:
-    file = run_folders.write_answers(tmp_path, judged=50.0) / "judge-llama3-book.json"
+def test_judges_of_fewer_responses_are_named_so(tmp_path: Path) -> None:
+    file = run_folders.write_responses(tmp_path, judged=50.0) / "judge-llama3-book.json"
     report = json.loads(file.read_text())
     file.write_text(json.dumps(report | {"counts": {"items": 3}}))
     (chapter,) = read_study([tmp_path]).instructions

@@ -74,10 +74,11 @@ def classifier_charts(chapter: ClassifierChapter) -> ChapterCharts:
     baselines = chapter.baselines
     if not baselines and card.majority_accuracy is not None:
         baselines = {"most frequent class": card.majority_accuracy}
+    num_shown = sum(not row.is_baseline for row in rows) or len(rows)
     charts.accuracy.append(
         make(
             "accuracy",
-            f"Test accuracy of {len(rows)} {'row' if len(rows) == 1 else 'rows'} with intervals",
+            f"Test accuracy of {num_shown} {'row' if num_shown == 1 else 'rows'} with intervals",
             "One line per row: mean over seeds with 95 % intervals, baselines as vertical lines.",
             accuracy_figures.accuracy_by_row(rows, chapter.verdicts, baselines),
         )
