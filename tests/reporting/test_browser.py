@@ -1,5 +1,6 @@
 """The page in a real browser: no errors, no requests, and everything is visible."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +50,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     executable = find_browser()
     if executable is None:
+        if os.environ.get("REQUIRE_CHROMIUM"):
+            pytest.fail("no Chromium is installed, and REQUIRE_CHROMIUM is set")
         pytest.skip("no Chromium is installed")
     with opened(executable, tmp_path_factory.mktemp("profile")) as page:
         yield page

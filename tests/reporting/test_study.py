@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from reporting import run_folders
 from reporting.run_folders import TEST, TRAIN
+from sklearn.feature_extraction.text import TfidfVectorizer
 
 from llm_lightning.reporting.analyse import language_models
 from llm_lightning.reporting.analyse.chapters import letters
 from llm_lightning.reporting.analyse.classifiers import ClassifierChapter
 from llm_lightning.reporting.analyse.findings import classifier_findings
-from llm_lightning.reporting.analyse.mistakes import nearest
+from llm_lightning.reporting.analyse.similarity import nearest
 from llm_lightning.reporting.analyse.study import Study, read_study
 from llm_lightning.reporting.draw.study_figures import classifier_charts
 from llm_lightning.statistics import holm, mcnemar_exact, wilson_interval
@@ -131,6 +132,26 @@ def test_nearest_messages_where_there_is_little_to_compare() -> None:
     (found,) = nearest(["entirely else"], [("0123456", "ham")])
     assert found is not None
     assert found.similarity == 0
+
+
+def test_similarity_is_scikit_learns() -> None:
+    texts = ["WIN a free prize, win now!", "ok", "did  you feed the cats\tat home", "xyz qqq"]
+    train = [
+        ("win win win a prize now", "spam"),
+        ("feed the cat", "ham"),
+        ("", "ham"),
+        ("a ok", "x"),
+    ]
+    vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True)
+    vectors = vectorizer.fit_transform([text for text, _ in train])
+    cosines = (vectorizer.transform(texts) @ vectors.T).toarray()
+    found = nearest(texts, train)
+    assert [neighbour.text for neighbour in found if neighbour] == [
+        train[index][0] for index in cosines.argmax(axis=1)
+    ]
+    assert [neighbour.similarity for neighbour in found if neighbour] == pytest.approx(
+        cosines.max(axis=1)
+    )
 
 
 def test_the_data_card_counts_classes_lengths_repeats_and_cuts(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from llm_lightning.reporting.analyse.mistakes import normalized
 from llm_lightning.reporting.analyse.rows import Row, without_folders
+from llm_lightning.reporting.analyse.similarity import normalized
 from llm_lightning.reporting.read.run_folders import split_of_run
 from llm_lightning.reporting.read.run_record import RunRecord
 from llm_lightning.run_format.splits import SPLITS

@@ -1,16 +1,12 @@
-"""The test messages that networks misclassify, each with the most similar training message.
-
-Similarity is the cosine of TF-IDF vectors of character n-grams (3 to 5 characters, within words):
-it finds reworded offers and changed numbers, not the same meaning in other words.
-"""
+"""The test messages that networks misclassify, each with the most similar training message."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 from llm_lightning.reporting.analyse.rows import Row
+from llm_lightning.reporting.analyse.similarity import Neighbour, nearest
 from llm_lightning.reporting.read.run_record import Predictions, RunRecord
 
 
@@ -24,18 +20,6 @@ class Vote:
     truth_probability: float
     """Predicted probability of the message's true class."""
     is_wrong: bool
-
-
-@dataclass(frozen=True)
-class Neighbour:
-    """The training message that is most similar to a test message."""
-
-    text: str
-    label: str
-    similarity: float
-    """Cosine, from 0 to 1."""
-    is_same: bool
-    """Whether the two are equal except for case and whitespace."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +41,6 @@ class Mistake:
     def num_wrong(self) -> int:
         """Number of runs that misclassify it."""
         return sum(vote.is_wrong for vote in self.votes)
-
-
-def normalized(text: str) -> str:
-    """A text in lower case with single spaces."""
-    return " ".join(text.lower().split())
 
 
 def find_mistakes(rows: Sequence[Row], train: Sequence[tuple[str, str]] | None) -> list[Mistake]:
@@ -103,29 +82,6 @@ def find_mistakes(rows: Sequence[Row], train: Sequence[tuple[str, str]] | None) 
         )
         for position, neighbour in zip(positions, neighbours, strict=True)
     ]
-
-
-def nearest(
-    texts: Sequence[str], train: Sequence[tuple[str, str]] | None
-) -> list[Neighbour | None]:
-    """The most similar training message of each text; None without training messages."""
-    known = [text for text, _ in train or [] if text.strip()]
-    if not texts or train is None or not known:
-        return [None] * len(texts)
-    vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True)
-    vectors = vectorizer.fit_transform([text for text, _ in train])
-    # The vectors have length 1, so their product is the cosine.
-    cosines = vectorizer.transform(texts) @ vectors.T
-    best = np.asarray(cosines.argmax(axis=1)).ravel()
-    found: list[Neighbour | None] = []
-    by_key = {normalized(text): index for index, (text, _) in reversed([*enumerate(train)])}
-    for position, text in enumerate(texts):
-        same = by_key.get(normalized(text))
-        index = int(best[position]) if same is None else same
-        similarity = 1.0 if same is not None else float(cosines[position, index])
-        other, label = train[index]
-        found.append(Neighbour(other, label, similarity, same is not None))
-    return found
 
 
 def _predictions_for(run: RunRecord, texts: Sequence[str]) -> Predictions | None:
