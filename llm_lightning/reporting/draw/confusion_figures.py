@@ -1,7 +1,5 @@
 """Confusion matrices: the figure of one run and the panel of a row."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,8 +13,11 @@ from llm_lightning.reporting.read.run_record import Predictions
 MAX_NUMBERED_CLASSES = 30
 """Most classes whose figure has numbers in its cells; beyond, colour has to do."""
 
-MAX_NUMBERED_IN_PANEL = 6
+MAX_NUMBERED_IN_PANEL = 5
 """The same for a panel."""
+
+MAX_NAMED_IN_PANEL = 12
+"""Most classes whose names are at the sides of a panel."""
 
 
 def confusion_counts(predictions: Predictions) -> NDArray[np.int64]:
@@ -60,19 +61,26 @@ def confusion_panel(row: Row) -> Figure | None:
     if not found:
         return None
     counts = np.sum([confusion_counts(predictions) for predictions in found], axis=0)
-    names = [style.plain(name, limit=9) for name in found[0].class_names]
-    numbered = len(names) <= MAX_NUMBERED_IN_PANEL
-    side = max(18.0, 170 / len(names))
-    left = 30 + max(map(style.text_width, names)) if numbered else 30
-    width, height = left + side * len(names) + 6, side * len(names) + 48
-    figure, axes = style.new_panel(width, height, style.Margins(left, 6, 6, 42), grid=None)
-    _draw_cells(axes, counts, (12 if side > 40 else 9) if numbered else None)
-    shown: Sequence[str] = names if numbered else [""] * len(names)
-    axes.set_xticks(range(len(names)), shown, parse_math=False)
-    axes.set_yticks(range(len(names)), shown, parse_math=False)
+    num_classes = len(counts)
+    named = num_classes <= MAX_NAMED_IN_PANEL
+    names = [style.plain(name, limit=14) if named else "" for name in found[0].class_names]
+    widest = max(map(style.text_width, names))
+    side = max(20.0, 170 / num_classes)
+    is_upright = widest > side - 6  # names side by side would touch
+    left, below = 30 + widest, 12 + (widest if is_upright else 12)
+    width, height = left + side * num_classes + 6, 6 + side * num_classes + below + 18
+    margins = style.Margins(left, 6, 6, below + 18)
+    figure, axes = style.new_panel(width, height, margins, grid=None)
+    size = 12 if side > 50 else 9
+    _draw_cells(axes, counts, size if num_classes <= MAX_NUMBERED_IN_PANEL else None)
+    axes.set_xticks(range(num_classes), names, parse_math=False)
+    axes.set_yticks(range(num_classes), names, parse_math=False)
+    if is_upright:
+        for label in axes.get_xticklabels():
+            label.set(rotation=90, rotation_mode="anchor", ha="right", va="center")
     style.label_axes(axes, "predicted", "true")
-    axes.yaxis.set_label_coords(-(left - 12) / (side * len(names)), 0.5)
-    axes.xaxis.set_label_coords(0.5, -26 / (side * len(names)))
+    axes.yaxis.set_label_coords(-(left - 12) / (side * num_classes), 0.5)
+    axes.xaxis.set_label_coords(0.5, -(below + 2) / (side * num_classes))
     return figure
 
 
