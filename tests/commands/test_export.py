@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 import pytest
 import torch
 from exporting.tasks_to_export import code_of
+from llm_lightning.runs.folder import load_classifier, load_language_model
 from safetensors.torch import load_file, save_file
 
 from llm_lightning.backbone.tokenizer import encode
 from llm_lightning.commands import export
 from llm_lightning.commands import main as cli
 from llm_lightning.exporting import formats, transformers_folder
-from llm_lightning.runs.folder import load_classifier, load_language_model
 
 TEXTS = ["ok", "You won a prize!", "see you at 7? " * 4]
 

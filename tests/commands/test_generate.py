@@ -102,9 +102,7 @@ def test_a_classifier_is_sent_to_its_own_command(
     )
 
 
-def test_options_change_the_response(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_options_change_the_response(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def response(*options: str) -> str:
         capsys.readouterr()
         assert generate.main([str(folder), "Name a colour.", *options]) == 0

@@ -17,7 +17,6 @@ from omegaconf import OmegaConf
 from program import SMOKE, command
 
 from llm_lightning.commands import main as cli
-from llm_lightning.commands import sweep
 
 LONG = (
     "+experiment=lora", *SMOKE, "trainer.max_epochs=40", "model.n_layer=2", "model.n_embd=32",

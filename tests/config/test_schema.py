@@ -6,8 +6,8 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf
 
-from llm_lightning.config.experiments import conf_dir, list_experiments
 from llm_lightning.config import schema
+from llm_lightning.config.experiments import conf_dir, list_experiments
 from llm_lightning.config.run_name import run_name
 
 GROUPS = ("model", "task", "data", "finetune", "trainer")

@@ -454,7 +454,9 @@ def test_names_in_dollars_are_no_formulas(make_run):
 
 
 def test_baselines_are_in_the_accuracy_figure_alone(make_run):
-    summary = SUMMARY | {"baselines": {"majority": {"accuracy": 0.5}, "naive_bayes": {"accuracy": 0.75}}}
+    summary = SUMMARY | {
+        "baselines": {"majority": {"accuracy": 0.5}, "naive_bayes": {"accuracy": 0.75}}
+    }
     figures = run_figures.figures(make_run(summary=summary))
     *_, best = figures["accuracy"].axes[0].lines
     assert list(best.get_ydata()) == [0.75, 0.75]

@@ -92,7 +92,11 @@ def test_letters_of_chapters_never_repeat() -> None:
 
 
 def test_baselines_are_those_that_ran_or_else_those_that_runs_recorded(tmp_path: Path) -> None:
-    run_folders.write_classifier(tmp_path, "row_01", baselines={"naive_bayes": {"accuracy": 0.9}, "length": {"accuracy": 0.8}})
+    run_folders.write_classifier(
+        tmp_path,
+        "row_01",
+        baselines={"naive_bayes": {"accuracy": 0.9}, "length": {"accuracy": 0.8}},
+    )
     chapter = only_chapter(tmp_path)
     assert chapter.baselines == {"naive bayes": 0.9, "length": 0.8}
     assert classifier_findings(chapter).best_baseline == ("naive bayes", 0.9)
