@@ -19,7 +19,7 @@ from llm_lightning.data.prompts import Record
 from llm_lightning.evaluation.responses import prompt_tokens
 from llm_lightning.network import Unavailable
 from llm_lightning.presentation import console
-from llm_lightning.run_format.responses import ANSWERS
+from llm_lightning.run_format.files import RESPONSES
 from llm_lightning.runs import folder as run_folder
 from llm_lightning.runs.folder import load_language_model
 from llm_lightning.runs.responses import answer_test_split, ready_to_answer
@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--answers",
         action="store_true",
-        help=f"answer the test split into {ANSWERS}, going on where that stopped",
+        help=f"answer the test split into {RESPONSES}, going on where that stopped",
     )
     choice = parser.add_argument_group("how tokens are chosen (default: as the run was configured)")
     choice.add_argument("--max-new-tokens", type=int, help="longest answer")

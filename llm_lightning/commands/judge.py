@@ -26,7 +26,8 @@ from llm_lightning.evaluation.judging.judgement import Judgement, Settings
 from llm_lightning.evaluation.judging.rubrics import RUBRICS
 from llm_lightning.evaluation.judging.servers import APIS
 from llm_lightning.presentation import console
-from llm_lightning.run_format.responses import ANSWERS, answers_file
+from llm_lightning.run_format.files import RESPONSES
+from llm_lightning.run_format.responses import responses_file
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,10 +75,10 @@ def judge_run(path: Path, settings: Settings, limit: int | None) -> tuple[Judgem
         NoServer: if nothing answers; also ServerFailed and Unfinished, as from
             :func:`~llm_lightning.evaluation.judging.judge.judge`. Nothing is written then.
     """
-    answers = answers_file(path)
+    answers = responses_file(path)
     items = read_items(answers)
     part = "" if limit is None or limit >= len(items) else f"-first{limit}"
-    of = "" if answers.name == ANSWERS else f"-{answers.stem}"
+    of = "" if answers.name == RESPONSES else f"-{answers.stem}"
     model = re.sub(r"[^A-Za-z0-9._-]+", "_", settings.model)
     file = answers.with_name(f"judge-{model}-{settings.rubric.name}{of}{part}.json")
     judgement = judge(items[:limit], settings)
@@ -86,7 +87,7 @@ def judge_run(path: Path, settings: Settings, limit: int | None) -> tuple[Judgem
 
 
 def _compare(a: Path, b: Path, settings: Settings, limit: int | None, as_json: bool) -> None:
-    read_items(answers_file(b))  # a wrong path shows before the first run is judged
+    read_items(responses_file(b))  # a wrong path shows before the first run is judged
     judged_a, file_a = judge_run(a, settings, limit)
     judged_b, file_b = judge_run(b, settings, limit)
     comparison = compare(judged_a, judged_b)
@@ -184,7 +185,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="OPENAI_API_KEY is sent to a server of OpenAI's protocol where it is set.",
     )
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("run", nargs="?", type=Path, help=f"run folder, or a file like {ANSWERS}")
+    what.add_argument("run", nargs="?", type=Path, help=f"run folder, or a file like {RESPONSES}")
     what.add_argument(
         "--compare",
         nargs=2,

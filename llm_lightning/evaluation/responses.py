@@ -26,7 +26,7 @@ from llm_lightning.backbone.generation import GenerationOptions, generate
 from llm_lightning.backbone.gpt2 import GPT2
 from llm_lightning.backbone.tokenizer import gpt2_encoding
 from llm_lightning.data.prompts import Record, prompt_ids
-from llm_lightning.run_format.responses import RESPONSE
+from llm_lightning.run_format.files import RESPONSE
 
 
 def prompt_tokens(

@@ -17,7 +17,7 @@ from llm_lightning.backbone.weights import ModelConfig, Weights, ask_hub, locate
 from llm_lightning.config.root import Checkpoint
 from llm_lightning.data.module import DataModule, HasStandIn
 from llm_lightning.network import Unavailable
-from llm_lightning.run_format.status import EpochStatus
+from llm_lightning.callbacks.status import EpochStatus
 from llm_lightning.tasks.task import Task
 from llm_lightning.training.precision import resolve
 from llm_lightning.callbacks.timing import StageTimer

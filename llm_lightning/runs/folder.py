@@ -29,8 +29,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from llm_lightning.runs.build import Found
-from llm_lightning.run_format.responses import ANSWERS
-from llm_lightning.run_format.status import STATUS
+from llm_lightning.run_format.files import RESPONSES
+from llm_lightning.run_format.files import STATUS
 from llm_lightning.tasks.classifier import Classifier
 from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.tasks.task import Task
@@ -183,7 +183,7 @@ def _clear(folder: Path) -> None:
         STATUS,
         PREDICTIONS,
         ANSWER_SCORES,
-        f"{ANSWERS}*",  # .part of an interrupted run among them
+        f"{RESPONSES}*",  # .part of an interrupted run among them
         "judge-*.json",
         "events.out.tfevents.*",
     )

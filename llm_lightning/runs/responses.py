@@ -9,7 +9,7 @@ import torch
 
 from llm_lightning.runs import folder as run_folder
 from llm_lightning.data.records import read_records
-from llm_lightning.run_format.responses import ANSWERS
+from llm_lightning.run_format.files import RESPONSES
 from llm_lightning.evaluation.responses import answer_records
 from llm_lightning.evaluation.text_scores import score_answers, summarize_scores
 from llm_lightning.tasks.language_model import LanguageModel
@@ -53,14 +53,14 @@ def answer_test_split(model: LanguageModel, folder: Path) -> dict[str, Any]:
         records,
         model.hparams["text"]["prompt_style"],
         model.options.generation,
-        folder / ANSWERS,
+        folder / RESPONSES,
     )
     seconds = time.perf_counter() - started
     scores = score_answers([record.output for record in records], answers)
     table = pd.DataFrame(scores)
     table.to_csv(folder / run_folder.ANSWER_SCORES, index_label="index", lineterminator="\n")
     return {
-        "file": ANSWERS,
+        "file": RESPONSES,
         "examples": len(records),
         "scores": summarize_scores(scores),
         "seconds": seconds,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llm_lightning.run_format.responses import RESPONSE
+from llm_lightning.run_format.files import RESPONSE
 
 
 @dataclass(frozen=True)
