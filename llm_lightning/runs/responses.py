@@ -10,8 +10,8 @@ import torch
 from llm_lightning.runs import folder as run_folder
 from llm_lightning.data.records import read_records
 from llm_lightning.run_format.files import RESPONSES
-from llm_lightning.evaluation.responses import answer_records
-from llm_lightning.evaluation.text_scores import score_answers, summarize_scores
+from llm_lightning.evaluation.responses import generate_responses
+from llm_lightning.evaluation.text_scores import score_responses, summarize_scores
 from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.training.precision import AUTO, resolve
 
@@ -47,7 +47,7 @@ def answer_test_split(model: LanguageModel, folder: Path) -> dict[str, Any]:
     """
     records = read_records(folder / run_folder.SPLITS / "test.json")
     started = time.perf_counter()
-    answers, num_tokens = answer_records(
+    responses, num_tokens = generate_responses(
         model.backbone,
         model.head,
         records,
@@ -56,7 +56,7 @@ def answer_test_split(model: LanguageModel, folder: Path) -> dict[str, Any]:
         folder / RESPONSES,
     )
     seconds = time.perf_counter() - started
-    scores = score_answers([record.output for record in records], answers)
+    scores = score_responses([record.output for record in records], responses)
     table = pd.DataFrame(scores)
     table.to_csv(folder / run_folder.ANSWER_SCORES, index_label="index", lineterminator="\n")
     return {

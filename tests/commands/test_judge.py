@@ -12,8 +12,7 @@ from judge_server import DIGEST, VERSION, JudgeServer, Say, Slow, Status
 
 from llm_lightning.commands import judge
 from llm_lightning.evaluation.judging import exchange
-
-ANSWERS = "instruction-data-with-response.json"
+from llm_lightning.run_format.files import RESPONSES
 
 
 @pytest.fixture(autouse=True)
@@ -29,13 +28,13 @@ def server() -> Iterator[JudgeServer]:
         yield running
 
 
-def make_run(folder: Path, *answers: str, first: int = 0) -> Path:
+def make_run(folder: Path, *responses: str, first: int = 0) -> Path:
     folder.mkdir(parents=True)
     entries = [
         {"instruction": f"task {n}", "input": "", "output": "right", "model_response": text}
-        for n, text in enumerate(answers, first)
+        for n, text in enumerate(responses, first)
     ]
-    (folder / ANSWERS).write_text(json.dumps(entries))
+    (folder / RESPONSES).write_text(json.dumps(entries))
     return folder
 
 
@@ -58,7 +57,7 @@ def test_result_is_written_and_shown(
     server.script(Say('{"score": 80}'), Say("40 or 60"), Say('{"score": 100}'), after_warm_up=True)
     assert run(folder, "--model", "llama3", "--url", server.url) == 0
     result = read(folder / "judge-llama3-score100.json")
-    assert result["answers"] == ANSWERS
+    assert result["responses"] == RESPONSES
     assert result["judge"] == {
         "api": "ollama",
         "url": server.url,
@@ -92,7 +91,10 @@ def test_result_is_written_and_shown(
     assert "30.55" in shown, "the standard error"
     assert "between 45.00 and 70.00" in shown
     assert f"ollama {VERSION} at {server.url}" in shown
-    assert sorted(path.name for path in folder.iterdir()) == [ANSWERS, "judge-llama3-score100.json"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        RESPONSES,
+        "judge-llama3-score100.json",
+    ]
 
 
 def test_long_path_is_told_whole(
@@ -131,7 +133,7 @@ def test_json_for_programs(
 
 def test_file_of_any_name_keeps_its_name(server: JudgeServer, tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", "1")
-    (folder / ANSWERS).rename(folder / "base.json")
+    (folder / RESPONSES).rename(folder / "base.json")
     assert run(folder / "base.json", "--model", "llama3", "--url", server.url) == 0
     assert (folder / "judge-llama3-score100-base.json").is_file()
 
@@ -151,11 +153,11 @@ def test_comparison_is_paired(
     assert run(*command) == 0
     shown = told(capsys.readouterr().out)
     assert "11 items scored on both sides" in shown
-    assert "11 items are shared; left out: 1 only A has, 2 only B has" in shown
-    assert "do not tell" not in shown
+    assert "11 items are shared; left out: 1 only in A, 2 only in B" in shown
+    assert "contains 0" not in shown
     asked = len(server.chats)
     server.close()
-    assert run(*command, "--json") == 0, "every reply is kept"
+    assert run(*command, "--json") == 0, "every reply is cached"
     assert len(server.chats) == asked
     result = json.loads(capsys.readouterr().out)
     assert (result["shared"], result["only_a"], result["only_b"]) == (11, 1, 2)
@@ -171,7 +173,7 @@ def test_run_does_not_differ_from_itself(
 ) -> None:
     folder = make_run(tmp_path / "run", "1", "2")
     assert run("--compare", folder, folder, "--model", "llama3", "--url", server.url) == 0
-    assert "these items do not tell the two apart" in told(capsys.readouterr().out)
+    assert "these items show no difference between the two" in told(capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("trouble", ["no server", "no model", "failing", "refusing"])
@@ -187,7 +189,7 @@ def test_trouble_is_explained_and_nothing_written(
         model, expected = "llama4", "it has llama3:latest, phi3:mini. Get it with: ollama pull"
     elif trouble == "failing":
         server.script(*[Status(500, {"error": "out of memory"})] * 4)
-        expected = "was asked 4 times; last: HTTP 500: out of memory 0 of 2 replies are kept"
+        expected = "was asked 4 times; last: HTTP 500: out of memory 0 of 2 replies are cached"
     else:
         server.script(Status(400, {"error": "no [red]"}))
         expected = "HTTP 400: no [red]"
@@ -195,7 +197,7 @@ def test_trouble_is_explained_and_nothing_written(
     captured = capsys.readouterr()
     assert expected in told(captured.err)
     assert captured.out == ""
-    assert [path.name for path in folder.iterdir()] == [ANSWERS]
+    assert [path.name for path in folder.iterdir()] == [RESPONSES]
 
 
 def test_wrong_second_run_is_told_before_the_first_is_judged(
@@ -227,15 +229,15 @@ def test_wrong_arguments_are_named(
     assert message in told(capsys.readouterr().err)
 
 
-def test_interrupted_command_stops_soon_and_goes_on_later(
+def test_interrupted_command_stops_soon_and_continues_later(
     server: JudgeServer, tmp_path: Path
 ) -> None:
     folder = make_run(tmp_path / "run", "1", "2", "3")
     server.script(Say(""), Say('{"score": 9}'), Slow(60))
     # Shells start what runs in the background deaf to SIGINT, and children inherit that.
     script = (
-        "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "runpy.run_module('llm_lightning.commands.judge', run_name='__main__')"
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from llm_lightning.commands import judge, startup; startup.run_and_exit(judge.main)"
     )
     command = [sys.executable, "-c", script, folder, "--model", "llama3", "--url", server.url]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -251,8 +253,8 @@ def test_interrupted_command_stops_soon_and_goes_on_later(
         process.kill()
         process.communicate()
     assert process.returncode == 130
-    assert "interrupted: 1 of 3 replies are kept; the same command goes on" in told(errors)
-    assert [path.name for path in folder.iterdir()] == [ANSWERS]
+    assert "interrupted: 1 of 3 replies are cached; the same command continues" in told(errors)
+    assert [path.name for path in folder.iterdir()] == [RESPONSES]
     assert run(folder, "--model", "llama3", "--url", server.url) == 0
     result = read(folder / "judge-llama3-score100.json")
     assert [item["score"] for item in result["items"]] == [9, 50, 50]
