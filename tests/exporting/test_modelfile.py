@@ -1,4 +1,4 @@
-"""What Ollama is told is what the run learnt."""
+"""Ollama gets the prompts of training and the sampling of the run."""
 
 import pytest
 
@@ -45,7 +45,7 @@ def test_a_model_of_plain_texts_is_given_the_text_alone() -> None:
 
 
 @pytest.mark.parametrize("style", PROMPT_STYLES)
-def test_answers_end_where_a_text_or_a_next_question_would_begin(style: str) -> None:
+def test_responses_end_where_a_text_or_a_next_question_would_begin(style: str) -> None:
     lines = modelfile("m.gguf", style, GenerationOptions(), 64).splitlines()
     stops = [line for line in lines if line.startswith("PARAMETER stop")]
     opening = {"alpaca": ["### Instruction:"], "phi3": ["<|user|>"], "plain": []}[style]

@@ -154,7 +154,7 @@ def test_classes_have_their_names(tmp_path: Path) -> None:
 def test_more_classes_than_columns_cannot_move_a_bias(tmp_path: Path) -> None:
     task = classifier(num_classes=12)
     with pytest.raises(
-        ValueError, match="asks for independent rows, and this head has 12 rows of 8"
+        ValueError, match="requires linearly independent rows, but this head has 12 rows of 8"
     ):
         write_merged(task, dense(task), tmp_path)
 
