@@ -163,8 +163,8 @@ def _print_difference(judged: JudgedDifference, a: Path, b: Path) -> None:
         "only in B": judged.only_b,
         "without a score on both sides": judged.unscored,
     }
-    if told := [f"{count} {why}" for why, count in left_out.items() if count]:
-        console.print(f"{judged.shared} items are shared; left out: {', '.join(told)}")
+    if parts := [f"{count} {why}" for why, count in left_out.items() if count]:
+        console.print(f"{judged.shared} items are shared; left out: {', '.join(parts)}")
     if interval.holds(0):
         console.print("The interval contains 0: these items show no difference between the two.")
 

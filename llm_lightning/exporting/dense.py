@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from llm_lightning.backbone.gpt2 import GPTConfig
@@ -24,10 +25,10 @@ class Dense:
     config: GPTConfig
     backbone: dict[str, Tensor]
     """Tensors by their names in the backbone."""
-    head: Tensor
-    """(V, C)."""
-    head_bias: Tensor | None
-    """(V,), of a classifier."""
+    head: Float[Tensor, "V C"]
+    """Weight of the head."""
+    head_bias: Float[Tensor, " V"] | None
+    """Of a classifier; ``None`` if the head has none."""
     is_tied: bool
     """Whether the head is the input embedding."""
 
@@ -67,12 +68,12 @@ def dense(task: Task, *, merge: bool = True) -> Dense:
     )
 
 
-def plain_weight(layer: nn.Module) -> Tensor:
+def plain_weight(layer: nn.Module) -> Float[Tensor, "out_features in_features"]:
     """Returns the weight of an equivalent plain layer, its adapter merged."""
     return layer.merged_weight() if isinstance(layer, LoRALinear) else base_weight(layer)
 
 
-def base_weight(layer: nn.Module) -> Tensor:
+def base_weight(layer: nn.Module) -> Float[Tensor, "out_features in_features"]:
     """Returns the weight without its adapter, in full precision."""
     if isinstance(layer, LoRALinear | NF4Linear):
         return layer.base_weight()

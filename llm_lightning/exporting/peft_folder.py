@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -144,7 +145,7 @@ def saved_whole(task: Task, model: Dense) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def magnitudes(layer: LoRALinear) -> Tensor:
+def magnitudes(layer: LoRALinear) -> Float[Tensor, " out_features"]:
     """Returns DoRA's (out_features,) magnitudes; of rows without an adapter their weight's norm."""
     lengths = plain_weight(layer).norm(dim=1)
     done = 0

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from llm_lightning.backbone.checkpoint import CONFIG_NAME, described, to_transformers
@@ -52,7 +53,7 @@ class LogitDifference:
         return math.isfinite(self.difference) and self.difference <= self.limit
 
 
-def sample_batch(length: int) -> tuple[Tensor, Tensor]:
+def sample_batch(length: int) -> tuple[Int[Tensor, "B T"], Int[Tensor, " B"]]:
     """Returns (B, T) ids of ``SAMPLES``, padded on the right, and their (B,) lengths.
 
     Args:
@@ -67,7 +68,7 @@ def sample_batch(length: int) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def logits_of(task: Task) -> list[Tensor]:
+def logits_of(task: Task) -> list[Float[Tensor, "..."]]:
     """Returns each sample's logits: (classes,) of a classifier, (tokens, V) of a language model."""
     ids, lengths = sample_batch(max_length(task))
     if isinstance(task, Classifier):
@@ -76,7 +77,7 @@ def logits_of(task: Task) -> list[Tensor]:
 
 
 @torch.no_grad()
-def transformers_logits(model: nn.Module, task: Task) -> list[Tensor]:
+def transformers_logits(model: nn.Module, task: Task) -> list[Float[Tensor, "..."]]:
     """Returns the same of a transformers model, with its own treatment of padding.
 
     Args:
@@ -89,7 +90,9 @@ def transformers_logits(model: nn.Module, task: Task) -> list[Tensor]:
     return list(logits) if isinstance(task, Classifier) else _unpadded(logits, lengths)
 
 
-def largest_difference(ours: list[Tensor], theirs: list[Tensor]) -> float:
+def largest_difference(
+    ours: list[Float[Tensor, "..."]], theirs: list[Float[Tensor, "..."]]
+) -> float:
     """Returns the largest absolute difference; NaN if any logit is.
 
     Args:
@@ -166,7 +169,9 @@ def _transformers_class(task: Task) -> Any:
     return GPT2ForSequenceClassification if isinstance(task, Classifier) else GPT2LMHeadModel
 
 
-def _unpadded(logits: Tensor, lengths: Tensor) -> list[Tensor]:
+def _unpadded(
+    logits: Float[Tensor, "B T V"], lengths: Int[Tensor, " B"]
+) -> list[Float[Tensor, "T_own V"]]:
     return [row[:length] for row, length in zip(logits, lengths, strict=True)]
 
 

@@ -66,8 +66,10 @@ def run_of(tmp_path_factory: pytest.TempPathFactory) -> Runs:
         if name != "baseline":
             arguments += ["model=nano", "trainer=smoke"]
         if name.startswith("instruct"):
-            records = f"data.path={parent / 'records.json'}"
-            arguments += [records, "task.generation.max_new_tokens=1"]
+            arguments += [
+                f"data.path={parent / 'records.json'}", "data.batch_size=2",
+                "trainer.max_epochs=1", "task.generation.max_new_tokens=1",
+            ]  # fmt: skip
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(parent)
             patch.setattr(sys, "argv", ["llm_lightning", *arguments])
@@ -137,6 +139,7 @@ def test_every_format_reports_its_difference_from_the_run(
     assert [path.name for path in folder.parent.iterdir()] == ["out"]
 
 
+@pytest.mark.slow
 def test_a_gguf_export_has_both_files_and_the_prompt(
     export_of: Exports,
 ) -> None:

@@ -96,7 +96,7 @@ def test_greedy_tokens_and_probabilities_are_the_runs(
     start: Start, tie_weights: bool, quantization: str
 ) -> None:
     # llama.cpp rounds activations to the weights' precision too; these logits spread by 2.8.
-    tolerance = 0.05 if quantization == "f16" else 1.0
+    tolerance = 0.1 if quantization == "f16" else 1.0
     task, server = start(tie_weights, quantization)
     options = GenerationOptions(max_new_tokens=NUM_TOKENS)
     num_compared = 0

@@ -198,19 +198,19 @@ class Exchange:
             try:
                 return response.json()
             except ValueError as error:
-                told = self._safe(response.text)
-                raise _TryAgain(f"not JSON: {told!r}", answered=True) from error
-        told = self._safe(_error_text(response) or response.reason_phrase or "no reason given")
+                reason = self._safe(response.text)
+                raise _TryAgain(f"not JSON: {reason!r}", answered=True) from error
+        reason = self._safe(_error_text(response) or response.reason_phrase or "no reason given")
         if status == 429 or status >= 500:
             pause_s = _retry_after(response)
             if pause_s is not None and pause_s > LONGEST_PAUSE_S:
                 raise ServerFailed(
-                    f"{self.url}: HTTP {status}: {told}; retry only after {pause_s:.0f} s"
+                    f"{self.url}: HTTP {status}: {reason}; retry only after {pause_s:.0f} s"
                 )
-            raise _TryAgain(f"HTTP {status}: {told}", True, pause_s)
+            raise _TryAgain(f"HTTP {status}: {reason}", True, pause_s)
         if 300 <= status < 400:
-            told = f"redirects to {response.headers.get('Location')}: give that as --url"
-        raise RequestRefused(status, f"{self.url} refused: HTTP {status}: {told}")
+            reason = f"redirects to {response.headers.get('Location')}: give that as --url"
+        raise RequestRefused(status, f"{self.url} refused: HTTP {status}: {reason}")
 
     def _safe(self, text: str) -> str:
         shown = text.replace(self._key, "***") if self._key else text

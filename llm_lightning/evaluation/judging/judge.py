@@ -142,9 +142,11 @@ def _ask_all(
         except BaseException as error:
             server.stop()
             pool.shutdown(cancel_futures=True)
-            told = f"{cached} of {wanted} replies are cached; the same command continues from there"
+            so_far = (
+                f"{cached} of {wanted} replies are cached; the same command continues from there"
+            )
             if isinstance(error, KeyboardInterrupt):
-                raise KeyboardInterrupt(told) from None
+                raise KeyboardInterrupt(so_far) from None
             if isinstance(error, ServerFailed | RequestRefused):
-                raise Unfinished(f"{error}\n{told}") from error
+                raise Unfinished(f"{error}\n{so_far}") from error
             raise
