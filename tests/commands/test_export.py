@@ -99,14 +99,14 @@ def words(text: str) -> str:
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    """What the command says when it fails."""
+    """The error of a command that fails."""
     assert export.main([*map(str, arguments)]) == 1
     return words(capsys.readouterr().err)
 
 
-def differences(said: str) -> dict[str, float]:
+def differences(shown: str) -> dict[str, float]:
     """What was compared, and the difference, as the command prints them."""
-    lines = said.partition("largest difference of logits from the run's:")[2].splitlines()
+    lines = shown.partition("largest difference of logits from the run's:")[2].splitlines()
     pairs = [line.strip().rsplit(": ", 1) for line in lines if line.strip()]
     return {what: float(number) for what, number in pairs}
 
@@ -251,7 +251,7 @@ def test_a_run_starts_from_an_export(
 
 
 @pytest.mark.parametrize(
-    ("run", "kind", "told"),
+    ("run", "kind", "message"),
     [
         ("last_block", "gguf", "--format gguf is for language models; this run is a classifier"),
         ("last_block", "peft", "this run trained with finetune=TopBlocks and has none there"),
@@ -260,18 +260,18 @@ def test_a_run_starts_from_an_export(
     ],
 )
 def test_what_a_format_cannot_hold_is_refused(
-    run_of: Runs, run: str, kind: str, told: str,
+    run_of: Runs, run: str, kind: str, message: str,
     tmp_path: Path, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    said = refusal(capsys, run_of(run), "--format", kind, "--out", tmp_path / "out")
-    assert told in said
+    shown = refusal(capsys, run_of(run), "--format", kind, "--out", tmp_path / "out")
+    assert message in shown
     assert not any(tmp_path.iterdir())
 
 
 def test_an_unfinished_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
-    said = refusal(capsys, tmp_path / "run", "--format", "hf", "--out", tmp_path / "out")
-    assert "is not the folder of a finished run" in said
+    shown = refusal(capsys, tmp_path / "run", "--format", "hf", "--out", tmp_path / "out")
+    assert "is not the folder of a finished run" in shown
 
 
 def test_a_foreign_folder_is_refused_before_anything_is_loaded(
@@ -280,8 +280,8 @@ def test_a_foreign_folder_is_refused_before_anything_is_loaded(
     out = tmp_path / "project"
     out.mkdir()
     (out / "precious.txt").write_text("work")
-    said = refusal(capsys, tmp_path / "no run", "--format", "hf", "--out", out)
-    assert "is not empty and contains no export; name another folder" in said
+    shown = refusal(capsys, tmp_path / "no run", "--format", "hf", "--out", out)
+    assert "is not empty and contains no export; name another folder" in shown
     assert [path.name for path in out.iterdir()] == ["precious.txt"]
 
 
@@ -295,8 +295,8 @@ def test_a_missing_extra_is_named_with_the_line_that_installs_it(
 ) -> None:  # fmt: skip
     for name in missing:
         monkeypatch.setitem(sys.modules, name, None)  # what makes an import fail
-    said = refusal(capsys, tmp_path, "--format", kind, "--out", tmp_path / "out")
-    assert f"needs {' and '.join(missing)}: pip install 'llm-lightning[export]'" in said
+    shown = refusal(capsys, tmp_path, "--format", kind, "--out", tmp_path / "out")
+    assert f"needs {' and '.join(missing)}: pip install 'llm-lightning[export]'" in shown
 
 
 # --- what differs ---------------------------------------------------------------------------------
@@ -323,10 +323,10 @@ def test_an_export_that_differs_fails_and_leaves_nothing(
     run_of: Runs, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    said = refusal(capsys, run_of("lora"), "--format", kind, "--out", out)
-    assert f"{out.name} was not written" in said
-    assert "does not compute the same as the run" in said
-    assert "it must be a number, at most 0.001" in said
+    shown = refusal(capsys, run_of("lora"), "--format", kind, "--out", out)
+    assert f"{out.name} was not written" in shown
+    assert "does not compute the same as the run" in shown
+    assert "it must be a number, at most 0.001" in shown
     assert not any(tmp_path.iterdir())
 
 

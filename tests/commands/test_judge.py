@@ -42,7 +42,7 @@ def run(*arguments: object) -> int:
     return judge.main([str(argument) for argument in arguments])
 
 
-def told(text: str) -> str:
+def words(text: str) -> str:
     return " ".join(text.replace("│", " ").split())
 
 
@@ -86,7 +86,7 @@ def test_result_is_written_and_shown(
         (None, "40 or 60"),
         (100, '{"score": 100}'),
     ]
-    shown = told(capsys.readouterr().out)
+    shown = words(capsys.readouterr().out)
     assert "60.00" in shown
     assert "30.55" in shown, "the standard error"
     assert "between 45.00 and 70.00" in shown
@@ -97,7 +97,7 @@ def test_result_is_written_and_shown(
     ]
 
 
-def test_long_path_is_told_whole(
+def test_long_path_is_shown_whole(
     server: JudgeServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = make_run(tmp_path / ("x" * 200), "1")
@@ -151,7 +151,7 @@ def test_comparison_is_paired(
     server.reply = reply
     command = ["--compare", a, b, "--model", "llama3", "--url", server.url]
     assert run(*command) == 0
-    shown = told(capsys.readouterr().out)
+    shown = words(capsys.readouterr().out)
     assert "11 items scored on both sides" in shown
     assert "11 items are shared; left out: 1 only in A, 2 only in B" in shown
     assert "contains 0" not in shown
@@ -173,7 +173,7 @@ def test_run_does_not_differ_from_itself(
 ) -> None:
     folder = make_run(tmp_path / "run", "1", "2")
     assert run("--compare", folder, folder, "--model", "llama3", "--url", server.url) == 0
-    assert "these items show no difference between the two" in told(capsys.readouterr().out)
+    assert "these items show no difference between the two" in words(capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("trouble", ["no server", "no model", "failing", "refusing"])
@@ -195,17 +195,17 @@ def test_trouble_is_explained_and_nothing_written(
         expected = "HTTP 400: no [red]"
     assert run(folder, "--model", model, "--url", server.url) == 1
     captured = capsys.readouterr()
-    assert expected in told(captured.err)
+    assert expected in words(captured.err)
     assert captured.out == ""
     assert [path.name for path in folder.iterdir()] == [RESPONSES]
 
 
-def test_wrong_second_run_is_told_before_the_first_is_judged(
+def test_wrong_second_run_is_reported_before_the_first_is_judged(
     server: JudgeServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = make_run(tmp_path / "run", "1")
     assert run("--compare", folder, tmp_path / "x", "--model", "llama3", "--url", server.url) == 1
-    assert "does not exist" in told(capsys.readouterr().err)
+    assert "does not exist" in words(capsys.readouterr().err)
     assert server.gets == []
 
 
@@ -226,7 +226,7 @@ def test_wrong_arguments_are_named(
 ) -> None:
     with pytest.raises(SystemExit):
         run(*arguments)
-    assert message in told(capsys.readouterr().err)
+    assert message in words(capsys.readouterr().err)
 
 
 def test_interrupted_command_stops_soon_and_continues_later(
@@ -253,7 +253,7 @@ def test_interrupted_command_stops_soon_and_continues_later(
         process.kill()
         process.communicate()
     assert process.returncode == 130
-    assert "interrupted: 1 of 3 replies are cached; the same command continues" in told(errors)
+    assert "interrupted: 1 of 3 replies are cached; the same command continues" in words(errors)
     assert [path.name for path in folder.iterdir()] == [RESPONSES]
     assert run(folder, "--model", "llama3", "--url", server.url) == 0
     result = read(folder / "judge-llama3-score100.json")

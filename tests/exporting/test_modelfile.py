@@ -28,7 +28,7 @@ def test_the_prompt_is_token_for_token_the_one_of_training(style: str, system: s
 
 
 def test_the_plain_style_differs_by_the_newlines_at_the_end_alone() -> None:
-    """As the card says: whoever encodes the prompt by itself gets one token for both."""
+    """As on the card: encoding the prompt by itself gives one token for both."""
     text = modelfile("m.gguf", "plain", GenerationOptions(), 64)
     learnt = prompt_ids(Record("Name a colour."), "plain", 1024)
     given = encode(filled(text, "Name a colour."))

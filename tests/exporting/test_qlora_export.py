@@ -26,7 +26,7 @@ SIZES = {"n_layer": 3, "n_head": 2, "n_embd": 64, "n_positions": 32, "vocab_size
 
 @torch.no_grad()
 def trained_over(hub: Path, **finetune: Any) -> Classifier:
-    """A classifier over a base that the Hub has, ``hub`` standing for it."""
+    """A classifier on a base from the Hub, for which ``hub`` is a substitute."""
     base = GPT2(GPTConfig(**SIZES))
     for parameter in base.parameters():
         parameter += 0.1 * torch.randn_like(parameter)

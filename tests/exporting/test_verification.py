@@ -31,7 +31,7 @@ def test_the_largest_difference_of_all() -> None:
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_what_is_not_a_number_is_no_agreement_wherever_it_stands(place: int) -> None:
+def test_nan_is_never_agreement_wherever_it_is(place: int) -> None:
     theirs = [torch.zeros(2) for _ in range(3)]
     theirs[place] = torch.tensor([0.0, NAN])
     assert math.isnan(largest_difference([torch.zeros(2)] * 3, theirs))

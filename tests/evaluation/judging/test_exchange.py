@@ -188,7 +188,7 @@ def test_stop_ends_all_waiting(
     assert time.monotonic() - started < 10
 
 
-def test_key_is_sent_and_never_told(server: JudgeServer) -> None:
+def test_key_is_sent_and_never_shown(server: JudgeServer) -> None:
     server.apis, server.key = ("openai",), "sk-right"
     with pytest.raises(RequestRefused, match=r"HTTP 401: wrong key: Bearer \*\*\*") as caught:
         Exchange(server.url, 2.0, 0, key="sk-wrong").get("/v1/models")

@@ -191,7 +191,7 @@ def test_nobody_there(ollama: JudgeServer) -> None:
             meet(ollama, "llama3", api)
 
 
-def test_model_can_say_what_it_wants(ollama: JudgeServer) -> None:
+def test_a_reply_may_be_any_text(ollama: JudgeServer) -> None:
     ollama.script(Say("Score:\n85 \u2713"))
     assert ask(meet(ollama, "llama3")) == "Score:\n85 \u2713"
 
