@@ -10,13 +10,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import constants, hf_hub_download, hf_hub_url
-from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+from huggingface_hub import constants, hf_hub_download, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.errors import EntryNotFoundError
 
 from llm_lightning.backbone.checkpoint import CONFIG_NAME
 from llm_lightning.backbone.gpt2 import GPTConfig
 from llm_lightning.backbone.tokenizer import VOCAB_SIZE
-from llm_lightning.network import Probe, Unavailable, offline
+from llm_lightning.network import Reachability, Unavailable, offline
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 _FILE_NAMES = ("model.safetensors", "pytorch_model.bin")
@@ -80,7 +80,7 @@ class Weights:
     """What the Hub says the file's SHA-256 is; ``None`` where nobody says."""
 
 
-def ask_hub(model: ModelConfig) -> Probe | None:
+def ask_hub(model: ModelConfig) -> Reachability | None:
     """Starts asking whether the Hub answers, if the pretrained weights are not cached.
 
     The answer is waited for in :func:`locate`; meanwhile other things can be fetched.
@@ -89,10 +89,10 @@ def ask_hub(model: ModelConfig) -> Probe | None:
         return None
     if _cached(model.hub_id, model.revision):
         return None
-    return Probe(hf_hub_url(model.hub_id, _FILE_NAMES[0], revision=model.revision))
+    return Reachability(hf_hub_url(model.hub_id, _FILE_NAMES[0], revision=model.revision))
 
 
-def locate(model: ModelConfig, hub_probe: Probe | None = None) -> Weights:
+def locate(model: ModelConfig, hub_probe: Reachability | None = None) -> Weights:
     """Finds the checkpoint that ``model.weights`` names, downloading it if it must.
 
     The Hub is asked through ``huggingface_hub``: HF_HOME, HF_ENDPOINT and HF_HUB_OFFLINE apply.
@@ -137,11 +137,10 @@ def locate(model: ModelConfig, hub_probe: Probe | None = None) -> Weights:
 
 
 def _cached(hub_id: str, revision: str | None) -> Path | None:
-    with contextlib.suppress(LocalEntryNotFoundError):
-        return Path(
-            hf_hub_download(hub_id, _FILE_NAMES[0], revision=revision, local_files_only=True)
-        )
-    return None
+    # hf_hub_download(local_files_only=True) would ask the Hub for data of its own, for 3 s if there
+    # is no network.
+    found = try_to_load_from_cache(hub_id, _FILE_NAMES[0], revision=revision)
+    return Path(found) if isinstance(found, str) else None
 
 
 def _hub_is_off() -> bool:
@@ -152,7 +151,7 @@ def _source(hub_id: str, revision: str | None) -> str:
     return f"{hub_id}@{revision[:7]}" if revision else hub_id
 
 
-def _from_hub(what: str, hub_id: str, revision: str | None, probe: Probe | None) -> Weights:
+def _from_hub(what: str, hub_id: str, revision: str | None, probe: Reachability | None) -> Weights:
     source = _source(hub_id, revision)
     advice = (
         "connect once so that the file is cached, or point model.weights at a folder with "
@@ -165,7 +164,7 @@ def _from_hub(what: str, hub_id: str, revision: str | None, probe: Probe | None)
         switch = "HF_HUB_OFFLINE" if constants.HF_HUB_OFFLINE else "LLM_LIGHTNING_OFFLINE"
         raise Unavailable(what, f"{switch} is set, and no cached copy", advice)
     # The client itself would retry for minutes where a host accepts connections and says nothing.
-    probe = probe or Probe(hf_hub_url(hub_id, filename, revision=revision))
+    probe = probe or Reachability(hf_hub_url(hub_id, filename, revision=revision))
     if problem := probe.problem():
         raise Unavailable(what, problem, advice)
     try:

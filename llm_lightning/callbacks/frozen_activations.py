@@ -17,10 +17,10 @@ from llm_lightning.backbone.gpt2 import GPT2
 from llm_lightning.backbone.unpadding import Packing
 from llm_lightning.data.download import cache_dir
 from llm_lightning.data.module import DataModule
-from llm_lightning.data.splits import SPLIT_NAMES
 from llm_lightning.finetuning.frozen_activations.cache import PrefixCache, Reading, frozen_depth
 from llm_lightning.finetuning.frozen_activations.files import FOLDER, PrefixFiles
 from llm_lightning.finetuning.strategies import Strategy
+from llm_lightning.run_format.splits import SPLITS
 
 FORMAT = 3  # to be raised when the same settings come to give other states
 _memory: dict[str, Tensor] = {}  # of the last run in this process: a sweep's next may need the same
@@ -137,7 +137,7 @@ def whole_splits(trainer: L.Trainer) -> list[str]:
         "test": trainer.limit_test_batches,
     }
     # 1.0 is all of them, 1 is a single batch.
-    return [name for name in SPLIT_NAMES if isinstance(limits[name], float) and limits[name] == 1]
+    return [name for name in SPLITS if isinstance(limits[name], float) and limits[name] == 1]
 
 
 def empty_cache(task: Task, data: DataModule, depth: int, splits: list[str]) -> PrefixCache:

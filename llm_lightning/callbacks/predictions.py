@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from llm_lightning.data.classification import SPLIT_NAMES, ClassificationData
+from llm_lightning.data.classification import ClassificationData
+from llm_lightning.run_format.splits import SPLITS
 
 
 class PredictionWriter(L.Callback):
@@ -36,7 +37,7 @@ class PredictionWriter(L.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Keeps the (B, num_classes) probabilities of the test split's batches."""
-        if SPLIT_NAMES[dataloader_idx] == "test":
+        if SPLITS[dataloader_idx] == "test":
             self._probabilities.append(outputs.float().cpu())
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -5,7 +5,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from llm_lightning.commands.startup import run_and_exit
+from rich.markup import escape
+
 from llm_lightning.exporting import formats, verification
 from llm_lightning.exporting.card import write_card
 from llm_lightning.exporting.dense import dense, rebuilt
@@ -14,10 +15,8 @@ from llm_lightning.exporting.output_folder import check_free, staged
 from llm_lightning.exporting.verification import TOLERANCE, LogitDifference
 from llm_lightning.finetuning.qlora import QLoRA
 from llm_lightning.network import Unavailable
-from llm_lightning.presentation import console
-from llm_lightning.run_format.summary import Summary
-from llm_lightning.runs import folder as run_folder
-from llm_lightning.tasks.task import Task
+from llm_lightning.presentation.terminal import console, print_error, results_table, working
+from llm_lightning.runs.load import load
 
 
 class Differs(ValueError):
@@ -45,7 +44,7 @@ def export(
     """
     formats.check_installed(kind)
     check_free(out)
-    with console.working(f"loading {run}"):
+    with working(f"loading {run}"):
         task, summary = load(run)
         formats.check_can(task, kind)
         model = dense(task)
@@ -53,8 +52,8 @@ def export(
     differences = []
     against = ""
     if isinstance(task.strategy, QLoRA):
-        with console.working("merging the adapters into the dequantized base"):
-            # The run computes with quantized weights in bf16; an export contains dequantized ones.
+        with working("merging the adapters into the dequantized base"):
+            # The run computes with quantized weights in bf16; an export has dequantized ones.
             merged = verification.logits_of(rebuilt(task, model))
         difference = verification.largest_difference(reference, merged)
         what = "merged into the dequantized base (the run's is in four bits)"
@@ -62,7 +61,7 @@ def export(
         reference, against = merged, ", compared with that"
     limit = TOLERANCE if kind != "gguf" else math.inf
     with staged(out) as folder:
-        with console.working(f"writing {out} and loading it again"):
+        with working(f"writing {out} and loading it again"):
             written = formats.write(task, model, kind, folder, quantizations, summary.name)
         for what, logits in written.items():
             difference = verification.largest_difference(reference, logits)
@@ -70,22 +69,6 @@ def export(
         _check(differences, out)
         write_card(folder, kind, task, summary, model, differences)
     return differences
-
-
-def load(run: Path) -> tuple[Task, Summary]:
-    """Rebuilds the model of a run of any kind, in evaluation mode, with its summary.
-
-    Raises:
-        ValueError: if the run is not finished, or has no network.
-        Unavailable: if the run's base is no longer available.
-    """
-    facts = run_folder.read_summary(run)
-    if facts["weights"] is None:
-        raise ValueError(f"{run} is a baseline: it has no network to export")
-    is_classifier = facts["kind"] == "classification"
-    load_task = run_folder.load_classifier if is_classifier else run_folder.load_language_model
-    task, facts = load_task(run)
-    return task, Summary.model_validate(facts | {"fallbacks": facts["notices"]})
 
 
 def _check(differences: Sequence[LogitDifference], out: Path) -> None:
@@ -125,12 +108,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         differences = export(options.run, options.format, options.out, quantizations)
     except (ValueError, Unavailable, OSError) as error:
-        console.print_error(str(error))
+        print_error(str(error))
         return 1
     lines = [f"{found.what}: {found.difference:.2e}" for found in differences]
-    console.print_export(options.out, lines)
+    _print_export(options.out, lines)
     return 0
 
 
-if __name__ == "__main__":
-    run_and_exit(main)
+def _print_export(folder: Path, lines: Sequence[str]) -> None:
+    """Prints the files of an export with their sizes, and how it compares with the run."""
+    table = results_table(escape(str(folder)), "MiB")
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = str(file.relative_to(folder))
+        table.add_row(escape(name), f"{file.stat().st_size / 2**20:.2f}")
+    console.print(table)
+    console.print("largest difference of logits from the run's:")
+    for line in lines:
+        console.print(f"  {escape(line)}", soft_wrap=True)

@@ -2,7 +2,7 @@
 
 from llm_lightning.backbone.generation import GenerationOptions
 from llm_lightning.backbone.tokenizer import END_OF_TEXT
-from llm_lightning.data.prompts import PROMPT_STYLES
+from llm_lightning.data.prompt_styles import PROMPT_STYLES
 
 MODELFILE = "Modelfile"
 

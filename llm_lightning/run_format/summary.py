@@ -150,8 +150,8 @@ class Summary(_Part):
     class_names: list[str] | None = None
     metrics: Metrics
     evaluated_examples: dict[Split, Positive]
-    baselines: dict[str, Share] = {}
-    """Test accuracy of baselines on the same splits, by their names."""
+    baselines: dict[str, dict[str, Finite | None]] = {}
+    """Test metrics of baselines on the same splits, by method."""
     published: Published | None = None
     data: DataFacts
     parameters: ParameterCounts

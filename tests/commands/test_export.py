@@ -22,7 +22,7 @@ from llm_lightning.backbone.tokenizer import encode
 from llm_lightning.commands import export
 from llm_lightning.commands import main as cli
 from llm_lightning.exporting import formats, transformers_folder
-from llm_lightning.runs.folder import load_classifier, load_language_model
+from llm_lightning.runs.load import load_classifier, load_language_model
 
 TEXTS = ["ok", "You won a prize!", "see you at 7? " * 4]
 
@@ -72,8 +72,8 @@ def run_of(tmp_path_factory: pytest.TempPathFactory) -> Runs:
             ]  # fmt: skip
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(parent)
-            patch.setattr(sys, "argv", ["llm_lightning", *arguments])
-            cli.main()
+            patch.setattr(sys, "argv", ["llm_lightning"])
+            assert cli.main(arguments) == 0
         return next((parent / name).glob("*/seed_123"))
 
     return folder_of
@@ -203,7 +203,7 @@ def test_the_code_on_an_adapters_card_gives_the_runs_logits(
 def test_the_pipeline_on_a_card_classifies_as_predict_does(
     run_of: Runs, export_of: Exports
 ) -> None:
-    from llm_lightning.commands.predict import predict
+    from llm_lightning.runs.prediction import predict
 
     found = card_code(export_of("last_block", "hf").folder)["classify"](
         [*TEXTS, "word " * 40], truncation=True
@@ -238,8 +238,8 @@ def test_a_run_starts_from_an_export(
         "+experiment=last_block", "model=nano", "trainer=smoke", f"model.weights={out}",
         "optim.lr=1e-12", "runs_dir=again",
     )  # fmt: skip
-    monkeypatch.setattr(sys, "argv", ["llm_lightning", *arguments])
-    cli.main()
+    monkeypatch.setattr(sys, "argv", ["llm_lightning"])
+    assert cli.main(arguments) == 0
     metrics = [
         json.loads((folder / "summary.json").read_text())["metrics"]["test"]["loss"]
         for folder in (run_of("lora"), next((tmp_path / "again").glob("*/seed_123")))
@@ -256,7 +256,7 @@ def test_a_run_starts_from_an_export(
         ("last_block", "gguf", "--format gguf is for language models; this run is a classifier"),
         ("last_block", "peft", "this run trained with finetune=TopBlocks and has none there"),
         ("mean", "hf", "this run has task.position=mean_real: use --format merged"),
-        ("baseline", "hf", "is a baseline: it has no network to export"),
+        ("baseline", "hf", "is a baseline: it has no network"),
     ],
 )
 def test_what_a_format_cannot_hold_is_refused(
@@ -353,7 +353,8 @@ def test_the_command_works_from_another_folder_and_prints_nothing_else(
     )
     root = str(Path(llm_lightning.__file__).parents[1])
     done = subprocess.run(
-        [sys.executable, "-c", program, run_of("lora"), "--format", "peft", "--out", "out"],
+        [sys.executable, "-m", "llm_lightning", "export", run_of("lora"), "--format", "peft",
+         "--out", "out"],
         env=os.environ | {"PYTHONPATH": root},
         cwd=tmp_path, capture_output=True, text=True, check=True,
     )  # fmt: skip

@@ -236,10 +236,20 @@ def test_interrupted_command_stops_soon_and_continues_later(
     server.script(Say(""), Say('{"score": 9}'), Slow(60))
     # Shells start what runs in the background deaf to SIGINT, and children inherit that.
     script = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "from llm_lightning.commands import judge, startup; startup.run_and_exit(judge.main)"
+        "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "runpy.run_module('llm_lightning', run_name='__main__')"
     )
-    command = [sys.executable, "-c", script, folder, "--model", "llama3", "--url", server.url]
+    command = [
+        sys.executable,
+        "-c",
+        script,
+        "judge",
+        folder,
+        "--model",
+        "llama3",
+        "--url",
+        server.url,
+    ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         while len(server.chats) < 3:

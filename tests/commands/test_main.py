@@ -63,7 +63,7 @@ def test_explicit_paths_never_fall_back(
         ),
         ("optim.lr=-1", "optim.lr must be above 0, got -1.0"),
         ("data.padding=none", "data.padding=none needs data.batch_size=1, got 8"),
-        ("task.position=middle", "task.position must be one of"),
+        ("task.pooling=middle", "task.pooling must be one of"),
         ("finetune=last_n_blocks", "finetune.num_blocks has no default: give it a value"),
         ("model.n_head=3", "model.n_embd must be a multiple of model.n_head"),
         ("model.init=empty", "model.init must be gpt2 or torch, got 'empty'"),
@@ -146,13 +146,13 @@ def test_help_lists_experiments(
     assert "row_01" in capsys.readouterr().out
 
 
-def test_a_stand_in_never_replaces_a_real_run(
+def test_a_fallback_never_replaces_a_real_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     start(monkeypatch, "+experiment=last_layer", *SMOKE)
     folder = next(Path("runs").glob("*/seed_123"))
     summary = json.loads((folder / "summary.json").read_text())
-    (folder / "summary.json").write_text(json.dumps(summary | {"notices": []}))  # a real run
+    (folder / "summary.json").write_text(json.dumps(summary | {"fallbacks": []}))  # a real run
     status, told = refused(monkeypatch, capsys, "+experiment=last_layer", *SMOKE)
     assert status == 1
     assert "holds a run on the real data and weights" in told

@@ -17,7 +17,7 @@ def _wide_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("name", cli.list_experiments())
+@pytest.mark.parametrize("name", list_experiments())
 def test_every_experiment_runs(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     overrides = []
     if name.startswith("row_"):
@@ -32,7 +32,7 @@ def test_every_experiment_runs(monkeypatch: pytest.MonkeyPatch, name: str) -> No
     folder = next(Path("runs").glob(f"{name}-*/seed_123"))
     summary = json.loads((folder / "summary.json").read_text())
     assert math.isfinite(summary["metrics"]["test"]["loss"])
-    assert summary["published"] is None, "a stand-in is never set beside published numbers"
+    assert summary["published"] is None, "a fallback is never set beside published numbers"
     has_network = not name.startswith("baseline")
     assert (folder / "checkpoints" / "last.ckpt").is_file() == has_network
 
@@ -50,10 +50,10 @@ def test_unreachable_weights_are_replaced_and_other_model_settings_kept(
     folder = next(Path("runs").glob("*/seed_123"))
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["weights"]["model"] == "nano"
-    assert len(summary["notices"]) == 2
-    assert "openai-community/gpt2-medium@6dcaa7a, which could not be had" in summary["notices"][1]
-    assert "HF_HUB_OFFLINE" in summary["notices"][1]
-    assert "To get the real thing:" in summary["notices"][1]
+    assert len(summary["fallbacks"]) == 2
+    assert "openai-community/gpt2-medium@6dcaa7a, which could not be downloaded" in summary["fallbacks"][1]
+    assert "HF_HUB_OFFLINE" in summary["fallbacks"][1]
+    assert "To use the real thing:" in summary["fallbacks"][1]
     fields = torch.load(folder / summary["checkpoint"], weights_only=True)["hyper_parameters"]
     assert (fields["model"]["causal"], fields["model"]["embd_pdrop"]) == (False, 0.1)
     assert capsys.readouterr().out.count("gpt2-medium@6dcaa7a") == 2
@@ -62,7 +62,7 @@ def test_unreachable_weights_are_replaced_and_other_model_settings_kept(
 @pytest.mark.parametrize(
     ("name", "overrides"), [("row_13", ()), ("instruct", ("task.generation.max_new_tokens=4",))]
 )
-def test_the_stand_ins_context_is_the_limit(
+def test_the_fallbacks_context_is_the_limit(
     monkeypatch: pytest.MonkeyPatch, name: str, overrides: tuple[str, ...]
 ) -> None:
     start(

@@ -21,7 +21,7 @@ def test_first_losses_are_those_of_the_books_script(sms_zip: Path) -> None:
     data = SmsSpam(path=str(sms_zip), split="table", padding="max_length")
     data.setup()
     model = Classifier(
-        task={"position": "last", "mask_padding": False},
+        task={"pooling": "last", "mask_padding": False},
         model=vars(GPTConfig(init="torch")),
         finetune={"_target_": "llm_lightning.finetuning.strategies.TopBlocks", "num_blocks": 1},
         optim={},

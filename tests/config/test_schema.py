@@ -6,9 +6,9 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf
 
-from llm_lightning.commands.main import conf_dir, list_experiments
-from llm_lightning.config.root import root as config
-from llm_lightning.config.root import run_name
+from llm_lightning.config.experiments import conf_dir, list_experiments
+from llm_lightning.config import schema
+from llm_lightning.config.run_name import run_name
 
 GROUPS = ("model", "task", "data", "finetune", "trainer")
 # What the book's table says: row -> (train, validation, test) accuracy in percent.
@@ -36,7 +36,7 @@ PUBLISHED = {
 
 
 def composed(*overrides: str) -> DictConfig:
-    config.register()
+    schema.register()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return compose("config", overrides=[*overrides, "run_dir=somewhere"])
 
@@ -122,7 +122,7 @@ def test_rows_differ_from_row_1_exactly_by_their_setting() -> None:
             if base[group].get(key) != value
         }
 
-    assert changes(2) == {"task.position": "first"}
+    assert changes(2) == {"task.pooling": "first"}
     assert changes(3) == {"finetune.num_blocks": 0, "finetune.train_final_norm": False}
     assert changes(4) == {"finetune.num_blocks": 2}
     assert list(changes(5)) == ["finetune._target_"]
@@ -134,10 +134,10 @@ def test_rows_differ_from_row_1_exactly_by_their_setting() -> None:
     assert changes(13) == {"data.max_length": "context"}
     assert changes(14) == {"data.padding": "none", "data.batch_size": 1}
     assert changes(15) == changes(14) | {"trainer.accumulate_grad_batches": 8}
-    assert changes(16) == {"task.position": "last_real"}
+    assert changes(16) == {"task.pooling": "last_real"}
     assert changes(17) == {"model.causal": False}
     assert changes(18) == {}
-    assert changes(19) == {"task.position": "mean"}
+    assert changes(19) == {"task.pooling": "mean"}
 
 
 def test_row_1_has_the_books_settings() -> None:
@@ -149,13 +149,13 @@ def test_row_1_has_the_books_settings() -> None:
         "undersample",
         "max_length",
     )
-    assert (cfg.task.position, cfg.task.mask_padding, cfg.seed) == ("last", False, 123)
+    assert (cfg.task.pooling, cfg.task.mask_padding, cfg.seed) == ("last", False, 123)
 
 
-def test_our_experiments_read_the_last_real_token() -> None:
+def test_our_experiments_pool_the_last_real_token() -> None:
     for name in ("last_layer", "last_block", "last_two_blocks", "all"):
         cfg = composed(f"+experiment={name}")
-        assert (cfg.task.position, cfg.data.padding, cfg.published) == ("last_real", "batch", None)
+        assert (cfg.task.pooling, cfg.data.padding, cfg.published) == ("last_real", "batch", None)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_long_names_are_cut_and_stay_different() -> None:
 
 
 def test_every_experiment_named_in_the_documents_exists() -> None:
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     named = set()
     for document in (root / "README.md", root / "experiments" / "README.md"):
         for found in re.findall(r"\+experiment=([\w,]+)(?![\w,(])", document.read_text()):
