@@ -348,9 +348,6 @@ def test_the_command_works_from_another_folder_and_prints_nothing_else(
     run_of: Runs, tmp_path: Path
 ) -> None:
     """Libraries that are imported on the way print no advice."""
-    program = (
-        "from llm_lightning.commands import export, startup; startup.run_and_exit(export.main)"
-    )
     root = str(Path(llm_lightning.__file__).parents[1])
     done = subprocess.run(
         [sys.executable, "-m", "llm_lightning", "export", run_of("lora"), "--format", "peft",
