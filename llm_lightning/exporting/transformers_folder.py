@@ -22,10 +22,10 @@ def check_transformers_can(task: Task) -> None:
         ValueError: if a classifier pools anything but the last real token, or attention is not
             causal.
     """
-    if isinstance(task, Classifier) and task.options.position != "last_real":
+    if isinstance(task, Classifier) and task.options.pooling != "last_real":
         raise ValueError(
             "transformers' GPT2ForSequenceClassification pools the last real token; this run has "
-            f"task.position={task.options.position}: use --format merged"
+            f"task.pooling={task.options.pooling}: use --format merged"
         )
     if not task.backbone.config.causal:
         raise ValueError(

@@ -28,7 +28,7 @@ TEXTS = ["ok", "You won a prize!", "see you at 7? " * 4]
 
 COMMANDS = {
     "last_block": ("+experiment=last_block", "data.max_length=24"),
-    "mean": ("+experiment=last_block", "task.position=mean_real"),
+    "mean": ("+experiment=last_block", "task.pooling=mean_real"),
     "lora": ("+experiment=lora", "optim.lr=1e-2"),
     "qlora": ("+experiment=qlora", "optim.lr=1e-2"),
     "instruct": ("+experiment=instruct_nano",),
@@ -255,7 +255,7 @@ def test_a_run_starts_from_an_export(
     [
         ("last_block", "gguf", "--format gguf is for language models; this run is a classifier"),
         ("last_block", "peft", "this run trained with finetune=TopBlocks and has none there"),
-        ("mean", "hf", "this run has task.position=mean_real: use --format merged"),
+        ("mean", "hf", "this run has task.pooling=mean_real: use --format merged"),
         ("baseline", "hf", "is a baseline: it has no network"),
     ],
 )
