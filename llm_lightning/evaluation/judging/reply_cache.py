@@ -1,4 +1,4 @@
-"""Every reply of a judge, kept: one small JSON file each, named by a hash of what was asked.
+"""A cache of a judge's replies: one small JSON file each, named by a hash of the question.
 
 Files are written under another name and moved into place, so processes can share the folder.
 """
@@ -12,25 +12,25 @@ from typing import Any
 
 
 class ReplyCache:
-    """Replies by what was asked, and servers by how they were addressed.
+    """Replies by question, and model identities by server address.
 
     Args:
-        folder: where the files go; made when there is something to keep.
+        folder: of the files; created with the first entry.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def find(self, asked: dict[str, Any]) -> dict[str, Any] | None:
-        """What was kept about ``asked``; None if nothing was or its file is damaged."""
+        """Returns the answer stored for ``asked``; None if there is none or it is damaged."""
         try:
-            kept = json.loads(self._path(asked).read_text(encoding="utf-8"))
-            return dict(kept["answer"]) if kept["asked"] == asked else None
+            entry = json.loads(self._path(asked).read_text(encoding="utf-8"))
+            return dict(entry["answer"]) if entry["asked"] == asked else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def keep(self, asked: dict[str, Any], answer: dict[str, Any]) -> None:
-        """Keeps an answer to ``asked``, in place of an earlier one."""
+    def store(self, asked: dict[str, Any], answer: dict[str, Any]) -> None:
+        """Stores the answer to ``asked``, replacing an earlier one."""
         write_json(self._path(asked), {"asked": asked, "answer": answer})
 
     def _path(self, asked: dict[str, Any]) -> Path:
@@ -39,8 +39,16 @@ class ReplyCache:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes a file that is either whole or not there, making its folder."""
-    # A lone surrogate, which only a broken reply can hold, becomes the JSON escape that it was.
+    """Writes a JSON file as a whole or not at all, creating its folder.
+
+    Args:
+        path: of the file.
+        value: plain JSON without NaN or infinities.
+
+    Raises:
+        ValueError: if a number is not finite; an earlier file stays.
+    """
+    # A lone surrogate, which only a broken reply can contain, is written as its JSON escape.
     content = (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode(
         "utf-8", errors="backslashreplace"
     )
