@@ -33,6 +33,15 @@ class Batch(NamedTuple):
     indices: Int[Tensor, " B"]
     """(B,) int64, position of each row's example in its split."""
 
+    def to(self, device: torch.device) -> "Batch":
+        """Moves to a device; ``indices`` stay on the CPU, where cached activations are."""
+        is_async = device.type == "cuda"
+        return self._replace(
+            input_ids=self.input_ids.to(device, non_blocking=is_async),
+            lengths=self.lengths.to(device, non_blocking=is_async),
+            labels=self.labels.to(device, non_blocking=is_async),
+        )
+
 
 @dataclass
 class Example:

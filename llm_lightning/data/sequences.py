@@ -49,6 +49,16 @@ class SequenceBatch(NamedTuple):
     indices: Int[Tensor, " B"]
     """(B,) int64, position of each row's sequence in its split."""
 
+    def to(self, device: torch.device) -> "SequenceBatch":
+        """Moves to a device; ``indices`` stay on the CPU, where cached activations are."""
+        is_async = device.type == "cuda"
+        return self._replace(
+            input_ids=self.input_ids.to(device, non_blocking=is_async),
+            lengths=self.lengths.to(device, non_blocking=is_async),
+            labels=self.labels.to(device, non_blocking=is_async),
+            in_response=self.in_response.to(device, non_blocking=is_async),
+        )
+
 
 def collate(sequences: Sequence[TokenSequence]) -> SequenceBatch:
     """Pads sequences on the right to the longest one of the batch.

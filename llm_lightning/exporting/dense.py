@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from llm_lightning.backbone.gpt2 import GPTConfig
+from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.finetuning.lora import LoRALinear
 from llm_lightning.finetuning.qlora import NF4Linear
 from llm_lightning.tasks.classifier import Classifier

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from llm_lightning.backbone.gpt2 import LAYER_NORM_EPSILON
+from llm_lightning.backbone.gpt_config import LAYER_NORM_EPSILON
 from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
 from llm_lightning.exporting.dense import Dense
 from llm_lightning.exporting.tokenizer_files import merges, vocabulary

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from llm_lightning.backbone.checkpoint import CONFIG_NAME, described, to_transformers
-from llm_lightning.backbone.gpt2 import GPTConfig
+from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID, encode
 from llm_lightning.backbone.weights import ModelConfig, locate
 from llm_lightning.exporting.dense import Dense

@@ -78,9 +78,10 @@ def test_interrupting_the_responses_leaves_a_finished_run(
         "task.generation.max_new_tokens=4", "untrained_responses=false",
     ]  # fmt: skip
     monkeypatch.setattr(sys, "argv", ["llm_lightning"])
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt) as caught:
+    with monkeypatch.context() as patch:
         patch.setattr("llm_lightning.runs.responses.generate_responses", interrupted)
-        cli.main(arguments)
+        with pytest.raises(KeyboardInterrupt) as caught:
+            cli.main(arguments)
     assert "python -m llm_lightning generate" in str(caught.value)
     assert "--responses" in str(caught.value)
     left = next(Path("runs").glob("*/seed_123"))

@@ -68,9 +68,9 @@ def test_a_finished_run_is_opened_again(
 
 
 def test_wrong_names_and_settings_are_refused() -> None:
-    with pytest.raises(ValueError, match="experiment must be one of .*got 'last_blok'"):
+    with pytest.raises(ValueError, match=r"experiment must be one of .*got 'last_blok'"):
         llm_lightning.train("last_blok")
-    with pytest.raises(ValueError, match="optim.lr must be above 0"):
+    with pytest.raises(ValueError, match=r"optim\.lr must be above 0"):
         llm_lightning.train("last_block", *SMOKE, "optim.lr=-1")
     with pytest.raises(AttributeError, match="has no attribute 'tune'"):
         llm_lightning.tune  # noqa: B018

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from llm_lightning.backbone.generation import GenerationOptions, generate
-from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
+from llm_lightning.backbone.gpt2 import GPT2
+from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.backbone.tokenizer import gpt2_encoding
 from llm_lightning.data.prompts import Record, Turn
 from llm_lightning.evaluation import responses as module

@@ -8,7 +8,8 @@ import gguf
 import pytest
 import torch
 
-from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
+from llm_lightning.backbone.gpt2 import GPT2
+from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
 from llm_lightning.exporting import gguf_files
 from llm_lightning.exporting.dense import Dense

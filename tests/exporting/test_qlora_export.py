@@ -9,7 +9,8 @@ import torch
 from exporting.tasks_to_export import code_of, summary
 
 from llm_lightning.backbone.checkpoint import save_weights
-from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
+from llm_lightning.backbone.gpt2 import GPT2
+from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
 from llm_lightning.backbone.weights import ModelConfig, locate
 from llm_lightning.exporting.card import write_card
