@@ -14,7 +14,10 @@ import torch
 
 # Shapes and dtypes in annotations are checked at every call; before the package is imported.
 jaxtyping.install_import_hook(
-    ["llm_lightning.backbone", "llm_lightning.finetuning", "llm_lightning.tasks"],
+    [
+        f"llm_lightning.{room}"
+        for room in ("backbone", "data", "evaluation.metrics", "exporting", "finetuning", "tasks")
+    ],
     "shape_checks.check",
 )
 

@@ -11,9 +11,10 @@ SMOKE = ("trainer=smoke", "model=nano", "model.weights=random")
 
 
 def start(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
-    """Runs the program with these arguments; raises SystemExit where it ends so."""
-    monkeypatch.setattr(sys, "argv", ["llm_lightning", *arguments])
-    cli.main()
+    """Runs the program with these arguments; raises SystemExit where it fails."""
+    monkeypatch.setattr(sys, "argv", ["llm_lightning"])
+    if status := cli.main(list(arguments)):
+        raise SystemExit(status)
 
 
 def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

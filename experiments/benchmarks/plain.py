@@ -12,7 +12,8 @@ from loop import Peer, estimated, read, timed_steps, train_and_evaluate
 from timing import step_result
 from torch import Tensor, nn
 
-from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
+from llm_lightning.backbone.gpt2 import GPT2
+from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.finetuning.strategies import from_dict
 
 _ROOM = "llm_lightning.finetuning"

@@ -10,6 +10,8 @@ import lightning as L
 import torch
 from flops import adapter_weights
 from hydra.core.hydra_config import HydraConfig
+from llm_lightning.config.root import root as config
+from llm_lightning.runs.build import Run, build, find
 from timing import step_result
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
@@ -17,9 +19,7 @@ from torch.utils.data import DataLoader
 from llm_lightning.callbacks.cacheable import cacheable_depth
 from llm_lightning.callbacks.frozen_activations import FrozenActivations
 from llm_lightning.commands.main import conf_dir
-from llm_lightning.config import root as config
 from llm_lightning.data.batching import Batch
-from llm_lightning.runs.build import Run, build, find
 from llm_lightning.training.allocator import keep_freed_memory
 
 RANK = 16

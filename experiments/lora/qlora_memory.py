@@ -9,7 +9,8 @@ are random. "model" is everything a frozen base holds: embeddings and LayerNorms
 import torch
 from torch import nn
 
-from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
+from llm_lightning.backbone.gpt2 import GPT2
+from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.finetuning.qlora import QLoRA
 
 SIZES = {"gpt2_small": (12, 12, 768), "gpt2_medium": (24, 16, 1024)}

@@ -6,24 +6,22 @@ Shapes: B batch, T positions, S positions including those in the key/value cache
 positions, N positions of an unpadded batch, C embedding width, H attention heads, D = C / H.
 """
 
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.backbone.kv_cache import LayerCache
 from llm_lightning.backbone.unpadding import Unpadding, select_positions
-
-if TYPE_CHECKING:
-    from llm_lightning.backbone.gpt2 import GPTConfig
 
 
 class CausalSelfAttention(nn.Module):
     """Multi-head self-attention; with ``config.causal`` false, each position sees all others."""
 
-    def __init__(self, config: "GPTConfig") -> None:
+    def __init__(self, config: GPTConfig) -> None:
         super().__init__()
         self.n_head = config.n_head
         self.causal = config.causal

@@ -20,7 +20,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from llm_lightning.backbone.file_digest import file_sha256
-from llm_lightning.backbone.gpt2 import GPT2, LAYER_NORM_EPSILON, GPTConfig
+from llm_lightning.backbone.gpt2 import GPT2
+from llm_lightning.backbone.gpt_config import LAYER_NORM_EPSILON, GPTConfig
 from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
 
 CONFIG_NAME = "config.json"

@@ -10,14 +10,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import constants, hf_hub_download, hf_hub_url
-from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+from huggingface_hub import constants, hf_hub_download, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.errors import EntryNotFoundError
 
 from llm_lightning.backbone.checkpoint import CONFIG_NAME
 from llm_lightning.backbone.file_digest import file_sha256
-from llm_lightning.backbone.gpt2 import GPTConfig
+from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.backbone.tokenizer import VOCAB_SIZE
-from llm_lightning.network import Probe, Unavailable, offline
+from llm_lightning.network import Reachability, Unavailable, offline
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 _FILE_NAMES = ("model.safetensors", "pytorch_model.bin")
@@ -91,7 +91,7 @@ class Weights:
         return None if self.path is None else file_sha256(self.path)
 
 
-def ask_hub(model: ModelConfig) -> Probe | None:
+def ask_hub(model: ModelConfig) -> Reachability | None:
     """Starts to check whether the Hub can be reached, if the pretrained weights are not cached.
 
     :func:`locate` waits for the result; meanwhile other files can be downloaded.
@@ -100,17 +100,17 @@ def ask_hub(model: ModelConfig) -> Probe | None:
         return None
     if _cached(model.hub_id, model.revision):
         return None
-    return Probe(hf_hub_url(model.hub_id, _FILE_NAMES[0], revision=model.revision))
+    return Reachability(hf_hub_url(model.hub_id, _FILE_NAMES[0], revision=model.revision))
 
 
-def locate(model: ModelConfig, hub_probe: Probe | None = None) -> Weights:
+def locate(model: ModelConfig, reachability: Reachability | None = None) -> Weights:
     """Finds the checkpoint that ``model.weights`` names, downloading it if necessary.
 
     Downloads use ``huggingface_hub``: HF_HOME, HF_ENDPOINT and HF_HUB_OFFLINE apply.
 
     Args:
         model: the model and its ``weights`` setting.
-        hub_probe: the result of :func:`ask_hub`, if it was called before.
+        reachability: the result of :func:`ask_hub`, if it was called before.
 
     Raises:
         Unavailable: if weights from the Hub are unavailable; without a network, within 10 s.
@@ -128,7 +128,7 @@ def locate(model: ModelConfig, hub_probe: Probe | None = None) -> Weights:
                 f"use model.weights=random, or a file, folder or Hub id"
             )
         what = f"the weights {_source(model.hub_id, model.revision)}"
-        return _from_hub(what, model.hub_id, model.revision, hub_probe)
+        return _from_hub(what, model.hub_id, model.revision, reachability)
     path = Path(model.weights).expanduser()
     if path.is_dir():
         for name in _FILE_NAMES:
@@ -142,7 +142,7 @@ def locate(model: ModelConfig, hub_probe: Probe | None = None) -> Weights:
     if _HUB_ID.fullmatch(model.weights) and path.suffix not in {".safetensors", ".bin", ".pt"}:
         hub_id, _, revision = model.weights.partition("@")
         what = f"the weights {model.weights} (no file or folder here, so taken for a Hub id)"
-        return _from_hub(what, hub_id, revision or None, hub_probe)
+        return _from_hub(what, hub_id, revision or None, reachability)
     raise ValueError(
         f"model.weights must be pretrained, random, an existing file or folder, or a Hub id "
         f"(owner/name), got {model.weights!r}"
@@ -150,11 +150,10 @@ def locate(model: ModelConfig, hub_probe: Probe | None = None) -> Weights:
 
 
 def _cached(hub_id: str, revision: str | None) -> Path | None:
-    with contextlib.suppress(LocalEntryNotFoundError):
-        return Path(
-            hf_hub_download(hub_id, _FILE_NAMES[0], revision=revision, local_files_only=True)
-        )
-    return None
+    # hf_hub_download(local_files_only=True) would ask the Hub for data of its own, for 3 s if there
+    # is no network.
+    found = try_to_load_from_cache(hub_id, _FILE_NAMES[0], revision=revision)
+    return Path(found) if isinstance(found, str) else None
 
 
 def _hub_is_off() -> bool:
@@ -165,7 +164,9 @@ def _source(hub_id: str, revision: str | None) -> str:
     return f"{hub_id}@{revision[:7]}" if revision else hub_id
 
 
-def _from_hub(what: str, hub_id: str, revision: str | None, probe: Probe | None) -> Weights:
+def _from_hub(
+    what: str, hub_id: str, revision: str | None, reachability: Reachability | None
+) -> Weights:
     source = _source(hub_id, revision)
     advice = (
         "connect once so that the file is cached, or point model.weights at a folder with "
@@ -178,8 +179,8 @@ def _from_hub(what: str, hub_id: str, revision: str | None, probe: Probe | None)
         switch = "HF_HUB_OFFLINE" if constants.HF_HUB_OFFLINE else "LLM_LIGHTNING_OFFLINE"
         raise Unavailable(what, f"{switch} is set, and no cached copy", advice)
     # The client itself would retry for minutes if a host accepts connections and never responds.
-    probe = probe or Probe(hf_hub_url(hub_id, filename, revision=revision))
-    if problem := probe.problem():
+    reachability = reachability or Reachability(hf_hub_url(hub_id, filename, revision=revision))
+    if problem := reachability.problem():
         raise Unavailable(what, problem, advice)
     try:
         path = Path(hf_hub_download(hub_id, filename, revision=revision))

@@ -1,72 +1,91 @@
-"""``python -m llm_lightning``: answers what is no run, and hands runs to Hydra.
+"""``python -m llm_lightning`` and ``llm-lightning``: sub-commands, help, or a run.
 
-Nothing heavy is imported until there is something to run: the list of experiments should not wait
-for torch.
+Nothing heavy is imported until there is something to run: the help should not wait for torch.
 """
 
-import re
-import sys
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
+from importlib import import_module
 from typing import Any
 
-import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob
 from hydra.errors import HydraException
+from rich.markup import escape
 
 from llm_lightning.commands.startup import kept_objects
-from llm_lightning.presentation import console
+from llm_lightning.config.experiments import list_experiments
+from llm_lightning.presentation.terminal import console, errors
 
+COMMANDS = {
+    "predict": "classify new texts with a run",
+    "generate": "let a run follow an instruction",
+    "judge": "have a second model score a run's responses",
+    "report": "one page about many runs: which differences are real?",
+    "export": "write a run's model for transformers, PEFT or llama.cpp",
+}
+"""Sub-commands: ``commands/<name>.py`` each, with a ``main(arguments) -> exit status``."""
+
+# Hydra's options whose value may be a word of its own.
 _TAKE_A_WORD = ("--cfg", "-c", "--package", "-p", "--config-name", "-cn", "--config-path", "-cp")
-"""Hydra's options whose value may be a word of its own."""
+# With --config-dir a user brings experiments of their own, which only Hydra can look up.
+_LEFT_TO_HYDRA = {"--config-dir", "-cd", "--hydra-help", "--version", "--info", "-i"}
+_LEFT_TO_HYDRA |= {"--shell-completion", "-sc"}
 
 
-def main() -> None:
-    """Entry point of the command."""
-    arguments = sys.argv[1:]
-    # With --config-dir a user brings experiments of their own, which only Hydra can look up.
-    hydras = {"--config-dir", "-cd", "--hydra-help", "--version", "--info", "-i"}
-    if not hydras & {argument.split("=")[0] for argument in arguments}:
+def main(arguments: Sequence[str]) -> int:
+    """Runs a command line; returns its exit status."""
+    if arguments and arguments[0] in COMMANDS:
+        with kept_objects():
+            command = import_module(f"llm_lightning.commands.{arguments[0]}")
+        return int(command.main(arguments[1:]))
+    if not _LEFT_TO_HYDRA & {argument.split("=")[0] for argument in arguments}:
         asks_help = bool({"--help", "-h"} & set(arguments))
-        problem = None if asks_help else _experiment_problem(arguments, list_experiments())
+        experiments = list_experiments()
+        problem = None if asks_help else experiment_problem(arguments, experiments)
         if asks_help or problem is not None:
-            console.print_experiments(list_experiments(), problem)
-            sys.exit(0 if asks_help else 2)
-
+            print_help(experiments, problem)
+            return 0 if asks_help else 2
     with kept_objects():
-        from llm_lightning.config import root as config
-        from llm_lightning.runs.run import run
-
-    config.register()
-    run_one = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(run)
-    with tempfile.TemporaryDirectory() as scratch:
-        if any(re.fullmatch(r"\+{0,2}dry_run=(true|yes|on|1)", a, re.I) for a in arguments):
-            # Hydra makes the folders of runs, and searches write theirs, whatever the runs do.
-            sys.argv += [f"hydra.run.dir='{scratch}/run'", f"hydra.sweep.dir='{scratch}'"]
-            sys.argv += ["hydra/hydra_logging=none"]
-        run_one()
+        from llm_lightning.commands import train
+    return train.main(arguments)
 
 
-def conf_dir() -> Path:
-    """Returns the folder of YAML files: inside an installed package, beside it in a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    packaged = package / "conf"
-    return packaged if packaged.is_dir() else package.parent / "conf"
+def print_help(experiments: dict[str, str], problem: str | None = None) -> None:
+    """Lists experiments and commands.
+
+    Args:
+        experiments: name and description.
+        problem: what was wrong with a command line; ``None`` if the list was asked for.
+    """
+    target = console if problem is None else errors
+    if problem:
+        target.print(f"[red]{escape(problem)}[/red]\n")
+    target.print("Experiments: [bold]python -m llm_lightning +experiment=NAME[/bold]")
+    _print_list(target, experiments)
+    target.print("\nCommands: [bold]python -m llm_lightning NAME --help[/bold]")
+    _print_list(target, COMMANDS)
+    target.print(
+        "\nExample: [bold]python -m llm_lightning +experiment=last_block optim.lr=1e-4[/bold]"
+    )
+    target.print("Add [bold]--cfg job[/bold] to see every setting, [bold]-m[/bold] to sweep.")
 
 
-def list_experiments() -> dict[str, str]:
-    """Returns each experiment's name and the one line that says what it is."""
-    experiments = {}
-    for file in sorted((conf_dir() / "experiment").glob("[!_]*.yaml")):
-        comments = [line for line in file.read_text().splitlines() if line.startswith("# ")]
-        experiments[file.stem] = comments[1].removeprefix("# ")  # after the package line
-    return experiments
+def _print_list(target: Any, entries: dict[str, str]) -> None:
+    width = max(map(len, entries))
+    for name, description in entries.items():
+        target.print(f"  {name:<{width}}  {escape(description)}")
 
 
-def _experiment_problem(arguments: Sequence[str], experiments: dict[str, str]) -> str | None:
-    """Says what is wrong with the choice of experiment: ``""`` if there is none at all."""
+def experiment_problem(arguments: Sequence[str], experiments: dict[str, str]) -> str | None:
+    """Returns what is wrong with the choice of experiment.
+
+    Args:
+        arguments: of the command line.
+        experiments: that exist.
+
+    Returns:
+        ``None`` if nothing is wrong, ``""`` if no experiment is chosen at all.
+    """
     overrides = [
         argument
         for argument, before in zip(arguments, ["", *arguments], strict=False)

@@ -1,4 +1,4 @@
-"""How a command starts and ends: fast, with an exit status, whoever reads what it says."""
+"""How a command starts and ends: fast, and with an exit status whatever happens."""
 
 import contextlib
 import gc
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
-from llm_lightning.presentation import console
+from llm_lightning.presentation.terminal import print_error
 from llm_lightning.training.allocator import keep_freed_memory
 
 INTERRUPTED = 130
@@ -16,13 +16,13 @@ INTERRUPTED = 130
 
 @contextlib.contextmanager
 def kept_objects() -> Iterator[None]:
-    """For the first import of what is heavy: no garbage is looked for, then or later, in it.
+    """Keeps the garbage collector away from the objects of heavy imports.
 
-    The libraries bring half a million objects that live as long as the process. Python would go
-    through them several times while they are made and once more at the end, which takes a third
-    of the time that a command needs to start and stop.
+    The libraries create half a million objects that live as long as the process. Python would scan
+    them several times while they are created and once more at exit, which takes a third of the
+    time that a command needs to start and stop.
     """
-    if "torch" in sys.modules:  # nothing heavy is left, and others' garbage is not to be kept
+    if "torch" in sys.modules:  # nothing heavy is left to import
         yield
         return
     gc.disable()
@@ -37,17 +37,17 @@ def run_and_exit(main: Callable[[], int]) -> NoReturn:
     """Runs a command and ends the process with its exit status.
 
     Args:
-        main: the command. What a KeyboardInterrupt of its own says is told.
+        main: the command. The message of a KeyboardInterrupt that it raises is printed.
     """
     keep_freed_memory()
     try:
         status = main()
         sys.stdout.flush()
     except KeyboardInterrupt as stop:
-        console.print_error(f"interrupted: {stop}" if str(stop) else "interrupted")
+        print_error(f"interrupted: {stop}" if str(stop) else "interrupted")
         status = INTERRUPTED
-    except BrokenPipeError:  # the reader, `head` say, has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
-    gc.freeze()  # the process ends: its garbage need not be found
+    gc.freeze()  # the process is ending: collecting its garbage would be wasted
     sys.exit(status)

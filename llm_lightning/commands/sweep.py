@@ -1,15 +1,15 @@
 """A sweep as a whole: how far it has come, and what failed in it.
 
-Jobs may run in this process, in others, or on other machines; what is known of them is the
+Jobs may run in this process, in others, or on other machines; all that is known about them is the
 ``status.json`` in each run's folder.
 """
 
 import math
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,18 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from rich.markup import escape
 
-from llm_lightning.commands.main import conf_dir, list_experiments
-from llm_lightning.dry_run.plan import print_total, read_plans
-from llm_lightning.presentation import console
+from llm_lightning.commands.job_output import OUTPUT_TO_FILE
+from llm_lightning.config.experiments import conf_dir, list_experiments
+from llm_lightning.dry_run.plan import read_plans
+from llm_lightning.dry_run.printing import print_total
+from llm_lightning.presentation.durations import duration
+from llm_lightning.presentation.extras import missing_extra
+from llm_lightning.presentation.terminal import console, errors, print_error
 from llm_lightning.run_format import status
+from llm_lightning.run_format.status import SweepProgress
+from llm_lightning.runs.terminal_output import metric_text
 
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 # Plugins of the presets in conf/hydra, and the extra that brings each.
@@ -61,12 +68,13 @@ def count_jobs(overrides: Sequence[str], params: dict[str, Any]) -> int | None:
 
 
 def plugin_problem(config: DictConfig) -> str | None:
-    """Says what is wrong with the choice of launcher and sweeper; ``None`` if nothing is."""
+    """Returns what is wrong with the choice of launcher and sweeper; ``None`` if nothing is."""
     for part in (config.hydra.launcher, config.hydra.sweeper):
         package = ".".join(part._target_.split(".")[:2])
-        if package in _EXTRAS and find_spec(package) is None:
-            plugin = package.removeprefix("hydra_plugins.")
-            return f"{plugin} is not installed: pip install 'llm-lightning[{_EXTRAS[package]}]'"
+        if package in _EXTRAS:
+            name = package.removeprefix("hydra_plugins.")
+            if problem := missing_extra(part._target_, {package: name}, _EXTRAS[package]):
+                return problem
     direction = config.hydra.sweeper.get("direction")
     expected = "minimize" if config.objective in _LESS_IS_BETTER else "maximize"
     if direction not in (None, expected):
@@ -77,7 +85,7 @@ def plugin_problem(config: DictConfig) -> str | None:
     return None
 
 
-class SweepProgress(Callback):
+class SweepWatcher(Callback):
     """Shows done, failed, running and left while a sweep runs; its end lists what failed.
 
     A sweep with failures ends the process with status 1.
@@ -87,9 +95,9 @@ class SweepProgress(Callback):
         self._stop = threading.Event()
         self._watcher: threading.Thread | None = None
 
-    def __reduce__(self) -> tuple[type["SweepProgress"], tuple[()]]:
+    def __reduce__(self) -> tuple[type["SweepWatcher"], tuple[()]]:
         """Launchers send callbacks along with their jobs; what watches stays where it is."""
-        return SweepProgress, ()
+        return SweepWatcher, ()
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Begins to watch.
@@ -99,7 +107,7 @@ class SweepProgress(Callback):
                 go the wrong way.
         """
         if problem := plugin_problem(config):
-            console.print_error(problem)
+            print_error(problem)
             raise SystemExit(1)  # Hydra turns every other exception of a callback into a warning
         self._runs_dir = Path(config.hydra.sweep.dir)
         self._since = datetime.now(UTC)
@@ -113,7 +121,7 @@ class SweepProgress(Callback):
             else sweeper.get("n_trials")
         )
         if not _is_basic(config.hydra.launcher):
-            os.environ[console.OUTPUT_TO_FILE] = "1"  # jobs side by side inherit it
+            os.environ[OUTPUT_TO_FILE] = "1"  # jobs side by side inherit it
         self._watcher = threading.Thread(target=self._watch, daemon=True)
         self._watcher.start()
 
@@ -132,30 +140,81 @@ class SweepProgress(Callback):
         self._stop.set()
         if self._watcher is not None:
             self._watcher.join()
-        os.environ.pop(console.OUTPUT_TO_FILE, None)
+        os.environ.pop(OUTPUT_TO_FILE, None)
         progress = status.read_progress(self._runs_dir, self._since, self._total)
         failures = {folder: _first_line(folder) for folder in progress.failed}
-        console.print_sweep_end(progress.done, failures, progress.seconds)
+        _print_end(progress, failures)
         best = self._runs_dir / _SEARCHED
         if not _is_basic(config.hydra.sweeper) and best.is_file():
-            console.print_best(OmegaConf.load(best), config.objective, best)
+            _print_best(OmegaConf.load(best), config.objective, best)
         if failures:
             raise SystemExit(1)
 
     def _prepare_dry_run(self, config: DictConfig) -> None:
-        """One run after the other, as side by side they would slow each other's probe."""
+        """Runs are measured one after another: side by side they would slow each other down."""
         with read_write(config.hydra), open_dict(config.hydra):
             config.hydra.launcher = {"_target_": BASIC_LAUNCHER}
             if "storage" in config.hydra.sweeper:
                 config.hydra.sweeper.storage = None  # a study is not to learn from a dry run
 
     def _watch(self) -> None:
-        is_alone = (
-            console.OUTPUT_TO_FILE in os.environ
-        )  # the terminal is not shared with a job's bar
-        with console.sweep_line(is_live=is_alone) as show:
+        # Where jobs print to files, the terminal is not shared with a job's progress bar.
+        is_alone = OUTPUT_TO_FILE in os.environ
+        with _line(is_live=is_alone) as show:
             while not self._stop.wait(_POLL_S):
                 show(status.read_progress(self._runs_dir, self._since, self._total))
+
+
+@contextmanager
+def _line(*, is_live: bool) -> Iterator[Callable[[SweepProgress], None]]:
+    """Yields a function that shows how far a sweep has come.
+
+    Args:
+        is_live: whether the line may stay in place on a terminal; otherwise, and where there is no
+            terminal, a line is printed whenever a run has ended.
+    """
+    if is_live and console.is_terminal:
+        with console.status("sweep: starting") as line:
+            yield lambda progress: line.update(_progress_text(progress))
+        return
+    ended = 0
+
+    def show(progress: SweepProgress) -> None:
+        nonlocal ended
+        if progress.ended != ended:
+            ended = progress.ended
+            console.print(_progress_text(progress), style="bold")
+
+    yield show
+
+
+def _progress_text(progress: SweepProgress) -> str:
+    parts = [
+        f"{progress.done} done",
+        f"{progress.running} running",
+        f"{len(progress.failed)} failed",
+    ]
+    if progress.left is not None:
+        parts.append(f"{progress.left} left")
+    if progress.eta_seconds:
+        parts.append(f"about {duration(progress.eta_seconds)} to go")
+    return f"sweep: {', '.join(parts)}"
+
+
+def _print_end(progress: SweepProgress, failures: dict[Path, str]) -> None:
+    took = duration(progress.seconds)
+    console.print(f"\nsweep: {progress.done} done, {len(failures)} failed, in {took}", style="bold")
+    for folder, reason in failures.items():
+        errors.print(f"[red]failed[/red] {escape(str(folder))}\n       {escape(reason)}")
+
+
+def _print_best(found: Any, objective: str, file: Path) -> None:
+    """Prints what a search found: ``best_params`` and ``best_value`` of the file."""
+    settings = " ".join(f"{key}={value}" for key, value in found["best_params"].items())
+    value = metric_text(objective, found["best_value"])
+    console.print(f"best: validation {objective} {value} with")
+    console.print(f"  {escape(settings)}", soft_wrap=True)
+    console.print(f"file  {escape(str(file))}", soft_wrap=True)
 
 
 def _is_basic(part: DictConfig) -> bool:

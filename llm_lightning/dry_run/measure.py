@@ -1,6 +1,6 @@
-"""Measures a few steps of training, evaluation and answering, and what they keep in memory.
+"""Times a few steps of training, evaluation and generation, and measures their memory.
 
-Times come per token of a batch, padding included, so that batches of other widths can be told.
+Times are per token of a batch, padding included, so that they scale to batches of other widths.
 """
 
 import time
@@ -23,7 +23,7 @@ from llm_lightning.callbacks.cacheable import (
 )
 from llm_lightning.callbacks.frozen_activations import compute_batch
 from llm_lightning.data.module import DataModule
-from llm_lightning.runs.build import Run
+from llm_lightning.runs.built import Built
 from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.tasks.task import Task
 from llm_lightning.training.memory import peak_memory_mib, reset_peak_memory
@@ -33,19 +33,19 @@ _LEAST_STEPS = 3
 _ENOUGH_S = 3.0
 _ENOUGH_STEPS = 50
 EVALUATED_BATCHES = 6
-"""From which the time of evaluation is told."""
-_WRITTEN_TOKENS = 8
-_FROZEN_BATCHES = 3
+"""Batches that the time of evaluation is estimated from."""
+_GENERATED_TOKENS = 8
+_TIMED_BATCHES = 3
 _SAMPLE_BYTES = 64 * 2**20
 
 
 @dataclass
 class Training:
-    """What a few steps took."""
+    """What a few steps took, and the memory they needed."""
 
     seconds_per_token: float
     validation_end_s: float
-    """Of what callbacks do when validation ends, such as sample answers."""
+    """Time of the callbacks at the end of a validation, such as sample responses."""
     steps_per_epoch: int
     total_steps: int
     memory: dict[str, int]
@@ -54,10 +54,10 @@ class Training:
 
 
 class _Enough(Exception):
-    """The probe has seen what it needs."""
+    """Raised to end a measurement."""
 
 
-class TrainingProbe(L.Callback):
+class TrainingMeasure(L.Callback):
     """Times steps, then measures memory at the widest batch, and stops the training.
 
     Args:
@@ -127,17 +127,17 @@ class TrainingProbe(L.Callback):
         return _now(module.device) - started
 
 
-class FrozenActivationsProbe(L.Callback):
+class FrozenActivationsMeasure(L.Callback):
     """In place of the callback that fills the cache of frozen activations: times a few batches.
 
-    The states of all others stay zeros, from which steps take as long.
+    All other activations stay zeros, which makes no difference to the time of a step.
     """
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        """That the frozen blocks take to run once for every example."""
+        """Time to run the frozen blocks once for every example."""
         self.mib = 0.0
-        """What is kept of them, in main memory or in a file."""
+        """Size of their activations, in main memory or in a file."""
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Lays out the cache, and runs a few batches."""
@@ -157,7 +157,7 @@ class FrozenActivationsProbe(L.Callback):
             for index, batch in enumerate(data.sorted_batches(split, tokens)):
                 size = batch.input_ids.numel()
                 num_all += size
-                if split == splits[0] and index <= _FROZEN_BATCHES:
+                if split == splits[0] and index <= _TIMED_BATCHES:
                     started = _now(device)
                     compute_batch(trainer, pl_module, cache, split, batch)
                     # The first batch warms up, and counts only where there is no other.
@@ -167,7 +167,7 @@ class FrozenActivationsProbe(L.Callback):
         self.seconds = seconds / num_timed * num_all
 
 
-class _EvaluationProbe(L.Callback):
+class _EvaluationMeasure(L.Callback):
     """Times evaluation steps; the first one of each loader only starts the clock."""
 
     def __init__(self) -> None:
@@ -185,41 +185,43 @@ class _EvaluationProbe(L.Callback):
         return [(end[0] - start[0]) / (end[1] - start[1]) for start, end in ends]
 
 
-def probe_training(built: Run, widest: Any, at_validation: Sequence[L.Callback]) -> Training:
-    """Trains a few steps; the model is not what it was afterwards."""
-    probe = TrainingProbe(widest, at_validation)
-    built.trainer.callbacks.append(probe)  # type: ignore[attr-defined]
+def measure_training(built: Built, widest: Any, at_validation: Sequence[L.Callback]) -> Training:
+    """Trains a few steps, which changes the model."""
+    measure = TrainingMeasure(widest, at_validation)
+    built.trainer.callbacks.append(measure)  # type: ignore[attr-defined]
     try:
         built.trainer.fit(built.task, datamodule=built.data)
     except _Enough:
         pass
     finally:
-        built.trainer.callbacks.remove(probe)  # type: ignore[attr-defined]
-    assert probe.found is not None
-    return probe.found
+        built.trainer.callbacks.remove(measure)  # type: ignore[attr-defined]
+    assert measure.found is not None
+    return measure.found
 
 
-def probe_evaluation(built: Run, batches: Sequence[Sequence[Any]]) -> list[float]:
+def measure_evaluation(built: Built, batches: Sequence[Sequence[Any]]) -> list[float]:
     """Returns seconds per token of evaluating some batches of train, val and test."""
-    probe = _EvaluationProbe()
-    built.trainer.callbacks.append(probe)  # type: ignore[attr-defined]
+    measure = _EvaluationMeasure()
+    built.trainer.callbacks.append(measure)  # type: ignore[attr-defined]
     built.trainer.limit_test_batches = 1.0
     loaders = [_loader([some[0], *some]) for some in batches]
     built.trainer.test(built.task, dataloaders=loaders, verbose=False)
-    built.trainer.callbacks.remove(probe)  # type: ignore[attr-defined]
-    return probe.seconds_per_token()
+    built.trainer.callbacks.remove(measure)  # type: ignore[attr-defined]
+    return measure.seconds_per_token()
 
 
 def _loader(batches: list[Any]) -> DataLoader[Any]:
-    return DataLoader(batches, batch_size=None, collate_fn=_as_it_is)  # type: ignore[arg-type]
+    return DataLoader(batches, batch_size=None, collate_fn=_unchanged)  # type: ignore[arg-type]
 
 
-def _as_it_is(batch: Any) -> Any:
+def _unchanged(batch: Any) -> Any:
     return batch
 
 
-def probe_answering(model: LanguageModel, prompts: Sequence[Sequence[int]]) -> tuple[float, float]:
-    """Returns seconds to read these prompts at once, and seconds for each token after them."""
+def measure_generation(
+    model: LanguageModel, prompts: Sequence[Sequence[int]]
+) -> tuple[float, float]:
+    """Returns the seconds to process these prompts at once, and the seconds of each new token."""
     options = replace(model.options.generation, batch_size=len(prompts))
 
     def timed(num_tokens: int) -> float:
@@ -229,8 +231,8 @@ def probe_answering(model: LanguageModel, prompts: Sequence[Sequence[int]]) -> t
         return _now(model.device) - started
 
     timed(1)
-    reading = timed(1)
-    return reading, max(0.0, timed(1 + _WRITTEN_TOKENS) - reading) / _WRITTEN_TOKENS
+    prefill = timed(1)
+    return prefill, max(0.0, timed(1 + _GENERATED_TOKENS) - prefill) / _GENERATED_TOKENS
 
 
 def seconds_to_write(num_bytes: int, folder: Path) -> float:

@@ -9,6 +9,7 @@
     predictions_test.csv   a classifier's prediction for each test text
     instruction-data-with-response.json  a language model's response to each test instruction
     response_scores.csv    how close each response is to its reference
+    responses_untrained.json, response_scores_untrained.csv  the same before fine-tuning
     judge-*.json           a judge's scores of these responses
     splits/                the texts of each split
     checkpoints/           best.ckpt (lowest validation loss) and last.ckpt: what trained, and
@@ -26,7 +27,11 @@ CURVES_BEFORE = "metrics_before_interruption.csv"
 PREDICTIONS = "predictions_test.csv"
 RESPONSES = "instruction-data-with-response.json"
 """The book's name for a test split with a model's responses."""
+UNTRAINED_RESPONSES = "responses_untrained.json"
+"""Responses of the model before fine-tuning, in the same form."""
 RESPONSE_SCORES = "response_scores.csv"
+UNTRAINED_SCORES = "response_scores_untrained.csv"
+"""Scores of these."""
 JUDGEMENTS = "judge-*.json"
 SPLITS = "splits"
 CHECKPOINTS = "checkpoints"

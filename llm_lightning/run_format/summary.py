@@ -150,8 +150,8 @@ class Summary(_Part):
     class_names: list[str] | None = None
     metrics: Metrics
     evaluated_examples: dict[Split, Positive]
-    baselines: dict[str, Share] = {}
-    """Test accuracy of baselines on the same splits, by their names."""
+    baselines: dict[str, dict[str, Finite | None]] = {}
+    """Test metrics of baselines on the same splits, by method."""
     published: Published | None = None
     data: DataFacts
     parameters: ParameterCounts
@@ -175,6 +175,12 @@ class Summary(_Part):
     precision: str
     versions: dict[str, str]
     finished_at: str
+
+    @property
+    def baseline_accuracy(self) -> dict[str, float]:
+        """Test accuracy of each baseline, as a share."""
+        accuracies = {name: found.get("accuracy") for name, found in self.baselines.items()}
+        return {name: value for name, value in accuracies.items() if value is not None}
 
     @model_validator(mode="after")
     def _splits_are_complete(self) -> "Summary":

@@ -1,4 +1,4 @@
-"""Answers to a run's test split: generated, written, scored."""
+"""Responses to a run's test instructions: generated, written, scored."""
 
 import time
 from pathlib import Path
@@ -7,24 +7,25 @@ from typing import Any
 import pandas as pd
 import torch
 
-from llm_lightning.runs import folder as run_folder
+from llm_lightning.data.instructions import Instructions
 from llm_lightning.data.records import read_records
-from llm_lightning.run_format.responses import ANSWERS
-from llm_lightning.evaluation.responses import answer_records
-from llm_lightning.evaluation.text_scores import score_answers, summarize_scores
+from llm_lightning.evaluation.responses import generate_responses
+from llm_lightning.evaluation.text_scores import score_responses, summarize_scores
+from llm_lightning.run_format import files
+from llm_lightning.run_format.summary import ResponseFacts, Summary, write_summary
 from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.training.precision import AUTO, resolve
 
 
-def ready_to_answer(model: LanguageModel, device: torch.device, trained_in: str) -> LanguageModel:
-    """Moves a model to where it answers, for good.
+def ready_to_generate(model: LanguageModel, device: torch.device, trained_in: str) -> LanguageModel:
+    """Moves a model to the device where it generates, for good.
 
-    Weights become bf16 if the run trained in it and the device computes in it natively: a token
-    costs one look at every weight, and half as many bytes are read in half the time.
+    Weights become bf16 if the run trained in it and the device computes in it natively: each token
+    reads every weight once, and half as many bytes take half the time.
 
     Args:
         model: will train no more.
-        device: that is to do the work.
+        device: where to compute.
         trained_in: Lightning's name of the run's precision, as in its summary.
     """
     model = model.to(device).eval()
@@ -32,37 +33,82 @@ def ready_to_answer(model: LanguageModel, device: torch.device, trained_in: str)
     return model.bfloat16() if is_native and trained_in.startswith("bf16") else model
 
 
-def answer_test_split(model: LanguageModel, folder: Path) -> dict[str, Any]:
-    """Answers the test split of a run and scores the answers against the references.
+def respond(
+    model: LanguageModel, device: torch.device, summary: Summary, folder: Path
+) -> Summary:
+    """Generates and scores responses to the test split of a run that is trained.
 
     An interrupted call is continued by the next one.
 
     Args:
-        model: the run's model, as :func:`ready_to_answer` returns it.
-        folder: the run's folder, whose ``splits/test.json`` holds the records.
+        model: the run's.
+        device: where to compute.
+        summary: of the run.
+        folder: the run's, whose ``splits/test.json`` holds the records.
 
     Returns:
-        What the summary says about the answers: ``file``, ``examples``, ``scores``, and
-        ``seconds`` and ``tokens_per_second`` of this call.
+        The summary, written with the facts about the responses.
+
+    Raises:
+        KeyboardInterrupt: with a message on how to continue.
     """
-    records = read_records(folder / run_folder.SPLITS / "test.json")
     started = time.perf_counter()
-    answers, num_tokens = answer_records(
+    try:
+        ready = ready_to_generate(model, device, summary.precision)
+        scores, num_tokens = _generate_and_score(
+            ready, folder, files.RESPONSES, files.RESPONSE_SCORES
+        )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            "while generating responses; the same command continues, as does\n"
+            f'python -m llm_lightning generate "{folder}" --responses'
+        ) from None
+    seconds = time.perf_counter() - started
+    untrained = folder / files.UNTRAINED_SCORES
+    summary.responses = ResponseFacts.model_validate(
+        {
+            "file": files.RESPONSES,
+            "examples": len(next(iter(scores.values()))),
+            "scores": summarize_scores(scores),
+            "untrained_scores": _read_scores(untrained) if untrained.is_file() else None,
+            "seconds": seconds,
+            "tokens_per_second": num_tokens / seconds,
+        }
+    )
+    write_summary(folder, summary)
+    return summary
+
+
+def respond_untrained(model: LanguageModel, data: Any, folder: Path) -> None:
+    """Generates and scores responses to the test split before fine-tuning, unless that was done.
+
+    Args:
+        model: with its pretrained weights; stays as it is.
+        data: after ``setup``; other data than instructions have no responses.
+        folder: the run's, with its splits written.
+    """
+    if isinstance(data, Instructions) and not (folder / files.UNTRAINED_SCORES).is_file():
+        _generate_and_score(model, folder, files.UNTRAINED_RESPONSES, files.UNTRAINED_SCORES)
+
+
+def _generate_and_score(
+    model: LanguageModel, folder: Path, responses_name: str, scores_name: str
+) -> tuple[dict[str, list[float]], int]:
+    records = read_records(folder / files.SPLITS / "test.json")
+    responses, num_tokens = generate_responses(
         model.backbone,
         model.head,
         records,
         model.hparams["text"]["prompt_style"],
         model.options.generation,
-        folder / ANSWERS,
+        folder / responses_name,
     )
-    seconds = time.perf_counter() - started
-    scores = score_answers([record.output for record in records], answers)
+    scores = score_responses([record.output for record in records], responses)
     table = pd.DataFrame(scores)
-    table.to_csv(folder / run_folder.ANSWER_SCORES, index_label="index", lineterminator="\n")
-    return {
-        "file": ANSWERS,
-        "examples": len(records),
-        "scores": summarize_scores(scores),
-        "seconds": seconds,
-        "tokens_per_second": num_tokens / seconds,
-    }
+    table.to_csv(folder / scores_name, index_label="index", lineterminator="\n")
+    return scores, num_tokens
+
+
+def _read_scores(file: Path) -> Any:
+    table = pd.read_csv(file, index_col="index")
+    return summarize_scores({str(name): table[name].tolist() for name in table})

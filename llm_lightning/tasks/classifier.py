@@ -26,7 +26,7 @@ class Classifier(Task):
 
     Args:
         task: fields of :class:`~llm_lightning.tasks.options.ClassifierOptions`.
-        model: fields of :class:`~llm_lightning.backbone.gpt2.GPTConfig`.
+        model: fields of :class:`~llm_lightning.backbone.gpt_config.GPTConfig`.
         finetune: fields of a strategy.
         optim: fields of :class:`~llm_lightning.training.optim.AdamW`.
         class_names: name of each output.

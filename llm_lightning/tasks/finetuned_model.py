@@ -8,7 +8,8 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
+from llm_lightning.backbone.gpt2 import GPT2
+from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.backbone.weights import ModelConfig, Weights
 from llm_lightning.finetuning import strategies
 from llm_lightning.tasks.partial_checkpoint import Base, describe_base, remove_base, restore_base
@@ -18,7 +19,7 @@ class FineTunedModel(L.LightningModule, ABC):
     """GPT-2 with a head; its checkpoints contain only what trains.
 
     Args:
-        model: fields of :class:`~llm_lightning.backbone.gpt2.GPTConfig`.
+        model: fields of :class:`~llm_lightning.backbone.gpt_config.GPTConfig`.
         seed: of the initial weights of backbone and adapters.
     """
 

@@ -29,7 +29,7 @@ class LanguageModel(Task):
 
     Args:
         task: fields of :class:`~llm_lightning.tasks.options.LanguageModelOptions`.
-        model: fields of :class:`~llm_lightning.backbone.gpt2.GPTConfig`.
+        model: fields of :class:`~llm_lightning.backbone.gpt_config.GPTConfig`.
         finetune: fields of a strategy.
         optim: fields of :class:`~llm_lightning.training.optim.AdamW`.
         text: how records become prompts; kept for generation.

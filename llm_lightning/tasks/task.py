@@ -27,7 +27,7 @@ class Task(FineTunedModel, ABC):
     """A model that trains; subclasses add the head, the loss and the metrics.
 
     Args:
-        model: fields of :class:`~llm_lightning.backbone.gpt2.GPTConfig`.
+        model: fields of :class:`~llm_lightning.backbone.gpt_config.GPTConfig`.
         optim: fields of :class:`~llm_lightning.training.optim.AdamW`.
         seed: of the initial weights of backbone and adapters.
     """

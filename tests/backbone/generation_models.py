@@ -3,7 +3,8 @@
 import torch
 from torch import nn
 
-from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
+from llm_lightning.backbone.gpt2 import GPT2
+from llm_lightning.backbone.gpt_config import GPTConfig
 
 SIZES = {"n_layer": 3, "n_head": 4, "n_embd": 32, "n_positions": 96, "vocab_size": 211}
 LENGTHS = [7, 1, 30, 12, 19]

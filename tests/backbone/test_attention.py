@@ -5,7 +5,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from llm_lightning.backbone.attention import CausalSelfAttention
-from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
+from llm_lightning.backbone.gpt2 import GPT2
+from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.backbone.unpadding import Unpadding, select_positions
 
 LENGTHS = torch.tensor([[12], [6], [3]])

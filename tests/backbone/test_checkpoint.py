@@ -12,7 +12,8 @@ from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from llm_lightning.backbone.checkpoint import load_weights
-from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
+from llm_lightning.backbone.gpt2 import GPT2
+from llm_lightning.backbone.gpt_config import GPTConfig
 
 SIZES = {"n_layer": 2, "n_head": 2, "n_embd": 8, "n_positions": 16, "vocab_size": 40}
 
@@ -190,7 +191,8 @@ MEASURE = """
 import sys
 from pathlib import Path
 import torch
-from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
+from llm_lightning.backbone.gpt2 import GPT2
+from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.backbone.checkpoint import load_weights
 from llm_lightning.training.memory import peak_memory_mib, reset_peak_memory
 cpu = torch.device('cpu')

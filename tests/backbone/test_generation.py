@@ -8,7 +8,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from llm_lightning.backbone.checkpoint import load_weights
 from llm_lightning.backbone.generation import GenerationOptions, generate
-from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
+from llm_lightning.backbone.gpt2 import GPT2
+from llm_lightning.backbone.gpt_config import GPTConfig
 
 
 @pytest.fixture(params=[1, 2, 3], scope="module")

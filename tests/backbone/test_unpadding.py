@@ -4,7 +4,8 @@ import jaxtyping
 import pytest
 import torch
 
-from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
+from llm_lightning.backbone.gpt2 import GPT2
+from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.backbone.unpadding import BUCKET, Unpadding
 
 LENGTHS = torch.tensor([40, 3, 17, 1, 25])

@@ -10,7 +10,8 @@ from loopback import Loopback
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from llm_lightning.backbone.checkpoint import load_weights
-from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
+from llm_lightning.backbone.gpt2 import GPT2
+from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.backbone.weights import ModelConfig, _promised_sha256, locate
 from llm_lightning.network import Unavailable
 

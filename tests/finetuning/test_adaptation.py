@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
+from llm_lightning.backbone.gpt2 import GPT2
+from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.finetuning.adaptation import LoRA
 from llm_lightning.finetuning.lora import adapters
 from llm_lightning.finetuning.strategies import from_dict

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from llm_lightning.backbone.gpt2 import GPTConfig
+from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.data.spam import SmsSpam
 from llm_lightning.tasks.classifier import Classifier
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from llm_lightning.backbone.checkpoint import save_weights
-from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
+from llm_lightning.backbone.gpt2 import GPT2
+from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.backbone.weights import ModelConfig, locate
 from llm_lightning.data.batching import Example, Padder
 from llm_lightning.tasks.classifier import Classifier

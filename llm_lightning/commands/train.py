@@ -1,0 +1,82 @@
+"""``python -m llm_lightning +experiment=...``: hands a run, or a sweep of runs, to Hydra."""
+
+import re
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from llm_lightning.commands.job_output import redirected
+from llm_lightning.config import schema
+from llm_lightning.config.experiments import conf_dir
+from llm_lightning.config.jobs import job_of
+from llm_lightning.dry_run import printing
+from llm_lightning.dry_run.planning import plan_run
+from llm_lightning.presentation.terminal import print_error
+from llm_lightning.run_format import files, status
+from llm_lightning.runs.fit import expect
+from llm_lightning.runs.prior_state import is_free
+from llm_lightning.runs.run import objective_value, remove_if_empty, run
+from llm_lightning.runs.settings import UserError
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the jobs that a command line describes; returns the exit status."""
+    schema.register()
+    decorate = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
+    with tempfile.TemporaryDirectory() as scratch:
+        sys.argv = [sys.argv[0], *arguments]  # Hydra reads the command line itself
+        if any(re.fullmatch(r"\+{0,2}dry_run=(true|yes|on|1)", a, re.I) for a in arguments):
+            # Hydra makes the folders of runs, and searches write theirs, whatever the runs do.
+            sys.argv += [f"hydra.run.dir='{scratch}/run'", f"hydra.sweep.dir='{scratch}'"]
+            sys.argv += ["hydra/hydra_logging=none"]
+        decorate(train)()
+    return 0
+
+
+def train(cfg: DictConfig) -> float | None:
+    """Does one job, unless it is done already; in a dry run, prints what it would take.
+
+    An error that the user can put right is a framed message and exit status 1; HYDRA_FULL_ERROR=1
+    shows where it was raised. In a sweep a job that fails leaves ``status.json``, and the sweep
+    goes on.
+
+    Returns:
+        The validation metric that ``objective`` names; ``None`` where it is undefined or the job
+        failed, and 0 in a dry run.
+    """
+    run_dir = Path(cfg.run_dir)
+    with redirected(run_dir / files.OUTPUT):
+        return _attempt(cfg, run_dir, HydraConfig.get().mode is RunMode.MULTIRUN)
+
+
+def _attempt(cfg: DictConfig, run_dir: Path, is_sweep: bool) -> float | None:
+    try:
+        with expect(ValueError):
+            job = job_of(cfg)
+        if cfg.dry_run:
+            found = plan_run(job)
+            found.write(run_dir)
+            (printing.print_line if is_sweep else printing.print_plan)(found)
+            return 0.0
+        return objective_value(job, run(job))
+    except UserError as error:
+        print_error(str(error))
+        message = str(error)
+    except Exception as error:
+        if not is_sweep:
+            raise
+        print_error(traceback.format_exc())
+        message = f"{type(error).__name__}: {error}"
+    if not is_sweep:
+        remove_if_empty(run_dir)
+        raise SystemExit(1)
+    if is_free(run_dir):
+        status.write(run_dir, "failed", error=message)
+    return None

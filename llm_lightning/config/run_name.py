@@ -1,0 +1,44 @@
+"""The name of a run, from the command and never from the clock."""
+
+import hashlib
+from collections.abc import Sequence
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+MAX_NAME_LENGTH = 150  # of a run folder, in characters
+
+# Overrides that do not change what a run computes, and so stay out of its folder's name.
+_NOT_IN_NAME = (
+    "baselines", "dry_run", "experiment", "objective", "offline_fallback", "rerun", "run_dir",
+    "runs_dir", "seed", "sweep",
+)  # fmt: skip
+
+
+def run_name(overrides: Sequence[str]) -> str:
+    """Names a run after its experiment and every setting that was changed on the command line.
+
+    ``["+experiment=last_block", "optim.lr=1e-4", "seed=2"]`` becomes
+    ``last_block-optim.lr=0.0001``. Of paths only the last part is kept, with a digest of the
+    whole, so that ``a/data.csv`` and ``b/data.csv`` stay different runs.
+    """
+    experiment, changes = "run", []
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        key = override.key_or_group
+        value = str(override.get_value_element_as_str())
+        if key == "experiment":
+            experiment = value
+        elif key not in _NOT_IN_NAME and not key.startswith("hydra"):
+            value = value.strip("'\"")
+            tail = value.rstrip("/").rsplit("/", 1)[-1]
+            if tail != value:
+                tail += f"@{_digest(value)[:4]}"
+            change = f"~{key}" if override.is_delete() else f"{key}={tail}"
+            changes.append(change.replace(" ", "_"))
+    name = "-".join([experiment, *sorted(changes)])
+    if len(name) > MAX_NAME_LENGTH:  # file systems allow 255 bytes
+        name = f"{name[: MAX_NAME_LENGTH - 9]}-{_digest(name)[:8]}"
+    return name
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

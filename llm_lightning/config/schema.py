@@ -1,0 +1,110 @@
+"""The schemas that every YAML file in ``conf/`` starts from."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, OmegaConf
+
+from llm_lightning.backbone.weights import ModelConfig
+from llm_lightning.config.run_name import run_name
+from llm_lightning.data.instructions import Instructions
+from llm_lightning.data.spam import SmsSpam
+from llm_lightning.data.table import Table
+from llm_lightning.data.text import TextFiles
+from llm_lightning.evaluation.baselines import Baseline
+from llm_lightning.finetuning.adaptation import LoRA
+from llm_lightning.finetuning.qlora import QLoRA
+from llm_lightning.finetuning.strategies import AllLayers, ChosenBlocks, TopBlocks
+from llm_lightning.run_format.published import Published
+from llm_lightning.runs.settings import Checkpoint
+from llm_lightning.tasks.options import ClassifierOptions, LanguageModelOptions
+from llm_lightning.training.optim import AdamW
+
+
+@dataclass
+class Config:
+    """The root of every configuration."""
+
+    model: Any = MISSING
+    """Network and weights: ``conf/model``."""
+    task: Any = MISSING
+    """Head and objective: ``conf/task``."""
+    data: Any = MISSING
+    """Texts, splits, padding and batches: ``conf/data``."""
+    finetune: Any = MISSING
+    """Which parameters train: ``conf/finetune``."""
+    optim: AdamW = field(default_factory=AdamW)
+    """Optimizer and schedule."""
+    trainer: Any = MISSING
+    """Arguments of ``lightning.Trainer``: ``conf/trainer``."""
+    callbacks: dict[str, Any] = field(default_factory=dict)
+    """Lightning callbacks by name."""
+    loggers: dict[str, Any] = field(default_factory=dict)
+    """Lightning loggers by name."""
+    baselines: list[str] = field(default_factory=lambda: ["naive_bayes", "logreg"])
+    """Baselines without a network that are fitted on the same splits of a classification run and
+    shown beside it in the final table; ``[]`` for none."""
+    untrained_responses: bool = True
+    """Whether an instruction run also generates and scores responses before fine-tuning, to show
+    what was learnt."""
+    seed: int = 123
+    """Seed of initial weights, order of examples and dropout, from 0 to 2**32 - 1."""
+    offline_fallback: bool = True
+    """Whether a small packaged model or dataset replaces one that is unavailable; otherwise that
+    is an error."""
+    rerun: bool = False
+    """Whether a finished or interrupted run of the same settings starts over; by default the first
+    is skipped and the second is resumed."""
+    evaluate: Checkpoint = Checkpoint.last
+    """Checkpoint that the final evaluation uses."""
+    dry_run: bool = False
+    """Whether to measure and print what the run would take, and to train and keep nothing."""
+    compile: bool = False
+    """Whether torch.compile is used on the blocks; it takes minutes at the start, which long runs
+    on a GPU may earn back."""
+    objective: str = "loss"
+    """Validation metric that a search optimises: ``loss``, ``accuracy`` or another column of the
+    final table; of the checkpoint that ``evaluate`` names."""
+    runs_dir: str = "runs"
+    """Folder of all run folders."""
+    run_dir: str = MISSING
+    """This run's folder."""
+    published: Published | None = None
+    """What the book reports for this setting."""
+
+
+SCHEMAS: dict[str, dict[str, type]] = {
+    "model": {"gpt2": ModelConfig},
+    "task": {
+        "classify": ClassifierOptions,
+        "language_model": LanguageModelOptions,
+        "baseline": Baseline,
+    },
+    "data": {
+        "sms_spam": SmsSpam,
+        "table": Table,
+        "instructions": Instructions,
+        "text": TextFiles,
+    },
+    "finetune": {
+        "top_blocks": TopBlocks,
+        "chosen_blocks": ChosenBlocks,
+        "all_layers": AllLayers,
+        "lora": LoRA,
+        "qlora": QLoRA,
+    },
+}
+"""Every swappable part by configuration group: a dataclass that is both schema and object."""
+
+# On import: launchers send jobs to processes where nothing but their function's module is loaded.
+OmegaConf.register_new_resolver("run_name", run_name, replace=True)
+
+
+def register() -> None:
+    """Registers the schemas with Hydra; harmless when called again."""
+    store = ConfigStore.instance()
+    store.store(group="schema", name="config", node=Config, package="_global_")
+    for group, schemas in SCHEMAS.items():
+        for name, schema in schemas.items():
+            store.store(group=f"schema/{group}", name=name, node=schema)

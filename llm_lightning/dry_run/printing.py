@@ -1,0 +1,95 @@
+"""Plans on the terminal."""
+
+from collections.abc import Sequence
+
+from rich.markup import escape
+
+from llm_lightning.dry_run.plan import Plan
+from llm_lightning.presentation.durations import duration
+from llm_lightning.presentation.terminal import console, facts_grid, results_table
+from llm_lightning.runs.prior_state import PriorState
+from llm_lightning.runs.terminal_output import print_fallbacks
+
+_MIB = 2**20
+
+
+def print_plan(plan: Plan) -> None:
+    """Prints what one run would take."""
+    print_fallbacks(plan.fallbacks)
+    console.print(f"\n[bold]{escape(plan.name)}[/bold], seed {plan.seed}: dry run\n")
+    if plan.memory:
+        table = results_table("memory", "MiB", footer=True)
+        table.columns[0].footer = "together"
+        table.columns[1].footer = _mib(sum(plan.memory.values()))
+        for part, size in plan.memory.items():
+            table.add_row(part, _mib(size))
+        console.print(table)
+    facts = facts_grid()
+    facts.add_row("trainable", f"{plan.trainable:,} of {plan.total:,} parameters")
+    facts.add_row("steps", f"{plan.steps:,} optimizer steps{_rest(plan)}")
+    if plan.widest_batch:
+        rows, width = plan.widest_batch
+        facts.add_row("batch", f"{rows} x {width} tokens at the widest, which memory is given for")
+    if plan.peak_mib:
+        facts.add_row("peak", f"{plan.peak_mib:,.0f} MiB while this was measured, {_whose(plan)}")
+    if plan.frozen_activations_mib:
+        facts.add_row(
+            "frozen", f"{plan.frozen_activations_mib:,.0f} MiB of frozen activations, computed once"
+        )
+    parts = ", ".join(f"{part} {duration(time)}" for part, time in plan.seconds.items() if time)
+    facts.add_row("time", f"about {duration(plan.total_seconds)}" + (f": {parts}" if parts else ""))
+    if plan.longest_responses_s is not None:
+        facts.add_row(
+            "",
+            f"responses as long as the references; {duration(plan.longest_responses_s)} at most",
+        )
+    facts.add_row("device", escape(plan.device))
+    facts.add_row("folder", escape(f"{plan.folder} (not touched)"))
+    console.print(facts)
+
+
+def print_line(plan: Plan) -> None:
+    """Prints one run of a sweep."""
+    is_finished = plan.prior == PriorState.FINISHED.value
+    took = "finished before" if is_finished else f"about {duration(plan.total_seconds)}"
+    console.print(
+        f"{plan.trainable:>13,} trainable {_mib(sum(plan.memory.values())):>8} MiB "
+        f"{plan.steps:>7,} steps  {took:<15}  {escape(plan.name)}, seed {plan.seed}"
+        + (" (with fallbacks)" if plan.fallbacks else ""),
+        soft_wrap=True,
+    )
+
+
+def print_total(plans: Sequence[Plan], num_refused: int) -> None:
+    """Prints what a sweep would take if its runs followed each other."""
+    largest = max((sum(plan.memory.values()) for plan in plans), default=0)
+    finished = sum(plan.prior == PriorState.FINISHED.value for plan in plans)
+    parts = [f"{len(plans) + num_refused} runs"]
+    parts += [f"{finished} finished before"] if finished else []
+    parts += [f"{num_refused} refused"] if num_refused else []
+    steps = sum(plan.steps for plan in plans)
+    seconds = sum(plan.total_seconds for plan in plans)
+    console.print(
+        f"\n{', '.join(parts)}: {steps:,} steps, about {duration(seconds)} one after another, "
+        f"{_mib(largest)} MiB for the largest",
+        style="bold",
+    )
+
+
+def _mib(size: int) -> str:
+    return f"{size / _MIB:,.1f}"
+
+
+def _rest(plan: Plan) -> str:
+    match PriorState(plan.prior):
+        case PriorState.INTERRUPTED:
+            return f", after {plan.steps_done:,} of the interrupted run"
+        case PriorState.NO_RESPONSES:
+            return ": only responses are left"
+        case PriorState.FINISHED:
+            return ": finished before"
+    return ""
+
+
+def _whose(plan: Plan) -> str:
+    return "the whole process" if plan.device.startswith("cpu") else "of the device"

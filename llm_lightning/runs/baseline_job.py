@@ -1,0 +1,126 @@
+"""A baseline without a network as a job: fitted and evaluated on the same splits."""
+
+import json
+import time
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch.nn import functional as F
+
+from llm_lightning.callbacks.predictions import write_predictions
+from llm_lightning.data.classification import ClassificationData
+from llm_lightning.data.module import DataModule
+from llm_lightning.evaluation.baselines import Baseline, Probabilities
+from llm_lightning.evaluation.metrics import METRICS, ClassificationMetrics
+from llm_lightning.run_format import files, status
+from llm_lightning.run_format.summary import Metrics, Summary, write_summary
+from llm_lightning.runs import terminal_output as terminal
+from llm_lightning.runs.job import Job, prepare
+from llm_lightning.runs.prior_state import PriorState, start
+from llm_lightning.runs.record import common_facts
+from llm_lightning.runs.settings import Found
+from llm_lightning.training.memory import peak_memory_mib
+
+_memory: dict[str, dict[str, float | None]] = {}  # test metrics by baseline and data
+
+
+@dataclass(kw_only=True)
+class BaselineJob(Job):
+    """Fits one of scikit-learn's classifiers."""
+
+    baseline: Baseline
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """See :class:`Job`."""
+        return METRICS
+
+    def find(self) -> tuple[Job, Found]:
+        """See :class:`Job`."""
+        told = prepare(self.data, fallback_allowed=self.settings.offline_fallback)
+        self.data.setup("fit")
+        return self, Found(data=self.data, fallbacks=[told] if told else [])
+
+    def run(self, found: Found, prior: PriorState) -> Summary:
+        """See :class:`Job`."""
+        start(self.settings, prior)
+        with status.recorded(self.settings.run_dir):
+            terminal.print_heading(self.settings, [found.data.source, *found.data.describe()])
+            summary = self.fit(found)
+            terminal.print_fallbacks(found.fallbacks)
+            terminal.show(summary, self.settings)
+        return summary
+
+    def fit(self, found: Found) -> Summary:
+        """Fits, evaluates and writes splits, predictions and summary into the run's folder."""
+        started = time.perf_counter()
+        folder = self.settings.run_dir
+        data = cast(ClassificationData, found.data)
+        splits = data.splits
+        data.write_splits(folder / files.SPLITS)
+        fitted = self.baseline.fit(splits.train["Text"].tolist(), splits.train["Label"].tolist())
+        fitted_after = time.perf_counter() - started
+        metrics, probabilities = {}, {}
+        for name, table in splits.items():
+            probabilities[name] = fitted.probabilities(table["Text"].tolist())
+            metrics[name] = _metrics(probabilities[name], table["Label"].tolist())
+        write_predictions(
+            folder / files.PREDICTIONS, splits.test, splits.class_names, probabilities["test"]
+        )
+        seconds = time.perf_counter() - started
+        parameters = fitted.num_parameters()
+        facts = common_facts(self.settings, data, found.fallbacks, cast(Metrics, metrics)) | {
+            "evaluated_examples": {name: len(table) for name, table in splits.items()},
+            "parameters": {"trainable": parameters, "total": parameters},
+            "seconds": {
+                "total": seconds,
+                "training": fitted_after,
+                "validation": 0.0,
+                "evaluation": seconds - fitted_after,
+            },
+            "peak_memory_mib": peak_memory_mib(torch.device("cpu")),
+            "device": "cpu",
+            "precision": "64",
+        }
+        summary = Summary.model_validate(facts)
+        write_summary(folder, summary)
+        return summary
+
+
+def baseline_metrics(
+    methods: list[str], data: DataModule
+) -> dict[str, dict[str, float | None]]:
+    """Fits baselines on a classifier's training split; returns their metrics on its test split.
+
+    Results are kept in memory, so that a sweep fits each baseline once for the same splits.
+
+    Args:
+        methods: names of baselines.
+        data: after ``setup``.
+    """
+    splits = cast(ClassificationData, data).splits
+    fingerprints = {name: part["sha256"] for name, part in data.facts()["splits"].items()}
+    metrics = {}
+    for method in methods:
+        key = json.dumps([method, fingerprints], sort_keys=True)
+        if key not in _memory:
+            train, test = splits.train, splits.test
+            fitted = Baseline(method).fit(train["Text"].tolist(), train["Label"].tolist())
+            found = fitted.probabilities(test["Text"].tolist())
+            _memory[key] = _metrics(found, test["Label"].tolist())
+        metrics[method] = _memory[key]
+    return metrics
+
+
+def _metrics(probabilities: Probabilities, labels: list[int]) -> dict[str, float | None]:
+    """Mean loss in nats an example, and the metrics that networks are evaluated by."""
+    scores, targets = torch.from_numpy(probabilities), torch.tensor(labels)
+    metrics = ClassificationMetrics(probabilities.shape[1])
+    # A tree is as sure of its leaves as can be, and one mistake would cost an infinite loss.
+    losses = F.nll_loss(scores.clamp(min=1e-12).log(), targets, reduction="none")
+    metrics.update(losses, scores, targets)
+    return {
+        name: float(value) if bool(value.isfinite()) else None
+        for name, value in metrics.compute_and_reset().items()
+    }

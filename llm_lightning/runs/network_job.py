@@ -1,0 +1,213 @@
+"""A network as a job: find, build, fit, evaluate, record."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import lightning as L
+import torch
+
+from llm_lightning.backbone.weights import ModelConfig, Weights, ask_hub, locate
+from llm_lightning.callbacks import frozen_activations
+from llm_lightning.callbacks.status import EpochStatus
+from llm_lightning.callbacks.timing import StageTimer
+from llm_lightning.data.module import DataModule
+from llm_lightning.finetuning.coverage import parameter_groups
+from llm_lightning.finetuning.strategies import Strategy
+from llm_lightning.network import Unavailable
+from llm_lightning.run_format import files, status
+from llm_lightning.run_format.summary import Summary, WeightFacts, read_summary, write_summary
+from llm_lightning.runs import terminal_output as terminal
+from llm_lightning.runs.baseline_job import baseline_metrics
+from llm_lightning.runs.built import Built
+from llm_lightning.runs.curves import join_curves
+from llm_lightning.runs.evaluate import evaluate
+from llm_lightning.runs.fit import expect, fit, quiet_lightning
+from llm_lightning.runs.job import Job, describe_fallback, prepare
+from llm_lightning.runs.load import load_language_model
+from llm_lightning.runs.prior_state import PriorState, start
+from llm_lightning.runs.record import device_name, log_hparams, summarize
+from llm_lightning.runs.responses import ready_to_generate, respond, respond_untrained
+from llm_lightning.runs.settings import Checkpoint, Found
+from llm_lightning.tasks.language_model import LanguageModel
+from llm_lightning.tasks.task import Task
+from llm_lightning.training.allocator import keep_freed_memory
+from llm_lightning.training.memory import reset_peak_memory
+from llm_lightning.training.optim import AdamW
+
+
+@dataclass(kw_only=True)
+class FoundNetwork(Found):
+    """What a network needs beside its data."""
+
+    weights: Weights
+    trainer: L.Trainer
+    timer: StageTimer
+
+
+@dataclass(kw_only=True)
+class NetworkJob(Job):
+    """Fine-tunes a network."""
+
+    model: ModelConfig
+    task_class: type[Task]
+    task: Any
+    """Options of ``task_class``, a dataclass."""
+    finetune: Strategy
+    optim: AdamW
+    trainer: Callable[..., L.Trainer]
+    """Makes the trainer, given ``callbacks``, ``logger`` and ``enable_checkpointing``."""
+    callbacks: dict[str, Callable[[], L.Callback]]
+    """Makers of the callbacks, by name."""
+    loggers: dict[str, Callable[[], Any]]
+    """Makers of the loggers, by name."""
+    evaluate: Checkpoint = Checkpoint.last
+    compile: bool = False
+    baselines: list[str] = field(default_factory=list)
+    """Methods of the baselines to show beside it, if it is a classifier."""
+    untrained_responses: bool = True
+    """Whether responses of the model before fine-tuning are scored too."""
+    model_settings: dict[str, Any] = field(default_factory=dict)
+    """Settings in effect because they suit this model, by their keys."""
+    fallback: "Callable[[], NetworkJob] | None" = None
+    """Makes the same job with the packaged model, for when the weights are unavailable."""
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """See :class:`Job`."""
+        return self.task_class.metric_names
+
+    def find(self) -> tuple[Job, Found]:
+        """See :class:`Job`."""
+        quiet_lightning()
+        trainer, timer = self._trainer()  # before any download: it checks its own settings
+        hub = ask_hub(self.model)  # waits, if it must, while the data are fetched
+        allowed = self.settings.offline_fallback
+        fallbacks = [told] if (told := prepare(self.data, fallback_allowed=allowed)) else []
+        job = self
+        try:
+            weights = locate(self.model, hub)
+        except Unavailable as error:
+            if not (allowed and self.fallback and self.model.weights == "pretrained"):
+                raise
+            job = self.fallback()
+            if fallbacks:
+                job.data.use_embedded()  # type: ignore[attr-defined]  # known to be unavailable
+            else:
+                job.data.prepare_data()
+            trainer, timer = job._trainer()
+            weights = locate(job.model)
+            name = f"The model {job.model.name}, {weights.source},"
+            fallbacks.append(describe_fallback(name, error))
+        job.data.setup("fit")
+        found = FoundNetwork(
+            data=job.data,
+            weights_source=f"{job.model.name}: {weights.source}",
+            weights_sha256=weights.fingerprint(),
+            fallbacks=fallbacks,
+            weights=weights,
+            trainer=trainer,
+            timer=timer,
+        )
+        return job, found
+
+    def run(self, found: Found, prior: PriorState) -> Summary:
+        """See :class:`Job`."""
+        if not isinstance(found, FoundNetwork):
+            raise TypeError(f"a network job needs what its own find() returned, got {type(found)}")
+        folder = self.settings.run_dir
+        if prior is PriorState.NO_RESPONSES:
+            with status.recorded(folder):
+                model, summary = load_language_model(folder)
+                device = found.trainer.strategy.root_device
+                return self._finish(respond(model, device, summary, folder))
+        with expect(ValueError, Unavailable):
+            built = self.build(found)
+            resume_from = start(self.settings, prior)
+        with status.recorded(folder):
+            return self._finish(self._train(built, resume_from))
+
+    def build(self, found: FoundNetwork) -> Built:
+        """Builds the model and loads its weights.
+
+        Raises:
+            ValueError: if the strategy or the weights do not fit the model.
+        """
+        architecture = self.model.architecture()
+        if found.weights.path is not None:
+            architecture["init"] = "empty"  # every weight is loaded next
+        # Each subclass takes what its data bring beside these.
+        build_task: Callable[..., Task] = self.task_class
+        task = build_task(
+            task=asdict(self.task),
+            model=architecture,
+            finetune=asdict(self.finetune),
+            optim=asdict(self.optim),
+            seed=self.settings.seed,
+            **found.data.task_arguments(),
+        )
+        sha256 = task.load_base(self.model, found.weights)
+        if self.compile:
+            for block in task.backbone.h:
+                block.compile(dynamic=True)  # in place: names in checkpoints stay as they are
+        facts = WeightFacts(
+            model=self.model.name,
+            source=str(found.weights_source),
+            sha256=sha256,
+            head_loaded=task.head_is_loaded,
+        )
+        return Built(found.data, task, found.trainer, found.timer, facts, found.fallbacks)
+
+    def _trainer(self) -> tuple[L.Trainer, StageTimer]:
+        timer = StageTimer()
+        watchers = [timer, EpochStatus(self.settings.run_dir)]
+        trainer = self.trainer(
+            callbacks=[*watchers, *(make() for make in self.callbacks.values())],
+            logger=[make() for make in self.loggers.values()],
+            enable_checkpointing=not {"checkpoint", "resume"}.isdisjoint(self.callbacks),
+        )
+        return trainer, timer
+
+    def _train(self, built: Built, resume_from: Any) -> Summary:
+        """Trains, evaluates and writes the run's folder."""
+        started = time.perf_counter()
+        folder = self.settings.run_dir
+        built.data.write_splits(folder / files.SPLITS)
+        terminal.print_fallbacks(built.fallbacks)
+        terminal.print_start(
+            settings=self.settings,
+            groups=parameter_groups(built.task),
+            finetuning=built.task.strategy.describe(built.task),
+            data=[built.data.source, *built.data.describe()],
+            weights=built.weights,
+            model_settings=self.model_settings,
+            frozen=frozen_activations.describe(built.task, built.trainer, built.data),
+            device=f"{device_name(built.trainer)}, precision {built.trainer.precision}",
+        )
+        device = built.trainer.strategy.root_device
+        keep_freed_memory()
+        if self.untrained_responses and isinstance(built.task, LanguageModel):
+            respond_untrained(built.task, built.data, folder)
+        reset_peak_memory(device)
+        L.seed_everything(self.settings.seed, workers=True, verbose=False)
+        seconds_before = fit(built.task, built.data, built.trainer, folder, resume_from)
+        if "checkpoint" in self.callbacks:
+            last = folder / files.CHECKPOINTS / files.LAST
+            built.trainer.save_checkpoint(last, weights_only=True)
+        metrics = evaluate(built.task, built.data, built.trainer, self.evaluate)
+        seconds = seconds_before + time.perf_counter() - started
+        summary = summarize(self.settings, built, metrics, self.evaluate, seconds)
+        if built.data.kind == "classification":
+            summary.baselines = baseline_metrics(self.baselines, built.data)
+        join_curves(folder)
+        write_summary(folder, summary)
+        (folder / files.CHECKPOINTS / files.RESUME).unlink(missing_ok=True)
+        if isinstance(built.task, LanguageModel) and built.data.kind == "instructions":
+            summary = respond(built.task, device, summary, folder)
+        log_hparams(self.settings, built, summary)
+        return summary
+
+    def _finish(self, summary: Summary) -> Summary:
+        terminal.show(summary, self.settings)
+        return summary

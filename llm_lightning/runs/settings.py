@@ -1,0 +1,58 @@
+"""What every run is told, and what it finds: the parts that all jobs share."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from llm_lightning.data.module import DataModule
+from llm_lightning.run_format.published import Published
+
+
+class UserError(Exception):
+    """A run that cannot start or go on for a reason that its user can put right."""
+
+
+class Checkpoint(Enum):
+    """Which weights of a run."""
+
+    last = "last"
+    """Those after the last epoch, as in the book."""
+    best = "best"
+    """Those with the lowest validation loss; its validation metrics are then optimistic."""
+
+
+@dataclass
+class RunSettings:
+    """What every run has, whatever it fits."""
+
+    name: str
+    """Experiment and changed settings; the folder above ``run_dir``."""
+    experiment: str | None
+    overrides: list[str]
+    """The settings of the command line."""
+    seed: int
+    run_dir: Path
+    """The run's folder; a scratch folder in a dry run."""
+    home: Path
+    """The folder that the run has, or would have if this were no dry run."""
+    configuration: dict[str, Any]
+    """The resolved configuration, as plain values; paths inside the folder are relative to it."""
+    offline_fallback: bool = True
+    rerun: bool = False
+    objective: str = "loss"
+    published: Published | None = None
+
+
+@dataclass
+class Found:
+    """What a job will use; cheap to come by."""
+
+    data: DataModule
+    """After ``setup``."""
+    weights_source: str | None = None
+    """Model and origin of the weights, for people; ``None`` without a network."""
+    weights_sha256: str | None = None
+    """Of the weights' file; ``None`` without a file."""
+    fallbacks: list[str] = field(default_factory=list)
+    """What replaced data or weights that were unavailable, and why."""

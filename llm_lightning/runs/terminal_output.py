@@ -1,0 +1,242 @@
+"""What a run prints: what is about to happen, and what came out."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+from rich.panel import Panel
+
+from llm_lightning.finetuning.coverage import ParameterGroup
+from llm_lightning.presentation.durations import duration
+from llm_lightning.presentation.terminal import console, errors, facts_grid, results_table
+from llm_lightning.reporting.draw.run_figures import plot_run
+from llm_lightning.run_format import files
+from llm_lightning.run_format.summary import ResponseFacts, Score, Summary, WeightFacts
+from llm_lightning.runs.settings import RunSettings
+
+METRIC_TITLES = {
+    "balanced_accuracy": "balanced",
+    "f1": "F1",
+    "auroc": "AUROC",
+    "response_loss": "response loss",
+}
+# Digits after the point of metrics that are not shares.
+PLAIN_METRICS = {"loss": 3, "response_loss": 3, "perplexity": 2}
+BASELINE_TITLES = {
+    "majority": "majority class",
+    "length": "text length",
+    "naive_bayes": "naive Bayes on words",
+    "logreg": "logistic regression on words",
+}
+SCORE_TITLES = {"exact_match": "exact match", "rouge_l": "ROUGE-L", "token_f1": "token F1"}
+# The command to try a finished run of each kind with.
+NEXT_COMMANDS = {
+    "classification": 'python -m llm_lightning predict "{run_dir}" "You won a prize!"',
+    "instructions": 'python -m llm_lightning generate "{run_dir}" "What is the opposite of hot?"',
+}
+_RESPONSES_SHOWN = 3
+_CHARACTERS_SHOWN = 60
+
+
+def print_fallbacks(fallbacks: Sequence[str]) -> None:
+    """Frames what was replaced, why, and how to get the real thing; nothing if nothing was."""
+    if fallbacks:
+        text = "\n\n".join(escape(fallback) for fallback in fallbacks)
+        title = "fallback: these numbers are not comparable with those of the real thing"
+        console.print(Panel(text, title=title, title_align="left", border_style="yellow"))
+
+
+def print_reminder(fallbacks: Sequence[str]) -> None:
+    """Prints to standard error, in a line each, what was replaced when a model was trained."""
+    for fallback in fallbacks:
+        errors.print(escape(fallback.splitlines()[0].rstrip(":")), soft_wrap=True)
+
+
+def print_heading(settings: RunSettings, data: Sequence[str]) -> None:
+    """Prints the name of a run and its data."""
+    console.print(f"\n[bold]{escape(settings.name)}[/bold], seed {settings.seed}")
+    for line in data:
+        console.print(escape(line))
+
+
+def print_start(
+    *,
+    settings: RunSettings,
+    groups: Sequence[ParameterGroup],
+    finetuning: Mapping[str, Any],
+    data: Sequence[str],
+    weights: WeightFacts,
+    model_settings: Mapping[str, Any],
+    frozen: str | None,
+    device: str,
+) -> None:
+    """Prints what will train, on what, from which weights, and into which folder.
+
+    Args:
+        settings: of the run.
+        groups: of parameters.
+        finetuning: facts of the strategy.
+        data: lines about the data.
+        weights: that training starts from.
+        model_settings: settings that come with the model, by their keys.
+        frozen: a line about the cache of frozen activations.
+        device: and precision.
+    """
+    console.print(f"\n[bold]{escape(settings.name)}[/bold], seed {settings.seed}")
+    trainable = sum(group.trainable for group in groups)
+    total = sum(group.total for group in groups)
+    table = results_table("parameters", "trainable", "total", "share", footer=True)
+    footers = ("all", f"{trainable:,}", f"{total:,}", f"{trainable / total:.1%}")
+    for column, footer in zip(table.columns, footers, strict=True):
+        column.footer = footer
+    for group in groups:
+        style = None if group.trainable else "dim"
+        share = f"{group.trainable / group.total:.0%}"
+        table.add_row(group.name, f"{group.trainable:,}", f"{group.total:,}", share, style=style)
+    console.print(table)
+
+    facts = facts_grid()
+    if finetuning:
+        shown = (f"{key.replace('_', ' ')} {_short(value)}" for key, value in finetuning.items())
+        facts.add_row("finetune", escape(", ".join(shown)))
+    for title, line in zip(["data", *[""] * (len(data) - 1)], data, strict=True):
+        facts.add_row(title, escape(line))
+    head = ", its head too" if weights.head_loaded else ""
+    facts.add_row("weights", escape(weights.source + head))
+    if model_settings:
+        shown = (f"{key}={value}" for key, value in model_settings.items())
+        facts.add_row("settings", escape(f"{' '.join(shown)} (they come with {weights.model})"))
+    facts.add_row("device", escape(device))
+    if frozen:
+        facts.add_row("frozen", escape(frozen))
+    facts.add_row("folder", escape(str(as_typed(settings.run_dir))))
+    console.print(facts)
+    console.print()
+
+
+def print_skipped(settings: RunSettings) -> None:
+    """Prints that a run is finished already."""
+    console.print(
+        f"[bold]{escape(settings.name)}[/bold], seed {settings.seed}: finished before with the "
+        f"same settings, data and weights (rerun=true runs it again)\n"
+        f"folder  {escape(str(as_typed(settings.run_dir)))}"
+    )
+
+
+def print_resumed(epochs: int) -> None:
+    """Prints that an interrupted run is resumed."""
+    console.print(
+        f"resuming after epoch {epochs} of the interrupted run (rerun=true starts over)\n"
+    )
+
+
+def show(summary: Summary, settings: RunSettings) -> None:
+    """Draws and prints the results of a finished run."""
+    plot_run(settings.run_dir)
+    print_results(summary, as_typed(settings.run_dir))
+    print_fallbacks(summary.fallbacks)
+
+
+def print_results(summary: Summary, run_dir: Path) -> None:
+    """Prints the final table, the times, and what to do next."""
+    columns = list(summary.metrics["test"])
+    table = results_table("", *(METRIC_TITLES.get(metric, metric) for metric in columns))
+    for split, values in summary.metrics.items():
+        cells = (metric_text(metric, values[metric]) for metric in columns)
+        table.add_row(split, *cells, style="bold" if split == "test" else None)
+    console.print(table)
+    if summary.baselines:
+        _print_baselines(summary)
+    if summary.responses:
+        print_response_scores(summary.responses)
+        _print_some_responses(run_dir / summary.responses.file)
+    facts = facts_grid()
+    if names := summary.class_names:
+        of = f"of {names[1]!r}" if len(names) == 2 else f"averaged over {len(names)} classes"
+        facts.add_row("classes", escape(f"precision, recall, F1 and AUROC are {of}"))
+    seconds = summary.seconds
+    facts.add_row(
+        "time",
+        f"{duration(seconds.total)} in all: {duration(seconds.training)} training, "
+        f"{duration(seconds.validation)} validation, "
+        f"{duration(seconds.evaluation)} final evaluation",
+    )
+    if summary.peak_memory_mib is not None:
+        facts.add_row("memory", f"{summary.peak_memory_mib:,.0f} MiB at the peak")
+    if summary.checkpoint:
+        others = "".join(f", also {other}" for other in summary.other_checkpoints)
+        facts.add_row("weights", f"{summary.checkpoint} (evaluated above){others}")
+    facts.add_row("folder", escape(f"{run_dir} (pictures in {files.PLOTS}/)"))
+    if summary.epochs is not None:
+        facts.add_row("curves", escape(f"tensorboard --logdir {run_dir.parent.parent}"))
+    command = NEXT_COMMANDS.get(summary.kind)
+    console.print(facts)
+    if summary.checkpoint and command:
+        console.print(f"\n{escape(command.format(run_dir=run_dir))}\n", soft_wrap=True)
+
+
+def _print_baselines(summary: Summary) -> None:
+    """Prints the run beside baselines without a network, on the same test split."""
+    columns = ("accuracy", "f1", "auroc")
+    table = results_table("test split", *(METRIC_TITLES.get(name, name) for name in columns))
+    rows = {"this run": summary.metrics["test"]} | {
+        BASELINE_TITLES.get(method, method): found for method, found in summary.baselines.items()
+    }
+    for title, found in rows.items():
+        style = "bold" if title == "this run" else None
+        table.add_row(title, *(metric_text(name, found[name]) for name in columns), style=style)
+    console.print(table)
+
+
+def print_response_scores(responses: ResponseFacts) -> None:
+    """Prints how close the test responses are to the references, in percent."""
+    before = responses.untrained_scores
+    titles = ["before fine-tuning"] if before else []
+    table = results_table(f"{responses.examples} test responses", *titles, "mean", "95 % interval")
+    for name, score in responses.scores.items():
+        untrained = [_percent(before[name])] if before else []
+        low, high = 100 * score.low, 100 * score.high
+        title = SCORE_TITLES.get(name, name)
+        table.add_row(title, *untrained, _percent(score), f"{low:.2f} to {high:.2f}")
+    console.print(table)
+
+
+def _print_some_responses(file: Path) -> None:
+    records = json.loads(file.read_text(encoding="utf-8"))[:_RESPONSES_SHOWN]
+    table = results_table("instruction", "reference", "response")
+    for column in table.columns:
+        column.justify, column.overflow = "left", "fold"
+    for record in records:
+        asked = " ".join(filter(None, (record["instruction"], record.get("input"))))
+        shown = (asked, record["output"], record[files.RESPONSE])
+        table.add_row(*(escape(_shortened(text)) for text in shown))
+    console.print(table)
+
+
+def as_typed(path: Path) -> Path:
+    """Returns a path as a person would type it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def metric_text(name: str, value: float | None) -> str:
+    """Returns a metric for people: shares in percent."""
+    if value is None:
+        return "undefined"
+    if name in PLAIN_METRICS:
+        return f"{value:,.{PLAIN_METRICS[name]}f}"
+    return f"{100 * value:.2f}"
+
+
+def _percent(score: Score) -> str:
+    return f"{100 * score.mean:.2f}"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else f"{value:,}"
+
+
+def _shortened(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= _CHARACTERS_SHOWN else flat[: _CHARACTERS_SHOWN - 1] + "…"
