@@ -54,14 +54,14 @@ def test_layout_is_that_of_the_sms_spam_collection():
 
 def test_classes_are_balanced_and_mixed():
     labels = [label for label, _ in shipped_messages()]
-    assert len(labels) == 1500
-    assert labels.count("ham") == labels.count("spam") == 750
-    assert 300 < labels[:750].count("ham") < 450
+    assert len(labels) == 2400
+    assert labels.count("ham") == labels.count("spam") == 1200
+    assert 540 < labels[:1200].count("ham") < 660
 
 
 def test_no_text_occurs_twice():
     folded = {" ".join(text.casefold().split()) for _, text in shipped_messages()}
-    assert len(folded) == 1500
+    assert len(folded) == 2400
 
 
 def test_grammar_is_expanded_completely():

@@ -25,7 +25,7 @@ SEED = 2024
 
 # Single words mislead about the mirrored pairs, tell most of the plain messages apart, and nothing
 # in the text tells which of the ambiguous ones are spam: no model can get all of those right.
-MIRRORED_PER_LABEL, PLAIN_PER_LABEL, AMBIGUOUS_PER_LABEL = 120, 622, 8
+MIRRORED_PER_LABEL, PLAIN_PER_LABEL, AMBIGUOUS_PER_LABEL = 180, 1008, 12
 
 # Numbers (555-01xx) and domains (RFC 2606) are ones reserved for examples, businesses invented.
 SLOTS = """
