@@ -135,8 +135,8 @@ def _data(cfg: DictConfig) -> DataModule:
 
 def _model_settings(cfg: DictConfig) -> dict[str, Any]:
     """Settings in effect because they suit the model: those of ``conf/model_task`` still there."""
-    choice = HydraConfig.get().runtime.choices.get("model_task")
-    file = conf_dir() / "model_task" / f"{choice}.yaml"
+    task = HydraConfig.get().runtime.choices["task"]
+    file = conf_dir() / "model_task" / f"{cfg.model.name}_{task}.yaml"
     if not file.is_file():
         return {}
     suited = _flat(plain(cast(DictConfig, OmegaConf.load(file))))

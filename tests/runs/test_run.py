@@ -120,7 +120,7 @@ def test_tensorboard_has_curves_hyperparameters_and_final_metrics(
     of_other_tasks = {"task.tie_weights", "data.prompt_style", "data.mask"}
     assert set(run_summary.HPARAMS) - of_other_tasks < set(shown)
     assert shown["optim.lr"].number_value == 1e-3
-    assert shown["task.pooling"].string_value == "last_real"
+    assert shown["task.pooling"].string_value == "mean_real"
     summary = json.loads((folder / "summary.json").read_text())
     final = events.Scalars("final/test_accuracy")[-1].value
     assert final == pytest.approx(summary["metrics"]["test"]["accuracy"])
@@ -151,6 +151,7 @@ def test_losses_are_the_recorded_ones(monkeypatch: pytest.MonkeyPatch) -> None:
         start(
             monkeypatch, f"+experiment={name}", *SMOKE, "trainer.limit_train_batches=20",
             "optim.lr=1e-3", "runs_dir=golden", "model.n_layer=4", "model.n_positions=1024",
+            "model_task=none",
         )  # fmt: skip
         table = pd.read_csv(next(Path("golden").glob(f"{name}-*/seed_123/metrics.csv")))
         assert table["train/loss"].dropna().tolist() == pytest.approx(expected, abs=2e-4), name
