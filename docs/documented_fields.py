@@ -7,6 +7,7 @@ import re
 import sys
 from enum import Enum
 from functools import cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from omegaconf import MISSING
@@ -37,7 +38,7 @@ def fields_of(cls: type) -> list[Field]:
     for field in dataclasses.fields(cls):
         if field.name == "_target_" or not field.init:
             continue
-        owner = next(c for c in cls.__mro__ if field.name in c.__dict__.get("__annotations__", {}))
+        owner = next(c for c in cls.__mro__ if field.name in inspect.get_annotations(c))
         kind = "" if field.type in (Any, "Any") else annotations(owner)[field.name]
         meaning = _meaning(cls, owner, field.name)
         found.append(Field(field.name, kind, _default(field), meaning, owner))
@@ -48,11 +49,11 @@ def fields_of(cls: type) -> list[Field]:
 def texts(cls: type) -> dict[str, str]:
     """Returns the string literal under each field that a class declares, as Markdown."""
     found = {}
-    body = _body(cls)
-    for statement, below in zip(body, body[1:], strict=False):
+    for statement, below in pairwise(_body(cls)):
         if isinstance(statement, ast.AnnAssign | ast.Assign) and _is_text(below):
-            target = statement.target if isinstance(statement, ast.AnnAssign) else statement.targets[0]
-            found[ast.unparse(target)] = markdown(below.value.value)  # type: ignore[attr-defined]
+            is_typed = isinstance(statement, ast.AnnAssign)
+            target = statement.target if is_typed else statement.targets[0]
+            found[ast.unparse(target)] = markdown(below.value.value)
     return found
 
 

@@ -3,10 +3,11 @@
 import dataclasses
 import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import yaml
-from documented import Field, arguments_of, fields_of, first_sentence, texts, yaml_text
+from documented_fields import Field, arguments_of, fields_of, first_sentence, texts, yaml_text
 from hydra.utils import get_class
 
 from llm_lightning.config import schema
@@ -14,8 +15,7 @@ from llm_lightning.config.experiments import conf_dir
 from llm_lightning.run_format.published import Published
 from llm_lightning.runs.settings import Checkpoint
 
-ENTRY = re.compile(r"^\[`([\w.]+)`\]\{#", re.MULTILINE)
-"""How a setting begins on the page; the test reads them back with it."""
+_ENTRY = re.compile(r"^`([\w.]+)`(?=[ ,].*\n: )", re.MULTILINE)
 
 TITLES = {
     "model": ("Model", "Network and weights: `model=NAME`."),
@@ -51,25 +51,26 @@ def page() -> str:
         "accuracies in percent, losses in nats a token. It changes nothing in a run.",
         *(_entry("published", field) for field in fields_of(Published)),
     ]
-    return _unique_anchors("\n\n".join(parts) + "\n")
+    return _with_anchors("\n\n".join(parts) + "\n")
 
 
 def documented_settings(text: str) -> set[str]:
     """Returns the keys that a page describes."""
-    return set(ENTRY.findall(text))
+    return set(re.findall(r"^\[`([\w.]+)`\]\{#setting-", text, re.MULTILINE))
 
 
-def _unique_anchors(text: str) -> str:
-    """Keeps the first anchor of each setting; some belong to more than one choice."""
+def _with_anchors(text: str) -> str:
+    """Gives each setting an anchor, once: some belong to more than one choice."""
     seen: set[str] = set()
 
-    def kept(entry: re.Match[str]) -> str:
+    def anchored(entry: re.Match[str]) -> str:
         key = entry.group(1)
-        again = key in seen
+        if key in seen:
+            return entry.group()
         seen.add(key)
-        return f"`{key}`" if again else entry.group()
+        return f"[`{key}`]{{#setting-{key.replace('.', '-')}}}"
 
-    return re.sub(r"^\[`([\w.]+)`\]\{#\1\}", kept, text, flags=re.MULTILINE)
+    return _ENTRY.sub(anchored, text)
 
 
 def _root_fields() -> Iterator[Field]:
@@ -89,20 +90,30 @@ def _root_entry(field: Field) -> str:
 
 def _entry(group: str, field: Field) -> str:
     key = f"{group}.{field.name}" if group else field.name
-    kind = f" *{field.type}*," if field.type and field.type != Checkpoint.__name__ else ""
-    return f"[`{key}`]{{#{key}}}{kind} default `{field.default}`\n: {field.meaning or '—'}"
+    choices = {Checkpoint.__name__: " | ".join(one.value for one in Checkpoint)}
+    kind = f" *{choices.get(field.type, field.type)}*," if field.type else ","
+    return f"`{key}`{kind} default `{field.default}`\n: {field.meaning or '—'}"
 
 
 def _choices(group: str) -> str:
     rows = []
-    for file in sorted((conf_dir() / group).glob("*.yaml")):
+    for file in _choice_files(group):
         text = file.read_text(encoding="utf-8")
         comments = (line[1:].strip() for line in text.splitlines() if line.startswith("#"))
         comment = next(line for line in comments if line and not line.startswith("@"))
         values = dict(_flat(yaml.safe_load(text) or {})) if file.stem != "default" else {}
         shown = ", ".join(f"`{key}: {yaml_text(value)}`" for key, value in values.items())
-        rows.append(f"| `{file.stem}` | {comment} | {shown} |")
+        default = " (default)" if file == _choice_files(group)[0] else ""
+        rows.append(f"| `{file.stem}`{default} | {comment} | {shown} |")
     return "| choice | what it is | values that it sets |\n| --- | --- | --- |\n" + "\n".join(rows)
+
+
+def _choice_files(group: str) -> list[Path]:
+    """The YAML files of a group, the default first."""
+    config = yaml.safe_load((conf_dir() / "config.yaml").read_text(encoding="utf-8"))
+    default = next(one[group] for one in config["defaults"] if group in one)
+    files = sorted((conf_dir() / group).glob("*.yaml"))
+    return sorted(files, key=lambda file: file.stem != default)
 
 
 def _suited_to_models() -> Iterator[str]:
@@ -124,7 +135,7 @@ def _suited_to_models() -> Iterator[str]:
 
 def _flat(fields: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in fields.items():
-        if key in ("defaults", "_target_", "callbacks"):
+        if key in ("defaults", "_target_", "callbacks", "name"):
             continue
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{key}.")
@@ -146,7 +157,8 @@ def _schemas(group: str) -> Iterator[str]:
         any_user = schemas[users[owner][0]]
         yield from _entries(group, (f for f in _declared(owner, any_user)))
     for name, cls in schemas.items():
-        yield f"### {_choice_names(group, name)}"
+        if len(schemas) > 1:
+            yield f"### {_choice_names(group, name)}"
         yield first_sentence(cls)
         above = [n for n, other in schemas.items() if other is not cls and issubclass(cls, other)]
         if above:
@@ -186,7 +198,7 @@ def _choice_names(group: str, name: str) -> str:
     """The choices that start from a schema."""
     found = [
         file.stem
-        for file in sorted((conf_dir() / group).glob("*.yaml"))
+        for file in _choice_files(group)
         if re.search(rf"/schema/{group}/{name}@", file.read_text(encoding="utf-8"))
     ]
     return ", ".join(f"`{one}`" for one in found or [name])
@@ -220,7 +232,7 @@ def _parts_by_name(group: str, title: str, text: str) -> Iterator[str]:
             where = f" With `task={file.stem}`." if file.parent.name == "task" else ""
             key = f"{group}.{name}"
             what = _comment(content, name) or first_sentence(cls)
-            yield f"[`{key}`]{{#{key}}} *{cls.__name__}*\n: {what}{where}"
+            yield f"`{key}` *{cls.__name__}*\n: {what}{where}"
             yield from _arguments(key, part, cls, content)
 
 
@@ -232,7 +244,7 @@ def _arguments(key: str, part: dict[str, Any], cls: Any, source: str) -> Iterato
             continue
         text = _comment(source, name) or _sentence(words.get(name, f"See `{cls.__name__}`."))
         own = f"{key}.{name}"
-        yield f"[`{own}`]{{#{own}}} default `{yaml_text(value)}`\n: {text}"
+        yield f"`{own}`, default `{yaml_text(value)}`\n: {text}"
 
 
 def _comment(yaml_source: str, key: str) -> str | None:

@@ -1,7 +1,7 @@
 """Writes the generated pages: settings, experiments, commands, run folder, results.
 
 ``conf.py`` calls :func:`write_pages` at every build, so that these pages cannot go stale.
-``python docs/generate.py`` writes them without building the site.
+``python docs/generated_pages.py`` writes them without building the site.
 """
 
 import os
@@ -13,8 +13,8 @@ from importlib import import_module
 from io import StringIO
 from pathlib import Path
 
-import settings
-from documented import annotations, markdown, texts
+import settings_page
+from documented_fields import annotations, markdown, texts
 
 from llm_lightning.commands.main import COMMANDS
 from llm_lightning.config.experiments import conf_dir, list_experiments
@@ -28,7 +28,7 @@ _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 def write_pages(docs: Path = DOCS) -> None:
     """Writes every generated page below a folder of documents; unchanged files keep their date."""
     pages = {
-        "reference/settings.md": settings.page(),
+        "reference/settings.md": settings_page.page(),
         "reference/experiments.md": experiments_page(),
         "reference/commands.md": commands_page(),
         "reference/run-folder.md": run_folder_page(),
