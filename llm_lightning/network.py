@@ -1,7 +1,7 @@
-"""Whether something can be had from the network, decided in time.
+"""Whether the network can be used, decided within a few seconds.
 
-Below every room, because both weights and data are fetched: the backbone from a model hub, the
-data by plain HTTP.
+Both data (over plain HTTP) and weights (from a model hub) are downloaded, so this module lies
+below the packages that do either.
 """
 
 import os
@@ -9,28 +9,29 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import cached_property
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-import requests
+import httpx2
 
 ANSWER_TIMEOUT_S = 4.0
-"""Time a host has to answer at all, in seconds: data and weights together stay below 10."""
+"""Seconds within which a host must respond: data and weights together then fail within 10."""
 
 T = TypeVar("T")
 
 
 def offline() -> bool:
-    """Whether ``LLM_LIGHTNING_OFFLINE=1`` forbids the network."""
+    """Returns whether ``LLM_LIGHTNING_OFFLINE=1`` forbids using the network."""
     return os.environ.get("LLM_LIGHTNING_OFFLINE") == "1"
 
 
 class Unavailable(OSError):
-    """Something could not be had from the network.
+    """Something could not be downloaded.
 
     Args:
         what: What was wanted, e.g. "the SMS Spam Collection".
-        reason: One line for each address that was tried, and what happened there.
+        reason: One line per address that was tried: what went wrong there.
         advice: What the user can do about it.
     """
 
@@ -47,32 +48,43 @@ class Unavailable(OSError):
         return type(self), (self.what, self.reason, self.advice)
 
 
-class Probe:
-    """Whether an address answers; the asking starts with construction.
+class Reachability:
+    """Whether an address can be reached; the request is sent on construction, in the background.
 
-    Any HTTP answer counts, errors included. Proxies named by the environment are used.
+    Redirects are followed and proxies set in the environment are used. Any HTTP response counts,
+    errors included.
 
     Args:
         url: The address.
-        timeout_s: Seconds from now after which silence counts as a no.
+        timeout_s: Seconds from now after which the address counts as unreachable.
     """
 
     def __init__(self, url: str, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
         self._timeout_s = timeout_s
         self._deadline = time.monotonic() + timeout_s
         self._host = urlsplit(url).netloc or url
-        # The request's own time-out only ends the thread; the deadline above is what counts.
-        self._answer = in_daemon(
-            lambda: requests.head(url, timeout=2 * timeout_s, allow_redirects=False).close()
+        # The request's own timeout only ends the thread; the deadline above is what counts.
+        self._response = in_daemon(
+            lambda: httpx2.head(url, timeout=2 * timeout_s, follow_redirects=True)
         )
 
     def problem(self) -> str | None:
-        """Why nothing can be had there, None if something can. Waits until the deadline at most."""
+        """Waits for the response, until the deadline at most; the verdict is final.
+
+        Returns:
+            Why the address cannot be reached, or ``None`` if it can.
+        """
+        return self._problem
+
+    @cached_property
+    def _problem(self) -> str | None:
         try:
-            self._answer.result(max(0.0, self._deadline - time.monotonic()))
-        except (TimeoutError, requests.Timeout):
+            self._response.result(max(0.0, self._deadline - time.monotonic()))
+        except (TimeoutError, httpx2.TimeoutException):
             return f"{self._host} did not answer within {self._timeout_s:g} s"
-        except requests.RequestException as error:
+        # Not only HTTPError: a proxy setting that the client cannot use is a ValueError or an
+        # ImportError, and a malformed address an InvalidURL.
+        except Exception as error:
             return f"{self._host}: {innermost(error)}"
         return None
 
@@ -80,8 +92,14 @@ class Probe:
 def in_daemon(work: Callable[[], T]) -> Future[T]:
     """Runs ``work`` in a thread that may be abandoned.
 
-    getaddrinfo takes no time-out, so only a thread left behind bounds it; a daemon, because the
-    threads of an executor are waited for when the interpreter exits.
+    ``getaddrinfo`` has no timeout, so the only way to bound it is to leave its thread behind; a
+    daemon thread, because the interpreter waits at exit for those of an executor.
+
+    Args:
+        work: The function to call.
+
+    Returns:
+        A future with its result or its exception.
     """
     future: Future[T] = Future()
 
@@ -96,9 +114,18 @@ def in_daemon(work: Callable[[], T]) -> Future[T]:
 
 
 def innermost(error: BaseException) -> str:
-    """Returns the cause at the core of requests' and urllib3's nested exceptions, in one line."""
+    """Describes the root cause of a chain of exceptions in one line.
+
+    HTTP clients wrap the operating system's error two or three times.
+
+    Args:
+        error: The outermost exception.
+
+    Returns:
+        The message of the cause; the name of its type precedes it unless it is an ``OSError``.
+    """
     while True:
-        nested = [getattr(error, "reason", None), *error.args, error.__cause__]
+        nested = (*error.args, error.__cause__)
         inner = next((part for part in nested if isinstance(part, BaseException)), None)
         if inner is None:
             break

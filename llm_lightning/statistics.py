@@ -1,13 +1,14 @@
-"""How sure an accuracy is, and a difference of two: intervals, tests, corrections.
+"""How certain a share, a mean or a difference is: intervals, tests and corrections.
 
-Shares run from 0 to 1. What resamples answers the same for the same seed. Methods:
+Shares run from 0 to 1. Everything that resamples returns the same for the same seed. Methods:
 
 - Wilson's score interval of a share (Wilson 1927, Journal of the American Statistical Association)
 - Student's t interval of a mean of few values
 - the interval of a difference from the intervals of its two sides (Newcombe 1998, method 10)
-- McNemar's test of paired answers, exact: binomial on the pairs that differ (McNemar 1947)
+- McNemar's exact test of paired outcomes: binomial on the pairs that differ (McNemar 1947)
 - Holm's correction for several tests (Holm 1979, Scandinavian Journal of Statistics)
 - percentile bootstrap of means over the same items (Efron & Tibshirani 1993, chapter 13)
+- paired permutation test, which flips the signs of differences (ibid., chapter 15)
 """
 
 from collections.abc import Sequence
@@ -17,13 +18,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-# Most item numbers that a batch of resamples holds; bounds the memory, at 8 bytes each.
+# Most numbers that a batch of resamples holds; bounds the memory, at 8 bytes each.
 _BATCH_NUMBERS = 1_000_000
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Where a value lies with some confidence."""
+    """A confidence interval."""
 
     low: float
     high: float
@@ -44,16 +45,28 @@ class Mean:
     mean: float
     interval: Interval
     n: int
-    """How many items there are. Of a single one the interval has no width and means nothing."""
+    """Number of items. The interval of a single one has no width and means nothing."""
+    standard_error: float | None = None
+    """Sample standard deviation over the square root of ``n``; None of a single item."""
+
+    def fields(self) -> dict[str, float | int | None]:
+        """Returns ``mean``, ``low``, ``high``, ``standard_error`` and ``n``, as plain JSON."""
+        return {
+            "mean": self.mean,
+            "low": self.interval.low,
+            "high": self.interval.high,
+            "standard_error": self.standard_error,
+            "n": self.n,
+        }
 
 
 def wilson_interval(right: float, n: int, *, confidence: float = 0.95) -> Interval:
     """Wilson's score interval of a share.
 
     Args:
-        right: successes, 0 to ``n``; may be a fraction, as an average over seeds is.
+        right: successes, 0 to ``n``; may be fractional, such as an average over seeds.
         n: trials, at least 1.
-        confidence: share of such intervals that hold the true share.
+        confidence: share of such intervals that contain the true share.
 
     Raises:
         ValueError: if there are no trials, or more successes than trials.
@@ -62,16 +75,23 @@ def wilson_interval(right: float, n: int, *, confidence: float = 0.95) -> Interv
         raise ValueError(f"n must be at least 1, got {n}")
     if not 0 <= right <= n:
         raise ValueError(f"right must be from 0 to n={n}, got {right}")
+    if right == int(right):
+        found = stats.binomtest(int(right), n).proportion_ci(confidence, method="wilson")
+        return Interval(float(found.low), float(found.high))
+    # scipy's takes whole numbers only.
     z = float(stats.norm.ppf((1 + confidence) / 2))
     share, weight = right / n, z * z / n
     centre = (share + weight / 2) / (1 + weight)
     half = z / (1 + weight) * float(np.sqrt(share * (1 - share) / n + weight / (4 * n)))
-    # Exact at the ends, where rounding would leave 1e-17 of nothing.
-    return Interval(0.0 if right == 0 else centre - half, 1.0 if right == n else centre + half)
+    return Interval(centre - half, centre + half)
 
 
 def t_interval(values: Sequence[float], *, confidence: float = 0.95) -> Interval:
-    """Student's t interval of the mean of independent values; it may leave the values' range.
+    """Student's t interval of the mean of independent values; may exceed the values' range.
+
+    Args:
+        values: at least two, all finite.
+        confidence: share of such intervals that contain the true mean.
 
     Raises:
         ValueError: if there are fewer than two values, or one is not finite.
@@ -79,25 +99,28 @@ def t_interval(values: Sequence[float], *, confidence: float = 0.95) -> Interval
     numbers = _finite(values, 1)
     if len(numbers) < 2:
         raise ValueError(f"a t interval needs at least 2 values, got {len(numbers)}")
-    error = numbers.std(ddof=1) / np.sqrt(len(numbers))
-    half = float(stats.t.ppf((1 + confidence) / 2, len(numbers) - 1) * error)
+    # ttest_1samp's interval is the same, but warns of values that are equal.
+    half = float(stats.t.ppf((1 + confidence) / 2, len(numbers) - 1) * stats.sem(numbers))
     mean = float(numbers.mean())
     return Interval(mean - half, mean + half)
 
 
 def difference_interval(a: float, a_interval: Interval, b: float, b_interval: Interval) -> Interval:
-    """Interval of ``b - a``, two independent estimates, from the interval of each."""
+    """Interval of ``b - a``, two independent estimates, from the interval of each.
+
+    Source: Newcombe 1998, Statistics in Medicine 17:873-890, method 10.
+    """
     low = b - a - float(np.hypot(b - b_interval.low, a_interval.high - a))
     high = b - a + float(np.hypot(b_interval.high - b, a - a_interval.low))
     return Interval(low, high)
 
 
 def mcnemar_exact(only_a: int, only_b: int) -> float:
-    """Two-sided p-value that two classifiers are right equally often on the same items.
+    """Two-sided p-value of the hypothesis that two classifiers are right equally often.
 
     Args:
-        only_a: items that only the first gets right.
-        only_b: items that only the second gets right.
+        only_a: items that only the first classifies correctly.
+        only_b: items that only the second classifies correctly.
 
     Raises:
         ValueError: if a count is negative.
@@ -110,9 +133,9 @@ def mcnemar_exact(only_a: int, only_b: int) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values, in the order of the given ones.
+    """Holm's adjusted p-values, in the order given.
 
-    Rejecting what is below 5 % makes any false rejection among all of them 5 % likely at most.
+    Rejecting those below 5 % keeps the probability of any false rejection at 5 % or less.
 
     Raises:
         ValueError: if a p-value is not from 0 to 1.
@@ -133,35 +156,48 @@ def bootstrap_means(
 ) -> list[Mean]:
     """The mean of each column with its percentile bootstrap interval.
 
-    All columns are resampled by the same items.
+    All columns share the same resamples of the items.
 
     Args:
         values: (items, columns), all finite, at least one item.
         seed: of the resampling.
-        resamples: how many means each interval is read from.
-        confidence: share of such intervals that hold the true mean.
+        resamples: number of resampled means behind each interval.
+        confidence: share of such intervals that contain the true mean.
 
     Raises:
         ValueError: if there are no items, or a value is not finite.
     """
     table = _finite(values, 2)
-    n, num_columns = table.shape
-    random = np.random.default_rng(seed)
-    means = np.empty((resamples, num_columns))
-    batch = max(1, _BATCH_NUMBERS // n)
-    for start in range(0, resamples, batch):
-        rows = min(batch, resamples - start)
-        drawn = random.integers(0, n, size=(rows, n))
-        drawn += n * np.arange(rows)[:, None]
-        # How often each resample holds each item: a mean is then a product of matrices.
-        counts = np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)
-        means[start : start + rows] = counts @ table / n
-    tail = (1 - confidence) / 2
-    lows, highs = np.quantile(means, [tail, 1 - tail], axis=0)
+    n, first = len(table), table[0]
+    if n == 1:  # scipy refuses a single item
+        return [Mean(value, Interval(value, value), n) for value in first.tolist()]
+    found = stats.bootstrap(
+        (table,),
+        np.mean,
+        method="percentile",  # BCa is undefined for some data; for means it changes little
+        vectorized=True,
+        axis=0,
+        n_resamples=resamples,
+        batch=max(1, _BATCH_NUMBERS // table.size),
+        confidence_level=confidence,
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    # Of a constant column rounding would leave an interval of 1e-17.
+    is_constant = np.ptp(table, axis=0) == 0
+    means, lows, highs = (
+        np.where(is_constant, first, ends).tolist()
+        for ends in (table.mean(axis=0), found.low, found.high)
+    )
+    errors = np.where(is_constant, 0.0, stats.sem(table, axis=0)).tolist()
     return [
-        Mean(float(mean), Interval(float(low), float(high)), n)
-        for mean, low, high in zip(table.mean(axis=0), lows, highs, strict=True)
+        Mean(mean, Interval(low, high), n, error)
+        for mean, low, high, error in zip(means, lows, highs, errors, strict=True)
     ]
+
+
+def bootstrap_mean(values: Sequence[float], *, seed: int = 0) -> Mean:
+    """The mean of one column; see :func:`bootstrap_means`."""
+    return bootstrap_means(_finite(values, 1)[:, None], seed=seed)[0]
 
 
 def paired_differences(
@@ -172,25 +208,62 @@ def paired_differences(
     resamples: int = 10_000,
     confidence: float = 0.95,
 ) -> list[Mean]:
-    """What each column has over the reference on the same items; see :func:`bootstrap_means`.
+    """Each column minus the reference on the same items; see :func:`bootstrap_means`.
 
     Args:
-        reference: (items,), for example 1 where an answer is right and 0 where it is wrong.
+        reference: (items,), for example 1 where a prediction is right and 0 where it is wrong.
         others: (items, columns), in the same order of items.
         seed: of the resampling.
-        resamples: how many means each interval is read from.
-        confidence: share of such intervals that hold the true difference.
+        resamples: number of resampled means behind each interval.
+        confidence: share of such intervals that contain the true difference.
 
     Raises:
         ValueError: if the numbers of items differ, there are none, or a value is not finite.
     """
     first, rest = _finite(reference, 1), _finite(others, 2)
-    if len(first) != len(rest):
-        raise ValueError(
-            f"pairs need as many items on both sides, got {len(first)} and {len(rest)}"
-        )
+    _check_pairs(len(first), len(rest))
     differences = rest - first[:, None]
     return bootstrap_means(differences, seed=seed, resamples=resamples, confidence=confidence)
+
+
+def permutation_p_value(
+    a: Sequence[float], b: Sequence[float], *, seed: int = 0, resamples: int = 10_000
+) -> float | None:
+    """Two-sided p-value of the hypothesis that the sign of each paired difference is chance.
+
+    Args:
+        a: one number an item.
+        b: the other's numbers, in the same order of items.
+        seed: of the permutations.
+        resamples: most permutations that are tried; all of them where there are fewer.
+
+    Returns:
+        The p-value; None of a single pair.
+
+    Raises:
+        ValueError: if the lengths differ, there are no values, or one is not finite.
+    """
+    first, second = _finite(a, 1), _finite(b, 1)
+    _check_pairs(len(first), len(second))
+    if len(first) < 2:
+        return None
+    test = stats.permutation_test(
+        (first, second),
+        lambda x, y, axis: np.mean(y - x, axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=resamples,
+        batch=max(1, _BATCH_NUMBERS // len(first)),
+        rng=np.random.default_rng(seed),
+    )
+    return float(test.pvalue)
+
+
+def _check_pairs(num_first: int, num_second: int) -> None:
+    if num_first != num_second:
+        raise ValueError(
+            f"pairs need the same number of items on both sides, got {num_first} and {num_second}"
+        )
 
 
 def _finite(values: ArrayLike, num_axes: int) -> NDArray[np.float64]:
@@ -198,7 +271,8 @@ def _finite(values: ArrayLike, num_axes: int) -> NDArray[np.float64]:
     if numbers.ndim != num_axes:
         raise ValueError(f"values must have {num_axes} axes, got {numbers.ndim}")
     if not numbers.size:
-        raise ValueError("there is no mean of no values")
+        raise ValueError("the mean of no values is undefined")
     if not np.isfinite(numbers).all():
-        raise ValueError("all values must be finite, got one that is not")
+        at = int(np.argmin(np.isfinite(numbers)))
+        raise ValueError(f"all values must be finite, got {numbers.flat[at]} at index {at}")
     return numbers

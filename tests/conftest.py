@@ -8,10 +8,20 @@ os.environ["LLM_LIGHTNING_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"  # tiny models: threads only wait for each other
 os.environ.pop("COLUMNS", None)  # consoles would keep this width, whatever a test sets later
 
+import jaxtyping
 import pytest
 import torch
 
-from llm_lightning.backbone.gpt2 import GPTConfig
+# Shapes and dtypes in annotations are checked at every call; before the package is imported.
+jaxtyping.install_import_hook(
+    [
+        f"llm_lightning.{room}"
+        for room in ("backbone", "data", "evaluation.metrics", "exporting", "finetuning", "tasks")
+    ],
+    "shape_checks.check",
+)
+
+from llm_lightning.backbone.gpt2 import GPTConfig  # noqa: E402
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 

@@ -1,11 +1,11 @@
-"""A model server on 127.0.0.1 that speaks both protocols and misbehaves on request.
+"""A model server on 127.0.0.1 with both protocols, which misbehaves on request.
 
     with JudgeServer(reply=lambda prompt: '{"score": 50}') as server:
         server.script(Status(500), Drop())
         ...
         assert server.chats[1].body["options"]["temperature"] == 0
 
-What is scripted answers the next chat requests, in order; `reply` answers all others.
+Scripted answers are given to the next chat requests, in order; `reply` answers all others.
 """
 
 import json
@@ -21,7 +21,7 @@ from typing import Any
 DIGEST = "365c0bd3c000a25d28ddbf732fe1c6add414de7275464c4e4d1c3b5fcb5d8ad1"
 VERSION = "0.11.4"
 WARM_UP = "Name the opposite of hot."
-"""Stands in the prompt of the warm-up and no other."""
+"""Part of the warm-up's prompt and no other."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Slow:
 
 @dataclass(frozen=True)
 class Say:
-    """Answer with these words of the model."""
+    """Answer with this reply of the model."""
 
     text: str
 
@@ -69,11 +69,11 @@ class JudgeServer:
     """The server; runs in threads of this process from construction to `close`.
 
     Args:
-        reply: What the model says to a prompt.
-        apis: The protocols that are spoken.
+        reply: The model's reply to a prompt.
+        apis: The protocols.
         models: The names of the models, with tags for Ollama's protocol.
-        forms: Values of OpenAI's `response_format` that are taken; others are HTTP 400.
-        key: Bearer key that OpenAI's protocol wants; None wants none.
+        forms: Values of OpenAI's `response_format` that are accepted; others are HTTP 400.
+        key: Bearer key that OpenAI's protocol requires; None requires none.
         port: Port on 127.0.0.1; 0 for any.
     """
 
@@ -123,12 +123,12 @@ class JudgeServer:
             self._server.server_close()
 
     def script(self, *manners: Status | Drop | Slow | Say, after_warm_up: bool = False) -> None:
-        """Say how the next chat requests are answered, the warm-up's ahead of the others."""
+        """Set the answers to the next chat requests, the warm-up's before the others."""
         self._script += [Say("")] * after_warm_up + list(manners)
 
     @property
     def measured(self) -> list[Chat]:
-        """The chat requests but the warm-up's."""
+        """The chat requests except the warm-up's."""
         return [chat for chat in self.chats if WARM_UP not in chat.prompt]
 
     def look_up(self, path: str) -> Status:

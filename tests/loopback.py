@@ -3,10 +3,10 @@
     with Loopback() as server:
         url = server.serve("/a.zip", content, drops=1, drop_after=100_000)
         ...
-        assert server.requests[1].headers["Range"] == "bytes=65536-"
+        assert server.paths("GET") == ["/a.zip", "/a.zip"]
 
-It also answers as the Hugging Face Hub does for `hf_hub_download(..., endpoint=server.url)`, and
-`blackhole` lends an address where connections neither succeed nor fail.
+It also behaves like the Hugging Face Hub for `hf_hub_download(..., endpoint=server.url)`, and
+`blackhole` provides an address where connections neither succeed nor fail.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True)
 class Request:
-    """What a client asked."""
+    """A request that the server received."""
 
     method: str
     path: str
@@ -39,12 +39,11 @@ class _Route:
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
-    ranges: bool = False
     drops: int = 0
-    """Answers with a body, from now on, whose connection is closed after `drop_after` bytes."""
+    """Number of next responses whose connection is closed after `drop_after` bytes of the body."""
     drop_after: int = 0
     failures: int = 0
-    """Answers, from now on, that are 503."""
+    """Number of next responses that are HTTP 503."""
     silent: bool = False
 
 
@@ -53,17 +52,15 @@ class Loopback:
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
-        """Everything that was asked, in order."""
-        self.ignore_if_range = False
-        """Send the range that is asked for even of a file that changed, as sloppy servers do."""
+        """All requests, in order."""
         self._routes: dict[str, _Route] = {}
-        self._repos: dict[str, set[str]] = {}
+        self._repos: dict[str, dict[str, str]] = {}  # repository -> revision -> commit
         self._closing = threading.Event()
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.site = self
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        # The default poll of 0.5 s is what closing would cost every test.
+        # With the default polling interval, closing would take every test 0.5 s.
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()
 
@@ -74,14 +71,14 @@ class Loopback:
         self.close()
 
     def close(self) -> None:
-        """Stop, having waited for the answers under way; those of `vanish` end here."""
+        """Stop after the responses in progress; those of `vanish` end here."""
         self._closing.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
 
     def paths(self, method: str = "GET") -> list[str]:
-        """The paths asked with one method, in order."""
+        """The requested paths of one method, in order."""
         return [request.path for request in self.requests if request.method == method]
 
     def serve(
@@ -89,46 +86,37 @@ class Loopback:
         path: str,
         body: bytes,
         *,
-        etag: str | None = "from the body",
-        ranges: bool = True,
+        etag: str | None = None,
         drops: int = 0,
         drop_after: int = 0,
         failures: int = 0,
     ) -> str:
-        """Put a file at a path, or other content or manners in place of what is there.
+        """Serve a file at a path, in place of what was there.
 
         Args:
             path: Path on the server.
             body: Content of the file.
-            etag: Entity tag without quotes; None sends none.
-            ranges: Whether Range and If-Range are heeded.
-            drops: How many answers are cut after `drop_after` bytes of the body.
-            drop_after: Bytes of the body that a cut answer holds.
-            failures: How many answers are 503, ahead of all others.
+            etag: Entity tag without quotes; by default derived from the content.
+            drops: How many responses end after `drop_after` bytes of the body.
+            drop_after: Number of bytes of the body in such a response.
+            failures: How many responses are HTTP 503, before all others.
 
         Returns:
             The address.
         """
-        headers = {"Content-Type": "application/octet-stream"}
-        if etag is not None:
-            headers["ETag"] = f'"{_etag(body) if etag == "from the body" else etag}"'
+        headers = {"Content-Type": "application/octet-stream", "ETag": f'"{etag or _etag(body)}"'}
         self._routes[path] = _Route(
-            headers=headers,
-            body=body,
-            ranges=ranges,
-            drops=drops,
-            drop_after=drop_after,
-            failures=failures,
+            headers=headers, body=body, drops=drops, drop_after=drop_after, failures=failures
         )
         return self.url + path
 
     def redirect(self, path: str, target: str) -> str:
-        """Answer 302 to `target` at a path; returns the address."""
+        """Redirect (302) from a path to `target`; returns the address."""
         self._routes[path] = _Route(status=302, headers={"Location": target})
         return self.url + path
 
     def vanish(self, path: str) -> str:
-        """Accept requests for a path and never answer them; returns the address."""
+        """Accept requests for a path and never respond; returns the address."""
         self._routes[path] = _Route(silent=True)
         return self.url + path
 
@@ -141,35 +129,35 @@ class Loopback:
         revision: str = "c" * 40,
         etag: str | None = None,
         large: bool = True,
-        **manners: Any,
+        **faults: Any,
     ) -> str:
-        """Put a file into a repository of the Hub at one commit, also known as `main`.
+        """Serve a file of a Hub repository at one commit, which is also `main`.
 
         Args:
             repo: Repository, e.g. "openai-community/gpt2".
             filename: Path in the repository.
             body: Content.
             revision: Commit, 40 hexadecimal digits.
-            etag: What the Hub claims is the content's SHA-256; None for the true one.
-            large: Whether the file is in large storage: a redirect, as for weights.
-            **manners: `drops`, `drop_after`, `failures` of the bytes, as in `serve`.
+            etag: SHA-256 that the Hub reports; by default the true one.
+            large: Whether the file is in large-file storage, behind a redirect, as weights are.
+            **faults: `drops`, `drop_after`, `failures` of the content, as in `serve`.
 
         Returns:
-            The address that answers with the bytes.
+            The address that serves the content.
         """
         etag = etag or hashlib.sha256(body).hexdigest()
         commit = {"X-Repo-Commit": revision}
         names = (revision, "main")
-        self._repos.setdefault(repo, set()).update(names)
+        self._repos.setdefault(repo, {}).update(dict.fromkeys(names, revision))
         paths = [f"/{repo}/resolve/{name}/{filename}" for name in names]
         if not large:
             for path in paths:
-                self.serve(path, body, etag=etag, **manners)
+                self.serve(path, body, etag=etag, **faults)
                 self._routes[path].headers |= commit
             return self.url + paths[0]
         path = f"/cdn/{repo}/{revision}/{filename}"
-        # By another name: a redirect to its own origin the client follows as if it were the Hub.
-        address = self.serve(path, body, etag=etag, **manners).replace("127.0.0.1", "localhost")
+        # Another host name: the client treats a redirect within the same host as part of the Hub.
+        address = self.serve(path, body, etag=etag, **faults).replace("127.0.0.1", "localhost")
         linked = {"X-Linked-Etag": f'"{etag}"', "X-Linked-Size": str(len(body))}
         for path in paths:
             headers = {"Location": address, "ETag": f'"{_etag(path.encode())}"'}
@@ -177,7 +165,7 @@ class Loopback:
         return address
 
     def _answer(self, request: Request) -> tuple[_Route, int | None]:
-        """The route for a request and the number of body bytes after which to hang up, if any."""
+        """The route of a request, and after how many bytes of the body to hang up, if at all."""
         with self._lock:
             self.requests.append(request)
             route = self._routes.get(request.path)
@@ -195,13 +183,14 @@ class Loopback:
         hub = re.fullmatch(r"/(.+)/resolve/([^/]+)/.+", path)
         if hub is None:
             return _Route(status=404)
-        known = self._repos.get(hub[1])
-        if known is None:
-            code = "RepoNotFound"
-        else:
-            code = "EntryNotFound" if hub[2] in known else "RevisionNotFound"
-        headers = {"X-Error-Code": code, "X-Error-Message": code}
-        return _Route(status=404, headers=headers | {"X-Repo-Commit": "c" * 40})
+        commits = self._repos.get(hub[1])
+        if commits is None:
+            headers = {"X-Error-Code": "RepoNotFound"}
+        elif hub[2] not in commits:
+            headers = {"X-Error-Code": "RevisionNotFound"}
+        else:  # with another commit, the client would no longer find its cached files
+            headers = {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commits[hub[2]]}
+        return _Route(status=404, headers=headers | {"X-Error-Message": headers["X-Error-Code"]})
 
 
 def _etag(content: bytes) -> str:
@@ -214,7 +203,7 @@ class _Server(ThreadingHTTPServer):
     site: Loopback
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # Clients that hang up are what these tests are about.
+        # Clients that hang up are part of these tests.
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
@@ -222,7 +211,7 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 5
-    """Silence of a client after which its thread ends, in seconds."""
+    """Time without a request after which a connection is closed, in seconds."""
     server: _Server
 
     def do_HEAD(self) -> None:
@@ -235,7 +224,7 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def _respond(self) -> None:
-        # As a proxy the server is asked for a whole address, of which it looks at the path only.
+        # Requests to a proxy have a full address, of which only the path matters here.
         path = urlsplit(self.path).path
         site = self.server.site
         route, hang_up_after = site._answer(Request(self.command, path, self.headers))
@@ -254,12 +243,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body[:hang_up_after])
 
     def _select(self, route: _Route) -> tuple[int, bytes, dict[str, str]]:
-        """Status, body and further headers, with regard to Range and If-Range."""
+        """Status, body and further headers; the Hub client resumes with Range requests."""
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        if not route.ranges:
-            return route.status, route.body, {}
-        condition = None if self.server.site.ignore_if_range else self.headers.get("If-Range")
-        if asked is None or (condition and condition != route.headers.get("ETag")):
+        if asked is None or route.status != 200:
             return route.status, route.body, {"Accept-Ranges": "bytes"}
         size = len(route.body)
         start = int(asked[1])
@@ -271,10 +257,10 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def blackhole() -> Iterator[str]:
-    """Lend the address of a port on 127.0.0.1 to which connections hang until they time out.
+    """Provide the address of a port on 127.0.0.1 to which connections hang until they time out.
 
-    On Linux a listener whose queue of unaccepted connections is full drops every further SYN,
-    which to a client looks like a firewall that drops packets.
+    On Linux a listener whose queue of unaccepted connections is full drops every further SYN: to a
+    client it looks like a firewall that drops packets.
     """
     with ExitStack() as stack:
         listener = stack.enter_context(socket.socket())

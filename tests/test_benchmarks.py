@@ -233,10 +233,10 @@ def test_operations_of_what_is_left_out() -> None:
     assert step_flops(strategy="last_layer", first_block=3, **shape) == 0
     last = step_flops(strategy="last_block", first_block=2, **shape)
     assert last == 3 * (matrices + attention)
-    one = step_flops(strategy="last_block", first_block=2, reads_one=True, **shape)
+    one = step_flops(strategy="last_block", first_block=2, selects_one=True, **shape)
     assert one == 3 * (2 * 12 * C * C * B + 2 * 4 * T * C * B)  # two heads look at all of C
     # An adapted matrix of query, key and value is applied to all positions, and has no gradient.
-    adapted = step_flops(strategy="lora", first_block=2, reads_one=True, adapters=7, **shape)
+    adapted = step_flops(strategy="lora", first_block=2, selects_one=True, adapters=7, **shape)
     frozen = 2 * 3 * C * C * B * T + 2 * 9 * C * C * B
     assert adapted == 2 * frozen + 3 * (4 * T * C * B + 2 * 7 * B)
 

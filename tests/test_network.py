@@ -9,10 +9,10 @@ from llm_lightning.data.spam import SmsSpam
 from llm_lightning.network import Unavailable
 
 
-def test_data_and_weights_are_given_up_within_ten_seconds_where_packets_vanish(
+def test_data_and_weights_are_decided_within_ten_seconds_if_packets_are_dropped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The order of ``build``: the hub is asked, the data are fetched, the hub's answer is read."""
+    """As in a run: ask the Hub, download the data, then wait for the Hub."""
     monkeypatch.delenv("LLM_LIGHTNING_OFFLINE")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     for name in ("NO_PROXY", "no_proxy"):
@@ -22,9 +22,9 @@ def test_data_and_weights_are_given_up_within_ten_seconds_where_packets_vanish(
         for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
             monkeypatch.setenv(name, proxy)
         started = time.monotonic()
-        probe = ask_hub(model)
+        hub = ask_hub(model)
         with pytest.raises(Unavailable, match="did not answer within 4 s"):
             SmsSpam().prepare_data()
         with pytest.raises(Unavailable, match="did not answer within 4 s"):
-            locate(model, probe)
+            locate(model, hub)
         assert time.monotonic() - started < 6, "both wait at the same time"

@@ -84,7 +84,7 @@ def _steps(settings: Settings, inputs: Path, max_length: int, strategy: str) -> 
         seconds = 20 if is_cached else padded_s / 2
         yield _ours(group, name, ours, override, seconds)
     if is_cached:
-        uncached = "finetune.cache_prefix=false"
+        uncached = "finetune.cache_frozen_activations=false"
         yield _ours(group, "ours, uncached", ours, uncached, padded_s / 2)
     if strategy == "all":
         yield _ours(group, "ours, compiled", ours, "compile=true", padded_s + 120)
@@ -184,7 +184,7 @@ def _grown(group: str, name: str, arguments: dict[str, Any], guess_s: float) -> 
 def _end_to_end(settings: Settings, inputs: Path, strategy: str) -> Iterator[Case]:
     """From the command to the final metrics on all three splits."""
     group = f"end_to_end/{strategy}"
-    best = ("task.position=last_real", "data.padding=batch", "trainer.precision=auto")
+    best = ("task.pooling=last_real", "data.padding=batch", "trainer.precision=auto")
     ours = _our_program(settings, inputs, strategy)
     yield Case(group, "ours", program=(*ours, *best), guess_s=80)
     as_book = (*_our_program(settings, inputs, "row_01"), f"finetune={strategy}")

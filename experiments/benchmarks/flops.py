@@ -39,7 +39,7 @@ def step_flops(
     rows: int,
     width: int,
     first_block: int = 0,
-    reads_one: bool = False,
+    selects_one: bool = False,
     adapters: int = 0,
 ) -> float:
     """Operations of one forward and backward pass over a batch.
@@ -52,7 +52,7 @@ def step_flops(
         rows: examples.
         width: positions of each, padding included.
         first_block: the lowest block that is run at all.
-        reads_one: whether the last block computes one position of each row and no other.
+        selects_one: whether the last block computes one position of each row and no other.
         adapters: weights of the adapters of a block; with them the matrices stay frozen.
     """
     blocks = LOWEST_TRAINED[strategy]
@@ -62,7 +62,7 @@ def step_flops(
         tokens = asks = rows * width
         square = n_embd * n_embd
         everywhere, looked_at = 0, n_embd
-        if reads_one and block == n_layer - 1:
+        if selects_one and block == n_layer - 1:
             asks = rows
             if adapters:  # query, key and value of all positions, as one matrix
                 everywhere = 3 * square

@@ -1,7 +1,7 @@
 """A plain PyTorch loop over this project's GPT-2, as the book trains: no trick at all.
 
 fp32, every text padded to the longest, every block run for every example in every epoch, and for
-every position though the head reads one.
+every position though the head takes one.
 """
 
 from typing import Any
@@ -12,7 +12,8 @@ from loop import Peer, estimated, read, timed_steps, train_and_evaluate
 from timing import step_result
 from torch import Tensor, nn
 
-from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
+from llm_lightning.backbone.gpt2 import GPT2
+from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.finetuning.strategies import from_dict
 
 _ROOM = "llm_lightning.finetuning"
@@ -41,7 +42,7 @@ class Model(nn.Module):
         self.head = nn.Linear(sizes["n_embd"], 2)
 
     def forward(self, input_ids: Tensor) -> Tensor:
-        """(B, T) to (B, 2): the head reads the last position, as in the book."""
+        """(B, T) to (B, 2): the head takes the last position, as in the book."""
         return self.head(self.backbone(input_ids)[:, -1])
 
 

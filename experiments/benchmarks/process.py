@@ -84,12 +84,12 @@ def _of_program(folder: Path) -> dict[str, Any]:
     if not files:
         return {}
     summary = json.loads(files[0].read_text(encoding="utf-8"))
-    prefix = summary["frozen_prefix"]
+    frozen = summary["frozen_activations"]
     return {
         "optimizer_steps": summary["optimizer_steps"],
         "examples": summary["epochs"] * summary["examples_per_epoch"],
         "accuracy": {split: values["accuracy"] for split, values in summary["metrics"].items()},
-        "prefix_s": prefix and prefix["seconds"],
+        "frozen_s": frozen and frozen["seconds"],
         "phases_s": summary["seconds"],
         "precision": summary["precision"],
     }

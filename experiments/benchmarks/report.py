@@ -129,7 +129,7 @@ def _cell(row: Row, column: str, rates: dict[str, float], group: list[Row]) -> s
     if column == "ms an example":
         return f"{row.median * last['steps'] / _timed_examples(last):.2f}"
     if column == "once an example, ms":
-        seconds = [r["prefix_s_per_example"] for r in results if "prefix_s_per_example" in r]
+        seconds = [r["frozen_s_per_example"] for r in results if "frozen_s_per_example" in r]
         return f"{1e3 * statistics.median(seconds):.1f}" if seconds else ""
     if column == "GFLOP/s":
         rate = statistics.median(r["gflops"] for r in results)

@@ -10,15 +10,16 @@ import lightning as L
 import torch
 from flops import adapter_weights
 from hydra.core.hydra_config import HydraConfig
+from llm_lightning.config.root import root as config
+from llm_lightning.runs.build import Run, build, find
 from timing import step_result
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from llm_lightning.callbacks.frozen_activations import FrozenPrefix, useful_depth
+from llm_lightning.callbacks.cacheable import cacheable_depth
+from llm_lightning.callbacks.frozen_activations import FrozenActivations
 from llm_lightning.commands.main import conf_dir
-from llm_lightning.config.root import root as config
 from llm_lightning.data.batching import Batch
-from llm_lightning.runs.build import Run, build, find
 from llm_lightning.training.allocator import keep_freed_memory
 
 RANK = 16
@@ -36,7 +37,7 @@ class StepClock(L.Callback):
         self.ends: list[float] = []
 
     def on_train_start(self, *args: Any) -> None:
-        """Notes the time, when states are kept already."""
+        """Notes the time, when the activations are cached already."""
         self.start = time.perf_counter()
 
     def on_train_batch_end(self, *args: Any) -> None:
@@ -98,12 +99,12 @@ def bare_steps(
     warmup: int,
     sizes: dict[str, int],
 ) -> dict[str, Any]:
-    """The same module on the same kept states: forward, backward, optimizer and no more."""
+    """The same module on the same cached activations: forward, backward, optimizer and no more."""
     run, loader = _built(table, max_length, strategy, [*overrides, "trainer.max_epochs=1"])
-    run.trainer.fit(run.task, datamodule=run.data)  # fills the states, and warms up
+    run.trainer.fit(run.task, datamodule=run.data)  # fills the cache, and warms up
     task: Any = run.task
-    if task.prefix is None:
-        raise RuntimeError(f"{strategy} keeps no states: there is nothing to compare")
+    if task.frozen_activations is None:
+        raise RuntimeError(f"{strategy} caches no activations: there is nothing to compare")
     task.train()
     optimizer = task.optim.optimizer(task.parameters())
     ends = []
@@ -162,9 +163,9 @@ def _result(
 ) -> dict[str, Any]:
     batches = list(loader)
     task: Any = run.task
-    widths = [int(n) for batch in batches[warmup:] for n in task.reading(batch).widths]
-    prefix = next(c for c in run.trainer.callbacks if isinstance(c, FrozenPrefix))
-    is_cached = prefix.facts is not None
+    widths = [int(n) for batch in batches[warmup:] for n in task.model_inputs(batch).lengths]
+    callback = next(c for c in run.trainer.callbacks if isinstance(c, FrozenActivations))
+    frozen = callback.facts
     lora = strategy == "lora"
     facts = step_result(
         seconds,
@@ -173,13 +174,13 @@ def _result(
         precision="bf16" if str(run.trainer.precision).startswith("bf16") else "fp32",
         sizes=sizes,
         strategy=strategy,
-        first_block=useful_depth(run.task) if is_cached else 0,
-        reads_one=True,
+        first_block=cacheable_depth(run.task) if frozen is not None else 0,
+        selects_one=True,
         adapters=adapter_weights(sizes["n_embd"], RANK, is_shared=False) if lora else 0,
     )
-    if prefix.facts is not None:
-        facts["prefix_s_per_example"] = prefix.facts["seconds"] / prefix.facts["examples"]
-        facts["prefix_mib"] = prefix.facts["mib"]
+    if frozen is not None:
+        facts["frozen_s_per_example"] = frozen["seconds"] / frozen["examples"]
+        facts["frozen_mib"] = frozen["mib"]
     facts["parameters"] = sum(p.numel() for p in run.task.parameters())
     facts["trained"] = sum(p.numel() for p in run.task.parameters() if p.requires_grad)
     facts["threads"] = torch.get_num_threads()

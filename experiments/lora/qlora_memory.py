@@ -2,14 +2,15 @@
 
 python experiments/lora/qlora_memory.py
 
-Sizes are those of the tensors themselves, packed by bitsandbytes; values do not matter, so they are
-random. "model" is everything a frozen base holds: embeddings and LayerNorms stay in fp32.
+Sizes are those of the tensors themselves, quantized by bitsandbytes; values do not matter, so they
+are random. "model" is everything a frozen base holds: embeddings and LayerNorms stay in fp32.
 """
 
 import torch
 from torch import nn
 
-from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
+from llm_lightning.backbone.gpt2 import GPT2
+from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.finetuning.qlora import QLoRA
 
 SIZES = {"gpt2_small": (12, 12, 768), "gpt2_medium": (24, 16, 1024)}
@@ -42,7 +43,7 @@ def main() -> None:
                         f"| `{name}` | {precision} | {mib:.1f} | {ratio:.3f} | {mib + rest:.1f} |"
                     )
             kind = "NF4, double quantisation" if double else "NF4"
-            mib, share = facts["packed_mib"], facts["share_of_bf16"]
+            mib, share = facts["quantized_mib"], facts["share_of_bf16"]
             print(f"| `{name}` | {kind} | {mib:.1f} | {share:.3f} | {mib + rest:.1f} |")
 
 

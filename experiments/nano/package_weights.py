@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import torch
+from llm_lightning.runs.folder import load_language_model
 
 from llm_lightning.backbone.checkpoint import save_weights
-from llm_lightning.runs.folder import load_language_model
 
 OUT = Path(__file__).parents[2] / "llm_lightning" / "backbone" / "assets" / "nano"
 

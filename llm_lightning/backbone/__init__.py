@@ -1,1 +1,1 @@
-"""GPT-2 itself: network, tokenizer, weights. Plain torch, no Lightning, no Hydra, no data."""
+"""GPT-2: network, tokenizer, weights, generation. Plain torch, without Lightning, Hydra or data."""

@@ -1,10 +1,9 @@
-"""A checkpoint in transformers' layout becomes this package's GPT-2, and the other way round.
+"""Loads and saves GPT-2 checkpoints in transformers' layout.
 
-Names are the same; projections are transposed, because transformers stores them as ``Conv1D``
-(in_features, out_features). When loading, everything is checked before anything is changed.
+Parameter names are the same; projections are transposed, because transformers stores them as
+``Conv1D`` (in_features, out_features). Loading checks everything before it changes the model.
 """
 
-import hashlib
 import json
 import pickle
 import re
@@ -20,14 +19,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from llm_lightning.backbone.gpt2 import GPT2, LAYER_NORM_EPSILON, GPTConfig
+from llm_lightning.backbone.file_digest import file_sha256
+from llm_lightning.backbone.gpt2 import GPT2
+from llm_lightning.backbone.gpt_config import LAYER_NORM_EPSILON, GPTConfig
 from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 
-# Weights of heads that a file may hold beside the network: classes, and an output embedding of its
-# own where that is not the input embedding.
+# Heads that a file may contain beside the backbone: a classification head, and an output embedding
+# that is not tied to the input embedding.
 HEADS = ("score.weight", "lm_head.weight")
 
 _CONV1D = re.compile(r"h\.\d+\.(attn\.c_attn|attn\.c_proj|mlp\.c_fc|mlp\.c_proj)\.weight")
@@ -36,12 +37,12 @@ _CAUSAL_MASK_BUFFER = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")
 
 @dataclass
 class Loaded:
-    """What a checkpoint was."""
+    """What was loaded from a checkpoint."""
 
     sha256: str
     """Of the file."""
     heads: dict[str, tuple[int, ...]]
-    """Shapes of the heads in it, by their names in ``HEADS``."""
+    """Shapes of the heads in the file, by their names in ``HEADS``."""
 
 
 def load_weights(
@@ -53,30 +54,29 @@ def load_weights(
 ) -> Loaded:
     """Copies a checkpoint into a model, tensor by tensor.
 
-    Keys may carry the prefix ``transformer.``; causal-mask buffers and an ``lm_head.weight`` that
+    Keys may start with ``transformer.``; causal-mask buffers and an ``lm_head.weight`` that
     equals ``wte.weight`` are skipped. Beside the model itself this needs the memory of one
-    tensor. Nothing is unpickled but tensors (``weights_only=True``).
+    tensor. Only tensors are unpickled (``weights_only=True``).
 
     Args:
         model: changed in place, adapters aside; half-precision tensors are converted to the
             model's dtype.
         path: a ``.safetensors``, ``.bin`` or ``.pt`` file in transformers' GPT-2 layout.
-        expected_sha256: what the file's SHA-256 must be, if it is known.
-        heads: what to fill with heads of the file, by their names in ``HEADS``; those that it does
-            not hold in this shape stay as they are.
+        expected_sha256: the SHA-256 that the file must have, if known.
+        heads: tensors to overwrite with heads of the file, by their names in ``HEADS``; those that
+            the file does not contain in this shape are left unchanged.
 
     Raises:
-        ValueError: if the file is damaged, or its keys or shapes are not the model's; every
-            missing, unexpected and mis-shaped key is listed.
+        ValueError: if the file is damaged, or its keys or shapes are not those of the model; the
+            message lists every missing, unexpected and mis-shaped key.
     """
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    sha256 = file_sha256(path)
     if expected_sha256 not in (None, sha256):
         raise ValueError(
             f"model.weights: {path} is damaged: its sha256 is {sha256}, expected "
             f"{expected_sha256}; delete it and run again"
         )
-    # What the architecture has: adapters that were added to the model have nothing to load.
+    # The parameters of the plain architecture: adapters are not in a base checkpoint.
     with torch.device("meta"):
         names = [name for name, _ in GPT2(replace(model.config, init="empty")).named_parameters()]
     targets: dict[str, Tensor] = {name: model.get_parameter(name) for name in names}
@@ -88,7 +88,7 @@ def load_weights(
         if _CAUSAL_MASK_BUFFER.fullmatch(name):
             continue
         if name in keys:
-            problems.append(f"twice: {keys[name]} and {key}")
+            problems.append(f"duplicate: {keys[name]} and {key}")
         keys[name] = key
     if "lm_head.weight" in keys and "wte.weight" in keys:
         head, embedding = tensors[keys["lm_head.weight"]], tensors[keys["wte.weight"]]
@@ -106,15 +106,15 @@ def load_weights(
             got = tensors[keys[name]].shape
             problems.append(f"wrong shape: {keys[name]} is {got}, the model needs {wanted}")
         if name in keys and not tensors[keys[name]].is_floating:
-            problems.append(f"wrong type: {keys[name]} holds no floating-point numbers")
+            problems.append(f"wrong type: {keys[name]} is not a floating-point tensor")
     if problems:
         raise ValueError(
             f"model.weights: {path} does not fit this GPT-2 ({model.config.n_layer} layers, "
             f"{model.config.n_embd} wide); {len(problems)} problems:\n  " + "\n  ".join(problems)
         )
     with torch.no_grad():
-        # Largest first: an empty model's memory is touched as it is filled, so that the largest
-        # temporary tensor never stands beside a full model.
+        # Largest first: the memory of an empty model is allocated as it is filled, so that the
+        # largest temporary tensor never exists beside a full model.
         for name in sorted(targets, key=lambda name: targets[name].numel(), reverse=True):
             targets[name].copy_(tensors[keys[name]].read())
         for name, head in found_heads.items():
@@ -128,8 +128,8 @@ def save_weights(model: GPT2, folder: Path, dtype: torch.dtype = torch.float32) 
     """Writes a model as transformers' ``GPT2LMHeadModel`` with a tied head.
 
     Args:
-        model: what to write; a plain one, without adapters.
-        folder: gets ``model.safetensors`` and ``config.json``; made if need be.
+        model: a plain one, without adapters.
+        folder: for ``model.safetensors`` and ``config.json``; created if necessary.
         dtype: of the tensors in the file.
     """
     config = {"architectures": ["GPT2LMHeadModel"], "tie_word_embeddings": True}
@@ -138,7 +138,7 @@ def save_weights(model: GPT2, folder: Path, dtype: torch.dtype = torch.float32) 
 
 
 def to_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Turns the projections of a backbone's state round, as ``Conv1D`` has them."""
+    """Transposes the projections in a backbone's state dict, as ``Conv1D`` stores them."""
     return {
         name: (value.T if _CONV1D.fullmatch(name) else value).contiguous()
         for name, value in state.items()
@@ -146,7 +146,7 @@ def to_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def described(config: GPTConfig) -> dict[str, Any]:
-    """Returns what transformers' ``config.json`` says about an architecture."""
+    """Returns an architecture in the format of transformers' ``config.json``."""
     return {
         "model_type": "gpt2",
         "n_layer": config.n_layer,
@@ -165,7 +165,7 @@ def described(config: GPTConfig) -> dict[str, Any]:
 
 
 def write_folder(folder: Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
-    """Writes ``model.safetensors`` and ``config.json``; the folder is made if need be."""
+    """Writes ``model.safetensors`` and ``config.json``; creates the folder if necessary."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file(dict(tensors), folder / WEIGHTS_NAME, metadata={"format": "pt"})
     text = json.dumps(config, indent=2, ensure_ascii=False)
@@ -173,7 +173,7 @@ def write_folder(folder: Path, tensors: Mapping[str, Tensor], config: Mapping[st
 
 
 def _config_problems(file: Path, config: GPTConfig) -> list[str]:
-    """What a ``config.json`` beside the weights says that tensor shapes do not show."""
+    """Differences in a ``config.json`` beside the weights that tensor shapes do not show."""
     if not file.is_file():
         return []
     found = json.loads(file.read_text(encoding="utf-8"))
@@ -193,7 +193,7 @@ def _config_problems(file: Path, config: GPTConfig) -> list[str]:
 
 @dataclass
 class _Reader:
-    """One tensor of a checkpoint, read when asked."""
+    """One tensor of a checkpoint, read on demand."""
 
     shape: tuple[int, ...]
     is_floating: bool
@@ -204,7 +204,7 @@ def _readers(path: Path) -> dict[str, _Reader]:
     try:
         if path.suffix == ".safetensors":
             return _safetensors_readers(path)
-        # Archives are mapped rather than read; files from before torch 1.6 are none.
+        # Files from before torch 1.6 are not zip archives and cannot be memory-mapped.
         state = torch.load(
             path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
         )
@@ -213,16 +213,16 @@ def _readers(path: Path) -> dict[str, _Reader]:
             for key, value in state.items()
         }
     except (pickle.UnpicklingError, AttributeError) as error:
-        # torch's own message advises to turn the protection off.
-        raise ValueError(f"model.weights: {path} holds something else than tensors") from error
+        # torch's own message advises to turn this protection off.
+        raise ValueError(f"model.weights: {path} contains objects other than tensors") from error
     except (SafetensorError, RuntimeError, EOFError) as error:
         raise ValueError(f"model.weights: {path} is not a readable checkpoint: {error}") from error
 
 
 def _safetensors_readers(path: Path) -> dict[str, _Reader]:
     def read(key: str) -> Tensor:
-        # Opened anew for each tensor: closing the file gives back its mapped pages, which would
-        # otherwise add up to a second copy of the model.
+        # Opened for each tensor: closing the file releases its mapped pages, which would otherwise
+        # add up to a second copy of the model.
         with safe_open(path, framework="pt") as file:
             return cast(Tensor, file.get_tensor(key))
 
@@ -230,6 +230,6 @@ def _safetensors_readers(path: Path) -> dict[str, _Reader]:
     with safe_open(path, framework="pt") as file:
         for key in file.keys():  # noqa: SIM118 (not a dict)
             part = file.get_slice(key)
-            is_floating = "F" in part.get_dtype()  # F32, F16, BF16 ... as against I64, BOOL
+            is_floating = "F" in part.get_dtype()  # F32, F16, BF16 ... rather than I64, BOOL
             readers[key] = _Reader(tuple(part.get_shape()), is_floating, partial(read, key))
     return readers

@@ -1,22 +1,19 @@
-"""How weights start."""
+"""Initial weights."""
 
-from typing import TYPE_CHECKING, cast
+from typing import Any
 
 import torch
 from torch import nn
-
-if TYPE_CHECKING:
-    from llm_lightning.backbone.gpt2 import GPT2, Block
 
 INITS = ("gpt2", "torch", "empty")
 
 
 @torch.no_grad()
-def initialize(model: "GPT2", scheme: str) -> None:
-    """Draws starting weights from torch's global generator.
+def initialize(model: Any, scheme: str) -> None:
+    """Draws initial weights from torch's global generator.
 
     Args:
-        model: changed in place.
+        model: a :class:`~llm_lightning.backbone.gpt2.GPT2`, changed in place.
         scheme: ``gpt2``: Radford et al. 2019, section 2.3, as in the published code: N(0, 0.02),
             residual projections divided by sqrt(2 * n_layer), biases zero. ``torch``: PyTorch's
             layer defaults, drawn in the order of the book's ``GPTModel`` (query, key and value
@@ -32,7 +29,7 @@ def initialize(model: "GPT2", scheme: str) -> None:
         model.wte.reset_parameters()
         model.wpe.reset_parameters()
         width = model.config.n_embd
-        for block in cast("list[Block]", model.h):
+        for block in model.h:
             for start in range(0, 3 * width, width):
                 part = nn.Linear(width, width)
                 block.attn.c_attn.weight[start : start + width] = part.weight

@@ -1,30 +1,34 @@
-"""What attention has computed already, kept while a text is written token by token.
+"""Keys and values of earlier tokens, kept while a text is generated token by token.
 
-Shapes: B batch, T new positions, S positions in all, H attention heads, D width of a head.
+Shapes: B batch, T new positions, S positions including the cached ones, H attention heads, D width
+of a head.
 """
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
 class LayerCache:
-    """Keys and values of one attention layer; memory is taken once, at the first write."""
+    """Keys and values of one attention layer; memory is allocated once, at the first write."""
 
     def __init__(self, cache: "KeyValueCache") -> None:
         self.cache = cache
         self.keys: Tensor | None = None  # (B, H, capacity, D)
         self.values: Tensor | None = None
 
-    def extend(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Stores keys and values of T new tokens, (B, H, T, D) each; returns all, (B, H, S, D)."""
+    def extend(
+        self, key: Float[Tensor, "B H T D"], value: Float[Tensor, "B H T D"]
+    ) -> tuple[Float[Tensor, "B H S D"], Float[Tensor, "B H S D"]]:
+        """Stores keys and values of new tokens; returns those of all tokens."""
         if self.keys is None or self.values is None:
-            # Zeros, not empty: what a mask hides is multiplied by 0, and 0 * nan is nan.
+            # Zeros, not empty: masked values are multiplied by 0, and 0 * nan is nan.
             B, H, _, D = key.shape
             shape = (B, H, self.cache.capacity, D)
             self.keys, self.values = key.new_zeros(shape), value.new_zeros(shape)
         return self._put(self.keys, key), self._put(self.values, value)
 
-    def keep(self, rows: Tensor) -> None:
+    def keep(self, rows: Int[Tensor, " kept"]) -> None:
         """Drops all rows but these."""
         if self.keys is not None and self.values is not None:
             self.keys, self.values = self._kept(self.keys, rows), self._kept(self.values, rows)
@@ -41,15 +45,16 @@ class LayerCache:
 
 
 class KeyValueCache:
-    """What attention remembers of the tokens read so far, so that each is computed once.
+    """The key/value cache of all layers, with which each token is computed only once.
 
-    A token's slot is its position in its row. Slots above a row's length hold padding or zeros:
-    no query of the row sees them, and the row's next tokens overwrite them. So rows of different
-    lengths need neither left padding nor position ids. For inference only: writes are in place.
+    A token's slot is its position in its row. Slots beyond a row's length hold padding or zeros:
+    no query of the row attends to them, and the row's next tokens overwrite them. So rows of
+    different lengths need neither left padding nor position ids. For inference only: writes are
+    in place.
 
     Args:
         n_layer: the model's number of blocks.
-        capacity: slots of each row, the longest text in tokens.
+        capacity: slots of each row, the length of the longest text in tokens.
     """
 
     def __init__(self, n_layer: int, capacity: int) -> None:
@@ -59,16 +64,18 @@ class KeyValueCache:
         self.slots = torch.zeros(1, 0, dtype=torch.long)  # (B, T) slots of the newest tokens
         self.layers = [LayerCache(self) for _ in range(n_layer)]
 
-    def place(self, input_ids: Tensor, padding_mask: Tensor | None) -> Tensor | None:
-        """Gives new tokens their slots.
+    def allocate(
+        self, input_ids: Int[Tensor, "B T"], padding_mask: Bool[Tensor, "B T"] | None
+    ) -> Bool[Tensor, "B 1 T S"] | None:
+        """Assigns slots to new tokens.
 
         Args:
-            input_ids: (B, T).
-            padding_mask: (B, T) bool, true at real tokens, padding on the right; ``None``: all.
+            input_ids: token ids.
+            padding_mask: true at real tokens, padding on the right; ``None``: no padding.
 
         Returns:
-            (B, 1, T, S) bool, true where a new token may see a slot; ``None`` where nothing was
-            cached before, since the causal rule alone then says the same.
+            The attention mask, true where a new token may attend to a slot; ``None`` if the cache
+            was empty, since the causal rule is then enough.
 
         Raises:
             ValueError: if the tokens do not fit.
@@ -84,8 +91,8 @@ class KeyValueCache:
             return None
         return self.slots[:, None, :, None] >= torch.arange(self.width, device=input_ids.device)
 
-    def keep(self, rows: Tensor) -> None:
-        """Drops all rows but these, (B',) int64, ascending."""
+    def keep(self, rows: Int[Tensor, " kept"]) -> None:
+        """Drops all rows but these, given in ascending order."""
         self.lengths = self.lengths[rows]
         self.width = int(self.lengths.max())
         for layer in self.layers:

@@ -1,7 +1,7 @@
 """GPT-2's byte-pair encoding from ranks packaged with the library: no network, ever.
 
 ``assets/gpt2.tiktoken`` holds the 50,256 mergeable ranks (OpenAI, MIT licence beside it), one
-``<base64 bytes> <rank>`` a line. tiktoken's own ``gpt2`` encoding would download the same data.
+``<base64 bytes> <rank>`` per line. tiktoken's own ``gpt2`` encoding would download the same data.
 """
 
 import base64
@@ -20,7 +20,7 @@ _SPLIT_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+
 
 @cache
 def gpt2_encoding() -> tiktoken.Encoding:
-    """Returns GPT-2's encoding; built once a process (about 0.2 s)."""
+    """Returns GPT-2's encoding; built once per process (about 0.2 s)."""
     lines = (resources.files(__package__) / "assets" / "gpt2.tiktoken").read_bytes().splitlines()
     ranks = {base64.b64decode(token): int(rank) for token, rank in map(bytes.split, lines)}
     return tiktoken.Encoding(
@@ -35,7 +35,7 @@ def gpt2_encoding() -> tiktoken.Encoding:
 def encode(text: str) -> list[int]:
     """Encodes a user's text.
 
-    Special tokens are not allowed in it: ``<|endoftext|>`` inside a message is ordinary text, so
-    no message can end or reset the model's input.
+    Special tokens are treated as ordinary text: ``<|endoftext|>`` inside a message cannot end or
+    reset the model's input.
     """
     return gpt2_encoding().encode_ordinary(text)

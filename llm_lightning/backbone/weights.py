@@ -1,6 +1,6 @@
-"""Where weights come from: the Hub, this package, a file or folder, or nowhere.
+"""Where weights come from: the Hub, this package, a file or folder, or random initialisation.
 
-Loading what was found is ``checkpoint.py``'s business.
+``checkpoint.py`` loads the file that is found here.
 """
 
 import contextlib
@@ -10,13 +10,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import constants, hf_hub_download, hf_hub_url
-from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+from huggingface_hub import constants, hf_hub_download, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.errors import EntryNotFoundError
 
 from llm_lightning.backbone.checkpoint import CONFIG_NAME
-from llm_lightning.backbone.gpt2 import GPTConfig
+from llm_lightning.backbone.file_digest import file_sha256
+from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.backbone.tokenizer import VOCAB_SIZE
-from llm_lightning.network import Probe, Unavailable, offline
+from llm_lightning.network import Reachability, Unavailable, offline
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 _FILE_NAMES = ("model.safetensors", "pytorch_model.bin")
@@ -24,7 +25,7 @@ _FILE_NAMES = ("model.safetensors", "pytorch_model.bin")
 
 @dataclass
 class ModelConfig(GPTConfig):
-    """One GPT-2 and where its weights come from: the ``model`` configuration group."""
+    """A GPT-2 and the origin of its weights: the ``model`` configuration group."""
 
     name: str = "gpt2_small"
     """Short name, as in ``conf/model/``."""
@@ -32,18 +33,18 @@ class ModelConfig(GPTConfig):
     """``pretrained``, ``random``, a file or folder on disk, or a Hub id (``owner/name`` or
     ``owner/name@revision``). Anything but ``random`` is in transformers' GPT-2 layout."""
     hub_id: str | None = None
-    """Hub repository that ``pretrained`` means; none if no weights are published for this size."""
+    """Hub repository of the ``pretrained`` weights; null if none are published for this size."""
     packaged: str | None = None
-    """Folder in this package's ``backbone/assets`` that ``pretrained`` means, where there is no
-    ``hub_id``."""
+    """Folder in this package's ``backbone/assets`` with the ``pretrained`` weights, for a model
+    without ``hub_id``."""
     revision: str | None = None
-    """Commit of ``hub_id``, pinned so that the same weights come tomorrow."""
+    """Commit of ``hub_id``, pinned so that the weights cannot change."""
 
     def __post_init__(self) -> None:
-        """Checks what a network of any kind need not.
+        """Checks the rules of the configuration group beside those of the architecture.
 
         Raises:
-            ValueError: naming the key, the rule and the value got.
+            ValueError: naming the setting, its rule and the value.
         """
         super().__post_init__()
         if self.init == "empty":
@@ -55,7 +56,7 @@ class ModelConfig(GPTConfig):
             )
 
     def source(self) -> dict[str, Any]:
-        """Returns all fields as a plain dict from which the weights are found from any folder."""
+        """Returns all fields as plain values, with a path that is valid in any folder."""
         fields = asdict(self)
         local = Path(self.weights).expanduser()
         if self.weights not in ("pretrained", "random") and local.exists():
@@ -70,39 +71,49 @@ class ModelConfig(GPTConfig):
 
 @dataclass
 class Weights:
-    """Weights that were found, before they are loaded."""
+    """Located weights, before they are loaded."""
 
     source: str
-    """Where they come from, for people."""
+    """Their origin, for display."""
     path: Path | None
     """The checkpoint; ``None`` for random weights."""
     sha256: str | None = None
-    """What the Hub says the file's SHA-256 is; ``None`` where nobody says."""
+    """SHA-256 of the file according to the Hub; ``None`` if unknown."""
+
+    def fingerprint(self) -> str | None:
+        """Returns the SHA-256 of the file's content, to tell whether the weights have changed.
+
+        The file is hashed once per process and version of the file.
+
+        Returns:
+            ``None`` for random weights.
+        """
+        return None if self.path is None else file_sha256(self.path)
 
 
-def ask_hub(model: ModelConfig) -> Probe | None:
-    """Starts asking whether the Hub answers, if the pretrained weights are not cached.
+def ask_hub(model: ModelConfig) -> Reachability | None:
+    """Starts to check whether the Hub can be reached, if the pretrained weights are not cached.
 
-    The answer is waited for in :func:`locate`; meanwhile other things can be fetched.
+    :func:`locate` waits for the result; meanwhile other files can be downloaded.
     """
     if model.weights != "pretrained" or model.hub_id is None or _hub_is_off():
         return None
     if _cached(model.hub_id, model.revision):
         return None
-    return Probe(hf_hub_url(model.hub_id, _FILE_NAMES[0], revision=model.revision))
+    return Reachability(hf_hub_url(model.hub_id, _FILE_NAMES[0], revision=model.revision))
 
 
-def locate(model: ModelConfig, hub_probe: Probe | None = None) -> Weights:
-    """Finds the checkpoint that ``model.weights`` names, downloading it if it must.
+def locate(model: ModelConfig, reachability: Reachability | None = None) -> Weights:
+    """Finds the checkpoint that ``model.weights`` names, downloading it if necessary.
 
-    The Hub is asked through ``huggingface_hub``: HF_HOME, HF_ENDPOINT and HF_HUB_OFFLINE apply.
+    Downloads use ``huggingface_hub``: HF_HOME, HF_ENDPOINT and HF_HUB_OFFLINE apply.
 
     Args:
-        model: what to find.
-        hub_probe: what :func:`ask_hub` started, if it was asked before.
+        model: the model and its ``weights`` setting.
+        reachability: the result of :func:`ask_hub`, if it was called before.
 
     Raises:
-        Unavailable: if weights from the Hub cannot be had, within 10 s where there is no network.
+        Unavailable: if weights from the Hub are unavailable; without a network, within 10 s.
         ValueError: if ``model.weights`` names nothing that exists.
     """
     if model.weights == "random":
@@ -117,19 +128,21 @@ def locate(model: ModelConfig, hub_probe: Probe | None = None) -> Weights:
                 f"use model.weights=random, or a file, folder or Hub id"
             )
         what = f"the weights {_source(model.hub_id, model.revision)}"
-        return _from_hub(what, model.hub_id, model.revision, hub_probe)
+        return _from_hub(what, model.hub_id, model.revision, reachability)
     path = Path(model.weights).expanduser()
     if path.is_dir():
         for name in _FILE_NAMES:
             if (path / name).is_file():
                 return Weights(str(path / name), path / name)
-        raise ValueError(f"model.weights={model.weights}: no {' or '.join(_FILE_NAMES)} in there")
+        raise ValueError(
+            f"model.weights={model.weights}: the folder contains no {' or '.join(_FILE_NAMES)}"
+        )
     if path.is_file():
         return Weights(str(path), path)
     if _HUB_ID.fullmatch(model.weights) and path.suffix not in {".safetensors", ".bin", ".pt"}:
         hub_id, _, revision = model.weights.partition("@")
         what = f"the weights {model.weights} (no file or folder here, so taken for a Hub id)"
-        return _from_hub(what, hub_id, revision or None, hub_probe)
+        return _from_hub(what, hub_id, revision or None, reachability)
     raise ValueError(
         f"model.weights must be pretrained, random, an existing file or folder, or a Hub id "
         f"(owner/name), got {model.weights!r}"
@@ -137,11 +150,10 @@ def locate(model: ModelConfig, hub_probe: Probe | None = None) -> Weights:
 
 
 def _cached(hub_id: str, revision: str | None) -> Path | None:
-    with contextlib.suppress(LocalEntryNotFoundError):
-        return Path(
-            hf_hub_download(hub_id, _FILE_NAMES[0], revision=revision, local_files_only=True)
-        )
-    return None
+    # hf_hub_download(local_files_only=True) would ask the Hub for data of its own, for 3 s if there
+    # is no network.
+    found = try_to_load_from_cache(hub_id, _FILE_NAMES[0], revision=revision)
+    return Path(found) if isinstance(found, str) else None
 
 
 def _hub_is_off() -> bool:
@@ -152,7 +164,9 @@ def _source(hub_id: str, revision: str | None) -> str:
     return f"{hub_id}@{revision[:7]}" if revision else hub_id
 
 
-def _from_hub(what: str, hub_id: str, revision: str | None, probe: Probe | None) -> Weights:
+def _from_hub(
+    what: str, hub_id: str, revision: str | None, reachability: Reachability | None
+) -> Weights:
     source = _source(hub_id, revision)
     advice = (
         "connect once so that the file is cached, or point model.weights at a folder with "
@@ -164,17 +178,17 @@ def _from_hub(what: str, hub_id: str, revision: str | None, probe: Probe | None)
     if _hub_is_off():
         switch = "HF_HUB_OFFLINE" if constants.HF_HUB_OFFLINE else "LLM_LIGHTNING_OFFLINE"
         raise Unavailable(what, f"{switch} is set, and no cached copy", advice)
-    # The client itself would retry for minutes where a host accepts connections and says nothing.
-    probe = probe or Probe(hf_hub_url(hub_id, filename, revision=revision))
-    if problem := probe.problem():
+    # The client itself would retry for minutes if a host accepts connections and never responds.
+    reachability = reachability or Reachability(hf_hub_url(hub_id, filename, revision=revision))
+    if problem := reachability.problem():
         raise Unavailable(what, problem, advice)
     try:
         path = Path(hf_hub_download(hub_id, filename, revision=revision))
-        with contextlib.suppress(EntryNotFoundError):  # compared with the model when loading
+        with contextlib.suppress(EntryNotFoundError):  # checked against the model when loading
             hf_hub_download(hub_id, CONFIG_NAME, revision=revision)
         return Weights(source, path, _promised_sha256(path))
-    # Besides its own errors the Hub client lets those of its HTTP library through, which differ
-    # between its versions and share no base class. All of them mean: not to be had.
+    # Besides its own errors the Hub client raises those of its HTTP library, which differ between
+    # its versions and share no base class. All of them mean that the file is unavailable.
     except Exception as error:
         first_line = (str(error).strip() or "no message").splitlines()[0]
         reason = f"{constants.ENDPOINT}: {type(error).__name__}: {first_line}"

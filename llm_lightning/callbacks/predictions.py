@@ -1,4 +1,4 @@
-"""Writes what the model says about each test text."""
+"""Writes a classifier's prediction for each test text."""
 
 from pathlib import Path
 from typing import Any
@@ -10,20 +10,29 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from llm_lightning.data.classification import SPLIT_NAMES, ClassificationData
+from llm_lightning.data.classification import ClassificationData
+from llm_lightning.run_format.files import (
+    LABEL,
+    PREDICTED,
+    PREDICTIONS,
+    TEXT,
+    probability,
+)
+from llm_lightning.run_format.splits import SPLITS
 
 
 class PredictionWriter(L.Callback):
     """Collects the test split's probabilities and writes ``predictions_test.csv``.
 
-    Columns: ``text``, ``label``, ``predicted`` (class names) and one ``probability_<class>`` each.
+    Columns: ``text``, ``label``, ``predicted`` (class names) and a ``probability_<class>`` for each
+    class.
 
     Args:
-        folder: where the file goes.
+        folder: of the file, the run's.
     """
 
     def __init__(self, folder: str) -> None:
-        self._file = Path(folder) / "predictions_test.csv"
+        self._file = Path(folder) / PREDICTIONS
         self._probabilities: list[Tensor] = []
 
     def on_test_batch_end(
@@ -36,16 +45,17 @@ class PredictionWriter(L.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Keeps the (B, num_classes) probabilities of the test split's batches."""
-        if SPLIT_NAMES[dataloader_idx] == "test":
+        if SPLITS[dataloader_idx] == "test":
             self._probabilities.append(outputs.float().cpu())
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Writes the file."""
         data = trainer.datamodule  # type: ignore[attr-defined]
-        assert isinstance(data, ClassificationData)
+        if not isinstance(data, ClassificationData):
+            raise TypeError("callbacks.predictions needs classification data")
         probabilities = torch.cat(self._probabilities).numpy()
         self._probabilities.clear()
-        # Fewer than the split holds with limit_test_batches.
+        # Fewer than the whole split with limit_test_batches.
         test = data.splits.test.iloc[: len(probabilities)]
         write_predictions(self._file, test, data.splits.class_names, probabilities)
 
@@ -53,21 +63,21 @@ class PredictionWriter(L.Callback):
 def write_predictions(
     file: Path, examples: pd.DataFrame, class_names: list[str], probabilities: NDArray[np.floating]
 ) -> None:
-    """Writes what a classifier says about texts.
+    """Writes the predictions of a classifier.
 
     Args:
-        file: gets the columns that :class:`PredictionWriter` names.
+        file: to write, with the columns of :class:`PredictionWriter`.
         examples: with columns ``Text`` and ``Label``, a class index.
         class_names: name of each class.
         probabilities: (examples, classes).
     """
     table = pd.DataFrame(
         {
-            "text": examples["Text"],
-            "label": [class_names[label] for label in examples["Label"]],
-            "predicted": [class_names[best] for best in probabilities.argmax(axis=1)],
+            TEXT: examples["Text"],
+            LABEL: [class_names[label] for label in examples["Label"]],
+            PREDICTED: [class_names[best] for best in probabilities.argmax(axis=1)],
         }
     )
     for column, name in enumerate(class_names):
-        table[f"probability_{name}"] = probabilities[:, column]
+        table[probability(name)] = probabilities[:, column]
     table.to_csv(file, index=False, lineterminator="\n", na_rep="nan")

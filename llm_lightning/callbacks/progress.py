@@ -1,4 +1,4 @@
-"""One progress bar for a whole fit, with loss and time left, and a line of results per epoch."""
+"""One progress bar for a whole fit, with loss and remaining time, and a line for each epoch."""
 
 import time
 from typing import Any
@@ -6,17 +6,11 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress, TaskID
 
-# What stands beside the loss where it is logged: metric, format, factor.
+from llm_lightning.presentation.progress import progress_bar
+
+# Shown after the loss if they are logged: metric, format, factor.
 SHOWN = (
     ("accuracy", " {:5.1f} %", 100),
     ("response_loss", ", responses {:.3f}", 1),
@@ -25,7 +19,7 @@ SHOWN = (
 
 
 class FitProgress(ProgressBar):
-    """Draws a bar on terminals; elsewhere only the line that ends each epoch is printed."""
+    """Draws a bar on terminals; elsewhere only prints a line after each epoch."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,27 +30,27 @@ class FitProgress(ProgressBar):
         self._epoch_start = 0.0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Opens the bar over all batches of all epochs."""
+        """Opens a bar over all batches of all epochs."""
         epochs = (trainer.max_epochs or 0) - trainer.current_epoch
         batches = epochs * int(trainer.num_training_batches)
         self._open("training", batches if batches > 0 else None)
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Prints the results of the epoch before, complete only now, and names this one."""
+        """Prints the results of the previous epoch, which are complete only now."""
         self._report(trainer)
         self._epoch_start = time.monotonic()
         self._title = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
         self._describe(self._title)
 
     def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
-        """Moves on by a batch and shows its loss."""
+        """Advances by a batch and shows its loss."""
         if not self._console.is_terminal:
-            return  # collecting the loss takes time
+            return  # reading the loss takes time
         loss = trainer.callback_metrics.get("train/loss")
         self._advance("" if loss is None else f"loss {float(loss):.3f}")
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Says that validation is running."""
+        """Shows that validation is running."""
         self._describe(f"{self._title} validating")
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -69,7 +63,7 @@ class FitProgress(ProgressBar):
         self._open("evaluating", int(sum(trainer.num_test_batches)))
 
     def on_test_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
-        """Moves on by a batch."""
+        """Advances by a batch."""
         self._advance("")
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -79,12 +73,12 @@ class FitProgress(ProgressBar):
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
-        """Gives the terminal back; Lightning ends the process after Ctrl-C without a word."""
+        """Closes the bar; explains an interruption, after which Lightning ends silently."""
         self._close()
         if isinstance(exception, KeyboardInterrupt):
             self._console.print(
                 f"interrupted in epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: "
-                f"no summary is written; the same command goes on after the last whole epoch"
+                f"no summary is written; the same command continues after the last complete epoch"
             )
 
     def _report(self, trainer: L.Trainer) -> None:
@@ -104,18 +98,7 @@ class FitProgress(ProgressBar):
         self._title = ""
 
     def _open(self, description: str, total: int | None) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[loss]}"),
-            TimeElapsedColumn(),
-            TextColumn("ETA"),
-            TimeRemainingColumn(),
-            console=self._console,
-            transient=True,
-            disable=not self._console.is_terminal,
-        )
+        self._progress = progress_bar(console=self._console, detail="loss")
         self._progress.start()
         self._task = self._progress.add_task(description, total=total, loss="")
 

@@ -1,10 +1,7 @@
-"""A few answers after every epoch, so that one can read what the loss means."""
+"""A few responses after every epoch, which show what the loss means."""
 
-import html
-import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, cast
 
 import lightning as L
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -13,53 +10,60 @@ from llm_lightning.backbone.generation import generate
 from llm_lightning.backbone.tokenizer import gpt2_encoding
 from llm_lightning.data.instructions import Instructions
 from llm_lightning.evaluation.responses import prompt_tokens
+from llm_lightning.presentation.markdown import literal, table
+from llm_lightning.tasks.language_model import LanguageModel
 
 
-class SampleAnswers(L.Callback):
-    """Writes answers to validation records to TensorBoard's text page after each epoch.
+class SampleResponses(L.Callback):
+    """Logs responses to some validation records as a text in TensorBoard after each epoch.
 
     Args:
-        num_samples: how many records, from the first on; at least 1.
-        max_new_tokens: longest answer, in tokens.
+        num_samples: how many records, from the first; at least 1.
+        max_new_tokens: longest response, in tokens.
+
+    Raises:
+        ValueError: if ``num_samples`` is below 1.
     """
 
     def __init__(self, num_samples: int = 4, max_new_tokens: int = 64) -> None:
         if num_samples < 1:
             raise ValueError(
-                f"callbacks.sample_answers.num_samples must be at least 1, got {num_samples}"
+                f"callbacks.sample_responses.num_samples must be at least 1, got {num_samples}"
             )
         self._num_samples = num_samples
         self._max_new_tokens = max_new_tokens
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Answers and logs."""
-        model = cast(Any, pl_module)  # a LanguageModel, which lives a floor above
+        """Generates and logs the responses."""
         data = trainer.datamodule  # type: ignore[attr-defined]
-        if not isinstance(data, Instructions):
+        if not isinstance(data, Instructions) or not isinstance(pl_module, LanguageModel):
             return
+        backbone, head = pl_module.backbone, pl_module.head
         records = data.records["val"][: self._num_samples]
-        options = replace(model.options.generation, max_new_tokens=self._max_new_tokens)
-        n_positions = model.backbone.config.n_positions
-        prompts = [prompt_tokens(r, data.prompt_style, n_positions, options) for r in records]
-        answers = generate(model.backbone, model.head, prompts, options)
-        table = answers_table(
+        options = replace(pl_module.options.generation, max_new_tokens=self._max_new_tokens)
+        prompts = [
+            prompt_tokens(record, data.prompt_style, backbone.context_length, options)
+            for record in records
+        ]
+        text = responses_table(
             [
                 (record.instruction, record.input, record.output, gpt2_encoding().decode(tokens))
-                for record, tokens in zip(records, answers, strict=True)
+                for record, tokens in zip(
+                    records, generate(backbone, head, prompts, options), strict=True
+                )
             ]
         )
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_text("val/answers", table, trainer.global_step)
+                logger.experiment.add_text("val/responses", text, trainer.global_step)
 
 
-def answers_table(rows: Sequence[tuple[str, str, str, str]]) -> str:
-    """A table in Markdown of instruction, input, reference and answer, whatever they hold."""
-    lines = ["| instruction | input | reference | answer |", "|---" * 4 + "|"]
-    return "\n".join([*lines, *(f"| {' | '.join(map(_cell, row))} |" for row in rows)])
+def responses_table(rows: Sequence[tuple[str, str, str, str]]) -> str:
+    """Returns a Markdown table of instructions, inputs, references and responses.
 
-
-def _cell(text: str) -> str:
-    """A text as it stands: what means something in Markdown or HTML is shown instead."""
-    shown = re.sub(r"([\\`*_\[\]|])", r"\\\1", html.escape(text.strip(), quote=False))
-    return shown.replace("\n", "<br>")
+    Args:
+        rows: the four texts of each row, which are shown literally.
+    """
+    header = ("instruction", "input", "reference", "response")
+    cells = [list(map(literal, row)) for row in rows]
+    return table(header, cells, left=range(len(header)))

@@ -8,10 +8,10 @@ from llm_lightning.run_format import status
 
 
 class EpochStatus(L.Callback):
-    """Writes how many epochs are done.
+    """Writes how many epochs are complete.
 
     Args:
-        folder: the run's.
+        folder: the run's folder.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""How long the stages of a run took."""
+"""Duration of the stages of a run."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from lightning.pytorch.trainer.states import RunningStage
 
 
 class StageTimer(Timer):
-    """Lightning's timer, which knows of the last validation alone, with all of them."""
+    """Lightning's timer, except that it adds up all validations, not only the last."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -22,13 +22,13 @@ class StageTimer(Timer):
     def time_elapsed(self, stage: str = RunningStage.TRAINING) -> float:
         """Returns the seconds of ``train`` (validation included), ``validate`` or ``test``.
 
-        A resumed run counts what it took before it was interrupted.
+        A resumed run includes the time before the interruption.
         """
         if stage == RunningStage.VALIDATING:
             return self._validated
         return super().time_elapsed(stage)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on from the times of an interrupted run."""
+        """Continues from the times of an interrupted run."""
         super().load_state_dict(state_dict)
         self._validated = state_dict["time_elapsed"][RunningStage.VALIDATING.value]

@@ -1,4 +1,4 @@
-"""``python -m llm_lightning export``: a run's model in a format that others read."""
+"""``python -m llm_lightning export``: a run's model in another library's format."""
 
 import argparse
 import math
@@ -11,9 +11,8 @@ from llm_lightning.exporting import formats, verification
 from llm_lightning.exporting.card import write_card
 from llm_lightning.exporting.dense import dense, rebuilt
 from llm_lightning.exporting.gguf_files import QUANTIZATIONS
-from llm_lightning.exporting.libraries import check_installed
 from llm_lightning.exporting.output_folder import check_free, staged
-from llm_lightning.exporting.verification import TOLERANCE, Comparison
+from llm_lightning.exporting.verification import TOLERANCE, LogitDifference
 from llm_lightning.finetuning.qlora import QLoRA
 from llm_lightning.network import Unavailable
 from llm_lightning.presentation.terminal import console, print_error, results_table, working
@@ -21,64 +20,64 @@ from llm_lightning.runs.load import load
 
 
 class Differs(ValueError):
-    """What was written does not compute what the run computes."""
+    """The export's logits differ from the run's."""
 
 
 def export(
     run: Path, kind: str, out: Path, quantizations: Sequence[str] = QUANTIZATIONS
-) -> list[Comparison]:
-    """Writes a run's model, reads it again and compares; writes all of it or nothing.
+) -> list[LogitDifference]:
+    """Writes a run's model, loads it again and compares; writes all of it or nothing.
 
     Args:
         run: a run folder.
         kind: one of ``formats.FORMATS``.
-        out: the folder to write; made if need be.
+        out: the folder to write; created if it does not exist.
         quantizations: of ``gguf``.
 
     Returns:
-        What was compared, and the largest differences of logits.
+        The largest differences of logits, by what computed them.
 
     Raises:
         ValueError: if this run cannot be written in this format, or an extra is missing.
-        Unavailable: if the run's base cannot be had any more.
+        Unavailable: if the run's base is no longer available.
         Differs: if logits differ by more than ``TOLERANCE``, in a format in full precision.
     """
-    check_installed(kind)
+    formats.check_installed(kind)
     check_free(out)
     with working(f"loading {run}"):
         task, summary = load(run)
         formats.check_can(task, kind)
         model = dense(task)
         reference = verification.logits_of(task)
-    comparisons = []
+    differences = []
     against = ""
     if isinstance(task.strategy, QLoRA):
-        with working("merging the adapters onto the expanded base"):
-            # The run computes with packed weights in bf16; an export holds them expanded.
+        with working("merging the adapters into the dequantized base"):
+            # The run computes with quantized weights in bf16; an export has dequantized ones.
             merged = verification.logits_of(rebuilt(task, model))
         difference = verification.largest_difference(reference, merged)
-        what = "merged onto the expanded base (the run's is in four bits)"
-        comparisons.append(Comparison(what, difference, math.inf))
-        reference, against = merged, ", against that"
+        what = "merged into the dequantized base (the run's is in four bits)"
+        differences.append(LogitDifference(what, difference, math.inf))
+        reference, against = merged, ", compared with that"
     limit = TOLERANCE if kind != "gguf" else math.inf
     with staged(out) as folder:
-        with working(f"writing {out} and reading it again"):
+        with working(f"writing {out} and loading it again"):
             written = formats.write(task, model, kind, folder, quantizations, summary.name)
         for what, logits in written.items():
             difference = verification.largest_difference(reference, logits)
-            comparisons.append(Comparison(what + against, difference, limit))
-        _check(comparisons, out)
-        write_card(folder, kind, task, summary, model, comparisons)
-    return comparisons
+            differences.append(LogitDifference(what + against, difference, limit))
+        _check(differences, out)
+        write_card(folder, kind, task, summary, model, differences)
+    return differences
 
 
-def _check(comparisons: Sequence[Comparison], out: Path) -> None:
-    for comparison in comparisons:
-        if not comparison.is_close:
+def _check(differences: Sequence[LogitDifference], out: Path) -> None:
+    for found in differences:
+        if not found.is_close:
             raise Differs(
-                f"--out {out} was not written: what was exported does not compute what the run "
-                f"computes. By {comparison.what} the largest difference of logits is "
-                f"{comparison.difference:.2e}; it must be a number, at most {comparison.limit:g}"
+                f"--out {out} was not written: the export does not compute the same as the run. "
+                f"With {found.what} the largest difference of logits is {found.difference:.2e}; "
+                f"it must be a number, at most {found.limit:g}"
             )
 
 
@@ -87,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m llm_lightning export",
         description="Writes the model of a run folder for transformers, PEFT, llama.cpp or Ollama, "
-        "reads it again, and prints the largest difference of logits.",
+        "loads it again, and prints the largest difference of logits.",
     )
     parser.add_argument("run", type=Path, help="run folder, e.g. runs/last_block/seed_123")
     parser.add_argument(
@@ -107,16 +106,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     quantizations = QUANTIZATIONS if options.quantization == "both" else (options.quantization,)
     try:
-        comparisons = export(options.run, options.format, options.out, quantizations)
+        differences = export(options.run, options.format, options.out, quantizations)
     except (ValueError, Unavailable, OSError) as error:
         print_error(str(error))
         return 1
-    lines = [f"{comparison.what}: {comparison.difference:.2e}" for comparison in comparisons]
+    lines = [f"{found.what}: {found.difference:.2e}" for found in differences]
     _print_export(options.out, lines)
     return 0
 
 
-def _print_export(folder: Path, comparisons: Sequence[str]) -> None:
+def _print_export(folder: Path, lines: Sequence[str]) -> None:
     """Prints the files of an export with their sizes, and how it compares with the run."""
     table = results_table(escape(str(folder)), "MiB")
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
@@ -124,5 +123,5 @@ def _print_export(folder: Path, comparisons: Sequence[str]) -> None:
         table.add_row(escape(name), f"{file.stat().st_size / 2**20:.2f}")
     console.print(table)
     console.print("largest difference of logits from the run's:")
-    for line in comparisons:
+    for line in lines:
         console.print(f"  {escape(line)}", soft_wrap=True)

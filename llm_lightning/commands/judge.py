@@ -1,7 +1,7 @@
-"""``python -m llm_lightning judge RUN``: a language model grades a run's answers.
+"""``python -m llm_lightning judge RUN``: a language model grades a run's responses.
 
-The judge is a model behind Ollama or any server that speaks OpenAI's protocol. Its replies are
-kept, so the same command a second time asks nothing. The scores are written to the run folder as
+The judge is a model behind Ollama or any server with OpenAI's protocol. Its replies are cached, so
+the same command a second time sends no request. The scores are written to the run folder as
 ``judge-<model>-<rubric>.json``.
 """
 
@@ -11,22 +11,19 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
-from llm_lightning.commands.startup import run_and_exit
-from llm_lightning.evaluation.judging.cache import write_json
-from llm_lightning.evaluation.judging.comparison import Comparison, compare
+from llm_lightning.evaluation.judging.difference import JudgedDifference, judged_difference
 from llm_lightning.evaluation.judging.exchange import NoServer, ServerFailed
 from llm_lightning.evaluation.judging.items import read_items
 from llm_lightning.evaluation.judging.judge import Unfinished, judge
 from llm_lightning.evaluation.judging.judgement import Judgement, Settings
+from llm_lightning.evaluation.judging.reply_cache import write_json
 from llm_lightning.evaluation.judging.rubrics import RUBRICS
 from llm_lightning.evaluation.judging.servers import APIS
-from llm_lightning.presentation import console
-from llm_lightning.run_format.responses import ANSWERS, answers_file
+from llm_lightning.presentation.terminal import console, facts_grid, print_error, results_table
+from llm_lightning.run_format.files import RESPONSES
+from llm_lightning.run_format.responses import responses_file
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,49 +50,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
             else:
                 _print_judgement(judgement, file)
     except (ValueError, NoServer, ServerFailed, Unfinished) as error:
-        console.print_error(str(error))
+        print_error(str(error))
         return 1
     return 0
 
 
 def judge_run(path: Path, settings: Settings, limit: int | None) -> tuple[Judgement, Path]:
-    """Has a run's answers judged and writes the result beside them.
+    """Judges a run's responses and writes the result beside them.
 
     Args:
-        path: run folder, or a file of its answers.
-        settings: by whom and how.
-        limit: judge the first so many answers; ``None`` for all.
+        path: run folder, or a file of its responses.
+        settings: which judge, and how.
+        limit: judge only this many responses, from the first; ``None`` for all.
 
     Returns:
         The judgement and the file it was written to.
 
     Raises:
-        ValueError: if there are no answers, or the model or the address is wrong.
+        ValueError: if there are no responses, or the model or the address is wrong.
         NoServer: if nothing answers; also ServerFailed and Unfinished, as from
             :func:`~llm_lightning.evaluation.judging.judge.judge`. Nothing is written then.
     """
-    answers = answers_file(path)
-    items = read_items(answers)
+    responses = responses_file(path)
+    items = read_items(responses)
     part = "" if limit is None or limit >= len(items) else f"-first{limit}"
-    of = "" if answers.name == ANSWERS else f"-{answers.stem}"
+    of = "" if responses.name == RESPONSES else f"-{responses.stem}"
     model = re.sub(r"[^A-Za-z0-9._-]+", "_", settings.model)
-    file = answers.with_name(f"judge-{model}-{settings.rubric.name}{of}{part}.json")
+    file = responses.with_name(f"judge-{model}-{settings.rubric.name}{of}{part}.json")
     judgement = judge(items[:limit], settings)
-    write_json(file, {"answers": answers.name, **judgement.report()})
+    write_json(file, {"responses": responses.name, **judgement.report()})
     return judgement, file
 
 
 def _compare(a: Path, b: Path, settings: Settings, limit: int | None, as_json: bool) -> None:
-    read_items(answers_file(b))  # a wrong path shows before the first run is judged
+    read_items(responses_file(b))  # a wrong path is reported before the first run is judged
     judged_a, file_a = judge_run(a, settings, limit)
     judged_b, file_b = judge_run(b, settings, limit)
-    comparison = compare(judged_a, judged_b)
+    judged = judged_difference(judged_a, judged_b)
     if as_json:
-        print(json.dumps({"a": str(file_a), "b": str(file_b), **comparison.report()}))
+        print(json.dumps({"a": str(file_a), "b": str(file_b), **judged.report()}))
         return
     _print_judgement(judged_a, file_a)
     _print_judgement(judged_b, file_b)
-    _print_comparison(comparison, a, b)
+    _print_difference(judged, a, b)
 
 
 def _json(file: Path, judgement: Judgement) -> str:
@@ -105,15 +102,15 @@ def _json(file: Path, judgement: Judgement) -> str:
 
 
 def _print_judgement(judgement: Judgement, file: Path) -> None:
-    out = Console(highlight=False)
     report = judgement.report()
     counts = report["counts"]
     rubric, identity = judgement.settings.rubric, judgement.identity
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column(f"{rubric.name}\n{rubric.lowest} to {rubric.highest}", overflow="fold")
-    # Two lines where one would make the table wider than 80 columns.
-    for title in ("mean", "95 % interval", "standard\nerror", "scored", "empty", "unparsed"):
-        table.add_column(title, justify="right")
+    table = results_table(
+        f"{rubric.name}\n{rubric.lowest} to {rubric.highest}",
+        # Two lines where one would make the table wider than 80 columns.
+        *("mean", "95 % interval", "standard\nerror", "scored", "empty", "unparsed"),
+    )
+    table.columns[0].overflow = "fold"
     table.add_row(
         escape(identity.model),
         _number(report["mean"]),
@@ -123,54 +120,53 @@ def _print_judgement(judgement: Judgement, file: Path) -> None:
         str(counts["empty"]),
         str(counts["unparsed"]),
     )
-    out.print(table)
+    console.print(table)
     if counts["unparsed"]:
         bounds = report["bounds"]
-        out.print(
+        console.print(
             f"{counts['unparsed']} of {counts['items'] - counts['empty']} replies give no clear "
             f"score: the mean over all items is between {_number(bounds['low'])} and "
             f"{_number(bounds['high'])}"
         )
-    facts = console.facts_grid()
+    facts = facts_grid()
     version = ", ".join(report["server_versions"]) or "of unknown version"
     facts.add_row("judge", escape(f"{identity.model} ({identity.digest or 'no digest'})"))
     facts.add_row("server", escape(f"{identity.api} {version} at {identity.url}"))
-    facts.add_row("kept", f"{counts['cached']} of the replies are from earlier calls")
+    facts.add_row("cached", f"{counts['cached']} of the replies are from earlier calls")
     facts.add_row("file", escape(str(file)))
-    out.print(facts)
-    out.print()
+    console.print(facts)
+    console.print()
 
 
-def _print_comparison(comparison: Comparison, a: Path, b: Path) -> None:
-    out = Console(highlight=False)
-    difference = comparison.difference
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column(f"{difference.n} items scored on both sides")
-    for title in ("mean", "95 % interval", "standard error", "p"):
-        table.add_column(title, justify="right")
-    table.add_row("A", _number(comparison.mean_a))
-    table.add_row("B", _number(comparison.mean_b))
+def _print_difference(judged: JudgedDifference, a: Path, b: Path) -> None:
+    difference, interval = judged.difference, judged.difference.interval
+    table = results_table(
+        f"{difference.n} items scored on both sides",
+        *("mean", "95 % interval", "standard error", "p"),
+    )
+    table.add_row("A", _number(judged.mean_a))
+    table.add_row("B", _number(judged.mean_b))
     table.add_row(
         "B - A",
         f"{difference.mean:+.2f}",
-        f"{difference.low:+.2f} to {difference.high:+.2f}",
+        f"{interval.low:+.2f} to {interval.high:+.2f}",
         _number(difference.standard_error),
-        "undefined" if difference.p_value is None else f"{difference.p_value:.3f}",
+        "undefined" if judged.p_value is None else f"{judged.p_value:.3f}",
     )
-    out.print(table)
-    runs = console.facts_grid()
+    console.print(table)
+    runs = facts_grid()
     runs.add_row("A", escape(str(a)))
     runs.add_row("B", escape(str(b)))
-    out.print(runs)
+    console.print(runs)
     left_out = {
-        "only A has": comparison.only_a,
-        "only B has": comparison.only_b,
-        "without a score on both sides": comparison.unscored,
+        "only in A": judged.only_a,
+        "only in B": judged.only_b,
+        "without a score on both sides": judged.unscored,
     }
-    if told := [f"{count} {why}" for why, count in left_out.items() if count]:
-        out.print(f"{comparison.shared} items are shared; left out: {', '.join(told)}")
-    if difference.low <= 0 <= difference.high:
-        out.print("The interval holds 0: these items do not tell the two apart.")
+    if parts := [f"{count} {why}" for why, count in left_out.items() if count]:
+        console.print(f"{judged.shared} items are shared; left out: {', '.join(parts)}")
+    if interval.holds(0):
+        console.print("The interval contains 0: these items show no difference between the two.")
 
 
 def _number(value: float | None) -> str:
@@ -180,11 +176,11 @@ def _number(value: float | None) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m llm_lightning judge",
-        description="A language model grades a run's answers against the references.",
-        epilog="OPENAI_API_KEY is sent to a server of OpenAI's protocol where it is set.",
+        description="A language model grades a run's responses against the references.",
+        epilog="If OPENAI_API_KEY is set, it is sent to servers with OpenAI's protocol.",
     )
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("run", nargs="?", type=Path, help=f"run folder, or a file like {ANSWERS}")
+    what.add_argument("run", nargs="?", type=Path, help=f"run folder, or a file like {RESPONSES}")
     what.add_argument(
         "--compare",
         nargs=2,
@@ -198,9 +194,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--url", default=Settings.url, help="address of the server (default: %(default)s)"
     )
-    parser.add_argument(
-        "--api", choices=APIS, default="auto", help="protocol (default: ask the server)"
-    )
+    parser.add_argument("--api", choices=APIS, default="auto", help="protocol (default: detect it)")
     parser.add_argument(
         "--rubric", choices=list(RUBRICS), default="score100", help="scale (default: %(default)s)"
     )
@@ -221,9 +215,9 @@ def _parser() -> argparse.ArgumentParser:
         "--retries",
         type=_at_least(0),
         default=Settings.retries,
-        help="after a drop, a time-out, HTTP 429 or 5xx (default: %(default)s)",
+        help="after a dropped connection, a time-out, HTTP 429 or 5xx (default: %(default)s)",
     )
-    parser.add_argument("--limit", type=_at_least(1), help="judge the first so many answers")
+    parser.add_argument("--limit", type=_at_least(1), help="judge only the first LIMIT responses")
     parser.add_argument(
         "--seed", type=int, default=Settings.seed, help="of the judge (default: %(default)s)"
     )
@@ -246,7 +240,3 @@ def _seconds(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"must be a positive number of seconds, got {text}")
     return value
-
-
-if __name__ == "__main__":
-    run_and_exit(main)

@@ -5,22 +5,19 @@ Reads run folders only, finished or not, and writes ``index.html`` (one file tha
 """
 
 import argparse
-from collections.abc import Sequence
-from datetime import datetime
-from importlib.metadata import version
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from llm_lightning.commands.startup import run_and_exit
-from llm_lightning.presentation import console
-from llm_lightning.reporting.study import language, page, tables
-from llm_lightning.reporting.study.figures import figures_of
-from llm_lightning.reporting.study.study import Study, read_study
+from llm_lightning.presentation import terminal
+from llm_lightning.reporting.analyse.language_models import logged, response_score
+from llm_lightning.reporting.analyse.rows import Row
+from llm_lightning.reporting.analyse.study import Study, read_study
+from llm_lightning.reporting.render.number_formats import percent, percent_interval
+from llm_lightning.reporting.render.report_folder import write_report
 
-FIGURES = "figures"
 MAX_PROBLEMS = 5
 """Most problems that the terminal shows; the page lists them all."""
 
@@ -28,57 +25,30 @@ MAX_PROBLEMS = 5
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     options = _parser().parse_args(arguments)
-    terminal = Console(highlight=False)
     try:
-        with terminal.status("reading") as status:
+        with terminal.console.status("reading") as status:
             study = read_study(
                 options.runs,
                 reference=options.baseline_row,
-                spam_share=options.positive_share,
+                positive_share=options.positive_share,
                 progress=status.update,
             )
             status.update("writing")
-            files = write(study, options.out)
+            files = write_report(study, options.out)
     except ValueError as error:
-        console.print_error(str(error))
+        terminal.print_error(str(error))
         return 1
     except OSError as error:
-        console.print_error(f"--out: {error.strerror}: {error.filename}")
+        terminal.print_error(f"--out: {error.strerror}: {error.filename}")
         return 1
-    _show(study, files, terminal)
+    _show(study, files)
     return 0
-
-
-def write(study: Study, out: Path) -> list[Path]:
-    """Writes the page and the tables into a folder, which is made if need be.
-
-    Returns:
-        The files, the page first, and the folder of its figures.
-    """
-    html = page.render(study, made_at=datetime.now(), version=version("llm-lightning"))
-    contents = {
-        "index.html": html,
-        "table.md": tables.as_markdown(study),
-        "table.csv": tables.as_csv(study),
-    }
-    out.mkdir(parents=True, exist_ok=True)
-    pictures = out / FIGURES
-    if pictures.is_dir():  # of a former report
-        for file in pictures.glob("*.svg"):
-            file.unlink()
-    pictures.mkdir(exist_ok=True)
-    for name, svg in figures_of(html).items():
-        (pictures / name).write_text(svg, encoding="utf-8", errors="replace", newline="\n")
-    for name, text in contents.items():
-        # A lone surrogate from broken input would stop the whole page.
-        (out / name).write_text(text, encoding="utf-8", errors="replace", newline="\n")
-    return [*(out / name for name in contents), pictures]
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m llm_lightning report",
-        description="One page about many runs: tables, intervals, differences, mistakes.",
+        description="Report on many runs: tables, intervals, differences, misclassified messages.",
     )
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUNS_DIR", help="e.g. runs")
     parser.add_argument(
@@ -110,48 +80,45 @@ def _share(text: str) -> float:
     return share
 
 
-def _show(study: Study, files: Sequence[Path], terminal: Console) -> None:
+def _show(study: Study, files: Sequence[Path]) -> None:
     """Prints the rows, what was left out, and where the report is."""
     table = Table(box=None, pad_edge=False)
     table.add_column("row", overflow="fold", min_width=18)
     for title in ("test", "95 %", "seeds"):
         table.add_column(title, justify="right", no_wrap=True)
-    # As wide as the longest verdict: what is cut off a "not comparable" turns it round.
+    # As wide as the longest verdict: "not comparable" without its first word means the opposite.
     table.add_column("", min_width=len("not comparable"))
-    for found in study.test_sets:
-        for row in found.rows:
-            verdict = found.verdicts.get(row.number)
-            said = (
-                f"{verdict.word} (published {page.percent(verdict.published)})" if verdict else ""
-            )
-            said = "not comparable (stand-in)" if row.stand_in else said
-            accuracy = f"{page.percent(row.mean('test', 'accuracy'))} %"
-            ends = page.interval(row.interval)
-            table.add_row(escape(row.label), accuracy, ends, str(len(row.runs)), said)
-    for chapter in study.instructions:
-        for row in chapter.rows:
-            score = language.answer_score(row, "rouge_l")
-            mean = f"ROUGE-L {page.percent(score.mean)} %" if score else "not answered"
-            ends = page.interval(score.interval) if score else ""
-            said = "not comparable (stand-in)" if row.stand_in else ""
-            table.add_row(escape(row.label), mean, ends, str(len(row.runs)), said)
-    for chapter in study.texts:
-        for row in chapter.rows:
-            found_score = page.score(language.logged(row, "test", "perplexity"), 2)
-            said = "not comparable (stand-in)" if row.stand_in else ""
-            table.add_row(
-                escape(row.label), f"perplexity {found_score}", "", str(len(row.runs)), said
-            )
-    terminal.print(table)
+    for row, value, interval, verdict in _lines(study):
+        verdict = "not comparable (fallback)" if row.fallback else verdict
+        table.add_row(escape(row.label), value, interval, str(len(row.runs)), verdict)
+    terminal.console.print(table)
     for problem in study.problems[:MAX_PROBLEMS]:
-        terminal.print(
+        terminal.console.print(
             f"[yellow]{problem.state}[/yellow] {escape(problem.shown)}: {escape(problem.reason)}"
         )
     if len(study.problems) > MAX_PROBLEMS:
-        terminal.print(f"and {len(study.problems) - MAX_PROBLEMS} more, listed in the report")
+        more = len(study.problems) - MAX_PROBLEMS
+        terminal.console.print(f"and {more} more, listed in the report")
     for file in files:
-        terminal.print(escape(str(file)), soft_wrap=True)
+        terminal.console.print(escape(str(file)), soft_wrap=True)
 
 
-if __name__ == "__main__":
-    run_and_exit(main)
+def _lines(study: Study) -> Iterator[tuple[Row, str, str, str]]:
+    """Each row with its main test metric, the metric's interval, and the verdict if any."""
+    for chapter in study.classifiers:
+        for row in chapter.rows:
+            verdict = chapter.verdicts.get(row.number)
+            said = f"{verdict.word} (published {percent(verdict.published)})" if verdict else ""
+            accuracy = f"{percent(row.mean('test', 'accuracy'))} %"
+            yield row, accuracy, percent_interval(row.interval), said
+    for language_chapter in study.instructions:
+        for row in language_chapter.rows:
+            score = response_score(row, "rouge_l")
+            mean = f"ROUGE-L {percent(score.mean)} %" if score else "no responses"
+            yield row, mean, percent_interval(score.interval) if score else "", ""
+    for language_chapter in study.texts:
+        for row in language_chapter.rows:
+            found = logged(row, "test", "perplexity")
+            mean = f"perplexity {found.mean:,.2f}" if found else "no perplexity"
+            ends = found.interval if found else None
+            yield row, mean, f"{ends.low:,.2f} to {ends.high:,.2f}" if ends else "", ""

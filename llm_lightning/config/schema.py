@@ -18,8 +18,7 @@ from llm_lightning.finetuning.qlora import QLoRA
 from llm_lightning.finetuning.strategies import AllLayers, ChosenBlocks, TopBlocks
 from llm_lightning.run_format.published import Published
 from llm_lightning.runs.settings import Checkpoint
-from llm_lightning.tasks.classifier import ClassifierOptions
-from llm_lightning.tasks.language_model import LanguageModelOptions
+from llm_lightning.tasks.options import ClassifierOptions, LanguageModelOptions
 from llm_lightning.training.optim import AdamW
 
 

@@ -1,7 +1,7 @@
-"""Texts to token batches: truncation and padding, the same for training and for prediction.
+"""Truncation, padding and batching of encoded texts, the same for training and prediction.
 
-Lengths travel with the batch. Nothing here or later looks for padding by token value: a message
-may hold any token, the padding token included.
+A batch carries the lengths of its rows. Padding is never recognised by token value: a text may
+contain any token, the padding token included.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 from torch.utils.data import Sampler
 
@@ -16,21 +17,30 @@ from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
 
 PADDINGS = ("max_length", "batch", "none")
 
-# Batches that are sorted together; more of them pad less and shuffle less.
 _BATCHES_PER_POOL = 50
+"""Batches whose examples are sorted together; a larger pool means less padding, less shuffling."""
 
 
 class Batch(NamedTuple):
-    """What a model reads in one step. B examples, T positions."""
+    """A batch for a classifier: B examples, padded to T positions."""
 
-    input_ids: Tensor
-    """(B, T) int64; positions from a row's length on hold the padding token."""
-    lengths: Tensor
-    """(B,) int64, real tokens a row, at least 1."""
-    labels: Tensor
-    """(B,) int64 class index; -1 where it is not known."""
-    indices: Tensor
-    """(B,) int64, which example of its split each row is."""
+    input_ids: Int[Tensor, "B T"]
+    """(B, T) int64; padded on the right with the end-of-text token."""
+    lengths: Int[Tensor, " B"]
+    """(B,) int64, number of real tokens of each row, at least 1."""
+    labels: Int[Tensor, " B"]
+    """(B,) int64 class index; -1 if unknown."""
+    indices: Int[Tensor, " B"]
+    """(B,) int64, position of each row's example in its split."""
+
+    def to(self, device: torch.device) -> "Batch":
+        """Moves to a device; ``indices`` stay on the CPU, where cached activations are."""
+        is_async = device.type == "cuda"
+        return self._replace(
+            input_ids=self.input_ids.to(device, non_blocking=is_async),
+            lengths=self.lengths.to(device, non_blocking=is_async),
+            labels=self.labels.to(device, non_blocking=is_async),
+        )
 
 
 @dataclass
@@ -40,9 +50,9 @@ class Example:
     ids: list[int]
     """Token ids, at least one."""
     label: int
-    """Class index; -1 if not known."""
+    """Class index; -1 if unknown."""
     index: int = 0
-    """Which of its split it is."""
+    """Position of the example in its split."""
 
     def __len__(self) -> int:
         """The number of tokens."""
@@ -51,17 +61,17 @@ class Example:
 
 @dataclass
 class Padder:
-    """Cuts and pads: what a run must remember to read new text as it read its training text.
+    """Truncates and pads; saved with a model so that new text is treated as in training.
 
     Raises:
-        ValueError: if a field is out of range.
+        ValueError: If a field is out of range.
     """
 
     max_length: int
-    """Longest input, in tokens; what is longer loses its end."""
+    """Longest input, in tokens, at least 1; longer texts lose their end."""
     padding: str = "batch"
-    """``max_length``: every batch is ``max_length`` wide. ``batch``: as wide as its longest row.
-    ``none``: rows must be equally long, which one row always is."""
+    """``max_length``: pad to ``max_length``; ``batch``: pad to the longest row of the batch;
+    ``none``: no padding, so the rows of a batch must have equal lengths."""
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
@@ -75,7 +85,15 @@ class Padder:
     def examples(
         self, token_ids: Sequence[list[int]], labels: Sequence[int] | None = None
     ) -> list[Example]:
-        """Truncates encoded texts. An empty text becomes a single end-of-text token."""
+        """Truncates encoded texts; an empty text becomes a single end-of-text token.
+
+        Args:
+            token_ids: Token ids of each text.
+            labels: Class index of each text; -1 for all if not given.
+
+        Returns:
+            One example per text, numbered from 0.
+        """
         known = labels if labels is not None else [-1] * len(token_ids)
         return [
             Example(ids[: self.max_length] or [END_OF_TEXT_ID], int(label), index)
@@ -83,7 +101,17 @@ class Padder:
         ]
 
     def collate(self, examples: Sequence[Example]) -> Batch:
-        """Pads examples on the right with the end-of-text token, as the book does."""
+        """Pads examples on the right with the end-of-text token, as the book does.
+
+        Args:
+            examples: B examples of at most ``max_length`` tokens.
+
+        Returns:
+            A batch of shape (B, T), with T as ``padding`` has it.
+
+        Raises:
+            ValueError: If ``padding`` is ``none`` and the lengths differ.
+        """
         lengths = [len(example.ids) for example in examples]
         width = self.max_length if self.padding == "max_length" else max(lengths)
         if self.padding == "none" and min(lengths) != width:
@@ -103,14 +131,15 @@ class Padder:
 
 
 def longest_first(lengths: Sequence[int], num_tokens: int) -> list[list[int]]:
-    """Cuts examples, sorted by length, into batches that pad least.
+    """Forms batches of examples sorted by length, which minimises padding.
 
     Args:
-        lengths: of every example, in tokens.
-        num_tokens: most tokens in a batch, padding included; one example may have more.
+        lengths: Number of tokens of each example.
+        num_tokens: Largest number of tokens in a batch, padding included; an example that exceeds
+            it forms a batch of its own.
 
     Returns:
-        Indices of the examples of each batch.
+        Indices of the examples of each batch, longest first.
     """
     batches: list[list[int]] = []
     for index in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
@@ -121,16 +150,16 @@ def longest_first(lengths: Sequence[int], num_tokens: int) -> list[list[int]]:
 
 
 class LengthGroupedBatches(Sampler[list[int]]):
-    """Random batches of examples of similar length, so that little is padded.
+    """Random batches of examples of similar length, which need little padding.
 
-    Each epoch shuffles all examples, sorts within pools of 50 batches, and shuffles the batches.
-    The order depends on the generator, from which nothing else may draw.
+    Each epoch shuffles all examples, sorts them within pools of 50 batches, and shuffles the
+    batches.
 
     Args:
-        lengths: of every example.
-        batch_size: examples in a batch.
-        drop_last: whether an epoch leaves out the examples that fill no batch.
-        generator: decides the order.
+        lengths: Number of tokens of each example.
+        batch_size: Examples per batch.
+        drop_last: Whether to drop the examples of each epoch that do not fill a batch.
+        generator: Determines the order; nothing else may draw from it.
     """
 
     def __init__(
@@ -147,12 +176,12 @@ class LengthGroupedBatches(Sampler[list[int]]):
         self._generator = generator
 
     def __len__(self) -> int:
-        """Batches in an epoch."""
+        """The number of batches in an epoch."""
         whole, rest = divmod(len(self._lengths), self._batch_size)
         return whole if self._drop_last or not rest else whole + 1
 
     def __iter__(self) -> Iterator[list[int]]:
-        """One epoch of batches of indices."""
+        """Yields the indices of each batch, for one epoch."""
         order = torch.randperm(len(self._lengths), generator=self._generator).tolist()
         if self._drop_last:
             order = order[: len(self) * self._batch_size]

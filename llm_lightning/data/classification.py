@@ -1,7 +1,7 @@
-"""A table of texts and labels becomes batches.
+"""Data for text classification: from three tables of texts and labels to batches.
 
-Where the table comes from is a subclass's business (``spam.py``, ``table.py``): it fills
-``Splits`` (``splits.py``); encoding, padding, loaders and the facts worth recording are here.
+A subclass (``spam.py``, ``table.py``) reads the tables (``splits.py``). Encoding, padding, data
+loaders and the facts that a run records are here.
 """
 
 import hashlib
@@ -12,15 +12,21 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
+import pandas as pd
 from torch.utils.data import DataLoader
 
 from llm_lightning.backbone.tokenizer import encode
 from llm_lightning.data.batching import Batch, Example, Padder, longest_first
 from llm_lightning.data.module import DataModule
-
-# `as SPLIT_NAMES`: other rooms import it from here.
-from llm_lightning.data.splits import SPLIT_NAMES as SPLIT_NAMES
-from llm_lightning.data.splits import Splits, as_csv, first_of_each_class
+from llm_lightning.data.splits import (
+    Splits,
+    as_csv,
+    counted,
+    first_of_each_class,
+    text_key,
+    undersample,
+)
+from llm_lightning.run_format.splits import SPLITS
 
 BALANCES = ("none", "undersample", "class_weights")
 
@@ -29,41 +35,43 @@ T = TypeVar("T")
 
 @dataclass(eq=False)
 class ClassificationData(DataModule, ABC):
-    """Splits to loaders. Loaders keep their own random generator, so looking twice is harmless.
+    """Base class of data sets of labelled texts.
+
+    Every loader has its own random generator: iterating over one does not change another's order.
 
     Raises:
-        ValueError: if a field is out of range.
+        ValueError: If a field is out of range.
     """
 
     kind: ClassVar[str] = "classification"
 
     balance: str = "none"
-    """``undersample``: every class as rare as the rarest; ``class_weights``: the loss weighs
-    classes by inverse frequency; ``none``."""
+    """``undersample``: drop examples until every class has as many as the rarest;
+    ``class_weights``: weight classes in the loss by inverse frequency; ``none``."""
     num_train: int | None = None
-    """Training examples that are kept, classes in proportion; ``null`` keeps all."""
+    """Number of training examples to keep, with the classes in proportion; ``null`` keeps all."""
     max_length: Any = "longest_train"
-    """Longest input: ``longest_train``, the longest of all training texts, up to the context;
-    ``context``, the model's context; or a number of tokens."""
+    """Longest input: ``longest_train``, the longest training text (before ``num_train``), but at
+    most the context; ``context``, the model's context; or a number of tokens."""
     padding: str = "batch"
     """``max_length``, ``batch`` or ``none`` (needs ``batch_size`` 1)."""
     batch_size: int = 8
-    """Examples in one training batch, at least 1."""
+    """Examples per training batch, at least 1."""
     eval_batch_size: int = 32
-    """Examples in one evaluation batch, at least 1; 1 where ``padding`` is ``none``."""
+    """Examples per evaluation batch, at least 1; set to 1 if ``padding`` is ``none``."""
     group_by_length: bool = False
-    """Whether training batches hold texts of similar length, where ``padding`` is ``batch``, so
-    that attention sees less of it; which batch comes when is random either way. Where classes
-    differ in length, as spam and ham do, most of a batch is then of one class, and a little less
-    is learnt."""
+    """Whether to form training batches of texts of similar length, which need less padding; only
+    with ``padding`` ``batch``. The order of the batches is random either way. If the classes differ
+    in length, as spam and ham do, such batches consist mostly of one class, which costs a little
+    accuracy."""
     drop_last: bool = False
-    """Whether training leaves out the last, smaller batch of each epoch."""
+    """Whether to drop the last, smaller training batch of each epoch."""
     context_length: int = 1024
     """The model's context, in tokens."""
     num_workers: int = 0
-    """Loader processes. The data are small: 0, the main process, is fastest."""
+    """Worker processes of a data loader. The data are small: 0, the main process, is fastest."""
     seed: int = 123
-    """Seed of the order of training examples."""
+    """Seed for the order of the training examples."""
 
     def __post_init__(self) -> None:
         """Checks ranges; touches neither network nor disk."""
@@ -94,8 +102,7 @@ class ClassificationData(DataModule, ABC):
                 f"data.max_length must be between 1 and the model's context of "
                 f"{self.context_length} tokens, got {self.max_length}"
             )
-        self.num_duplicates_dropped = 0
-        """How many rows ``read`` left out because an earlier one has the same text."""
+        self._num_dropped = {"duplicates": 0, "undersampling": 0, "num_train": 0}
         self._splits: Splits | None = None
         self._padder: Padder | None = None
         self._examples: dict[str, list[Example]] = {}
@@ -103,16 +110,30 @@ class ClassificationData(DataModule, ABC):
 
     @abstractmethod
     def read(self) -> Splits:
-        """Reads files and splits; called once, by ``setup``."""
+        """Reads the files and splits them; called once, by ``setup``."""
+
+    def _without_duplicates(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Keeps the first of the rows with the same text, and counts the others."""
+        repeated = text_key(table).duplicated()
+        self._num_dropped["duplicates"] += int(repeated.sum())
+        return table[~repeated]
+
+    def _undersampled(self, table: pd.DataFrame, seed: int) -> pd.DataFrame:
+        """Makes the classes equally frequent, and counts the dropped rows."""
+        balanced = undersample(table, seed)
+        self._num_dropped["undersampling"] += len(table) - len(balanced)
+        return balanced
 
     def setup(self, stage: str | None = None) -> None:
-        """Reads, splits and encodes; the second call does nothing."""
+        """Reads, splits and encodes the texts; further calls do nothing."""
         if self._splits is not None:
             return
         splits = self.read()
         longest = max(len(encode(text)) for text in splits.train["Text"])
         if self.num_train is not None:
-            splits.train = first_of_each_class(splits.train, self.num_train)
+            kept = first_of_each_class(splits.train, self.num_train)
+            self._num_dropped["num_train"] = len(splits.train) - len(kept)
+            splits.train = kept
         encoded = {name: [encode(text) for text in table["Text"]] for name, table in splits.items()}
         limits = {"longest_train": longest, "context": self.context_length}
         max_length = min(limits.get(self.max_length, self.max_length), self.context_length)
@@ -124,17 +145,20 @@ class ClassificationData(DataModule, ABC):
 
     @property
     def splits(self) -> Splits:
-        """The three tables; after ``setup``."""
+        """The three tables; available after ``setup``."""
         return _after_setup(self._splits)
 
     @property
     def padder(self) -> Padder:
-        """How texts are cut and padded; after ``setup``."""
+        """Truncation and padding of the texts; available after ``setup``."""
         return _after_setup(self._padder)
 
     @property
     def class_weights(self) -> list[float] | None:
-        """Weight of each class in the loss: n / (classes * n of the class), or ``None``."""
+        """Weight of each class in the loss, or ``None`` for equal weights.
+
+        A class with n of N examples among C classes has the weight N / (C n).
+        """
         if self.balance != "class_weights":
             return None
         counts = np.bincount(self.splits.train["Label"], minlength=len(self.splits.class_names))
@@ -142,11 +166,11 @@ class ClassificationData(DataModule, ABC):
 
     @property
     def test_in_train(self) -> int:
-        """How many test texts also stand, word for word, in the training split."""
+        """Number of test texts that also occur, word for word, in the training split."""
         return int(self.splits.test["Text"].isin(set(self.splits.train["Text"])).sum())
 
     def facts(self) -> dict[str, Any]:
-        """Returns what a summary should say about the data, as plain values."""
+        """See :class:`~llm_lightning.data.module.DataModule`."""
         splits = self.splits
         return {
             "source": self.source,
@@ -154,7 +178,7 @@ class ClassificationData(DataModule, ABC):
             "max_length": self.padder.max_length,
             "padding": self.padder.padding,
             "test_in_train": self.test_in_train,
-            "duplicates_dropped": self.num_duplicates_dropped,
+            "duplicates_dropped": self._num_dropped["duplicates"],
             **{f"{name}_examples": len(table) for name, table in splits.items()},
             "splits": {
                 name: {
@@ -171,24 +195,37 @@ class ClassificationData(DataModule, ABC):
         }
 
     def describe(self) -> list[str]:
-        """A line a split, and one on lengths and leakage."""
+        """One line per split, one on lengths and leakage, and one on dropped texts, if any."""
         facts = self.facts()
         lines = []
         for name, split in facts["splits"].items():
             counts = ", ".join(
                 f"{n:,} {class_name}" for class_name, n in split["class_counts"].items()
             )
-            cut = f", {split['truncated']} truncated" if split["truncated"] else ""
+            cut = f", {split['truncated']:,} truncated" if split["truncated"] else ""
             lines.append(f"{name}: {split['examples']:,} ({counts}){cut}")
-        return [
-            *lines,
+        lines.append(
             f"at most {facts['max_length']} tokens, padding {facts['padding']}; "
-            f"{facts['test_in_train']} of {facts['test_examples']} test texts also stand in "
-            f"training",
+            f"{facts['test_in_train']} of {facts['test_examples']} test texts also occur in "
+            f"training"
+        )
+        return [*lines, *self._describe_dropped()]
+
+    def _describe_dropped(self) -> list[str]:
+        texts = {
+            "duplicates": ("duplicate text", "dropped"),
+            "undersampling": ("text", "dropped to balance the classes"),
+            "num_train": ("training text", f"dropped by data.num_train={self.num_train}"),
+        }
+        parts = [
+            f"{counted(number, texts[cause][0])} {texts[cause][1]}"
+            for cause, number in self._num_dropped.items()
+            if number
         ]
+        return ["; ".join(parts)] if parts else []
 
     def task_arguments(self) -> dict[str, Any]:
-        """Classes, their weights, and how texts are cut and padded."""
+        """Returns the classes, their weights, and the truncation and padding of texts."""
         return {
             "class_names": self.splits.class_names,
             "class_weights": self.class_weights,
@@ -202,7 +239,7 @@ class ClassificationData(DataModule, ABC):
             (folder / f"{name}.csv").write_bytes(as_csv(table))
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Shuffled, in an order that only ``seed`` and the epoch decide."""
+        """Returns shuffled batches; ``seed`` and the epoch alone determine their order."""
         examples = self._examples["train"]
         is_grouped = self.group_by_length and self.padding == "batch"
         return self._shuffled(
@@ -213,12 +250,12 @@ class ClassificationData(DataModule, ABC):
         )
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """The validation split in order."""
+        """Returns the validation split in order."""
         return self._in_order(self._examples["val"], self.padder.collate)
 
     def test_dataloader(self) -> list[DataLoader[Batch]]:
-        """All of training, validation and test in order: the final evaluation."""
-        return [self._in_order(self._examples[name], self.padder.collate) for name in SPLIT_NAMES]
+        """Returns training, validation and test split in order, for the final evaluation."""
+        return [self._in_order(self._examples[name], self.padder.collate) for name in SPLITS]
 
     def sorted_batches(self, split: str, num_tokens: int) -> Iterator[Batch]:
         """See :class:`~llm_lightning.data.module.DataModule`."""

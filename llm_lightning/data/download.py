@@ -1,46 +1,45 @@
-"""Fetch, verify, cache. What happens without a network is decided here and nowhere else.
+"""Downloads a file once, verifies it and keeps it in the cache.
 
-- Whether anything can be reached is settled within `reach_timeout_s`, even where packets vanish.
-- An interrupted download is carried on, by the same process or by a later one.
-- A file appears under its final name only when it is whole and verified; one process writes it.
-
-What is fetched, from where and with which checksum is the business of the caller; how bytes
-travel is that of `transfer`.
+pooch writes to a temporary file and moves it into place, tenacity repeats what failed for the
+moment, filelock lets one of several processes download. Decided here: whether any address can be
+reached at all, which of several mirrors is used, and what the user is told if none works.
 """
 
-import hashlib
 import logging
 import os
-import secrets
-import stat
-import sys
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+import httpx2
+import pooch
 from filelock import FileLock, Timeout
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
+from rich.progress import Progress, TaskID
+from tenacity import (
+    RetryError,
+    Retrying,
+    before_sleep_log,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_exponential,
 )
 
-from llm_lightning.data.transfer import GiveUp, Partial, Transfer
-from llm_lightning.network import ANSWER_TIMEOUT_S, Probe, Unavailable, offline
+from llm_lightning.network import ANSWER_TIMEOUT_S, Reachability, Unavailable, innermost, offline
+from llm_lightning.presentation.progress import progress_bar
 
 logger = logging.getLogger(__name__)
+pooch.get_logger().setLevel(logging.WARNING)  # below that it prints addresses and checksums
 
-_CHUNK_BYTES = 1 << 16
-_NAMES_SHOWN = 10
+_BACKOFF_S = 0.5
+"""Pause before the first retry, in seconds; doubles with each further one."""
 
 
 def cache_dir() -> Path:
-    """Where downloads are kept: `LLM_LIGHTNING_CACHE`, or the user's cache folder. Not created."""
+    """Returns the folder for downloads, which may not exist yet.
+
+    It is ``LLM_LIGHTNING_CACHE``, or ``llm_lightning`` in the user's cache folder.
+    """
     if own := os.environ.get("LLM_LIGHTNING_CACHE"):
         return Path(own).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")
@@ -48,9 +47,8 @@ def cache_dir() -> Path:
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Returns the SHA-256 of a file, in hexadecimal."""
+    return str(pooch.file_hash(str(path)))
 
 
 def fetch(
@@ -58,91 +56,154 @@ def fetch(
     urls: Sequence[str],
     destination: Path,
     *,
+    known_hash: str | None = None,
     verify: Callable[[Path], None] | None = None,
     advice: str,
     reach_timeout_s: float = ANSWER_TIMEOUT_S,
     read_timeout_s: float = 15.0,
     retries: int = 3,
 ) -> Path:
-    """Download a file from the first of several addresses that has it, unless it is there already.
+    """Downloads a file from the first of several mirrors that works.
+
+    A file that is already at ``destination`` and passes the same checks is used without touching
+    the network; one that fails them is downloaded again.
 
     Args:
-        what: Name of the file for messages, e.g. "the SMS Spam Collection".
-        urls: Addresses of the same bytes, best first.
-        destination: Final path. A file there was verified when it was written: no network then.
-        verify: Raises ValueError with a message if the bytes of a file are wrong.
-        advice: What the user can do when nothing works; the last line of the error.
-        reach_timeout_s: Time all hosts together have to answer at all, in seconds.
-        read_timeout_s: Longest silence of a server that accepted one, in seconds.
-        retries: Further attempts at one address after a drop, a short read or HTTP 5xx.
+        what: Name of the file in messages, e.g. "the SMS Spam Collection".
+        urls: Mirrors of the file, best first.
+        destination: Path of the file; it appears there complete and verified, or not at all.
+        known_hash: SHA-256 of the file in hexadecimal, if it is known.
+        verify: A further check; raises ValueError with a message if the content is wrong.
+        advice: What the user can do if no mirror works; the last line of the error.
+        reach_timeout_s: Time within which one of the hosts must respond, in seconds.
+        read_timeout_s: Longest pause of a server during the download, in seconds.
+        retries: Further attempts per mirror after a lost connection or HTTP 5xx.
 
     Returns:
-        `destination`.
+        ``destination``.
 
     Raises:
-        Unavailable: No address gave a file that passes `verify`, or `LLM_LIGHTNING_OFFLINE` is 1.
+        Unavailable: No mirror delivered a file that passes the checks, or
+            ``LLM_LIGHTNING_OFFLINE`` is 1.
     """
-    if destination.exists():
+    problem = _problem_with(destination, known_hash, verify)
+    if problem is None:
         return destination
+    if destination.exists():
+        logger.warning("%s must be downloaded again: %s", destination, problem)
     if offline():
-        raise Unavailable(what, "LLM_LIGHTNING_OFFLINE=1: the network was not touched", advice)
-    probes = {url: Probe(url, reach_timeout_s) for url in urls}
-    problems: dict[str, str] = {}
-    # Ahead of the lock: without a network, no folder is made and no other process waited for.
-    if any(probe.problem() is None for probe in probes.values()):
+        raise Unavailable(what, "LLM_LIGHTNING_OFFLINE=1 forbids using the network", advice)
+    hosts = {url: Reachability(url, reach_timeout_s) for url in urls}
+    failures: dict[str, str] = {}
+    # Before the lock: without a network, no folder is made and no other process is waited for.
+    if any(host.problem() is None for host in hosts.values()):
         destination.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(destination, what), _progress_bar() as progress:
-            if destination.exists():  # another process was faster
-                return destination
-            transfer = Transfer(
-                part=Partial(destination.with_name(destination.name + ".part")),
-                connect_s=reach_timeout_s,
-                read_s=read_timeout_s,
-                retries=retries,
-                progress=progress,
-                task=progress.add_task(what, total=None),
+        with _locked(destination, what), progress_bar(unit="bytes") as progress:
+            if _problem_with(destination, known_hash, verify) is None:
+                return destination  # another process was faster
+            destination.unlink(missing_ok=True)
+            downloader = _Downloader(
+                what, verify, reach_timeout_s, read_timeout_s, retries, progress
             )
-            for url, probe in probes.items():
+            for url in (url for url, host in hosts.items() if host.problem() is None):
                 try:
-                    _deliver(transfer, url, probe, verify, destination)
+                    pooch.retrieve(
+                        url, known_hash, destination.name, destination.parent, downloader=downloader
+                    )
                     return destination
-                except GiveUp as error:
-                    problems[url] = str(error)
-                    logger.info("%s: %s: %s", what, url, error)
+                except (httpx2.HTTPError, RetryError, ValueError) as error:
+                    failures[url] = _reason(error)
+                    logger.info("%s: %s: %s", what, url, failures[url])
     reasons = [
-        f"{url}: {problems[url]}" if url in problems else str(probe.problem())
-        for url, probe in probes.items()
+        f"{url}: {failures[url]}" if url in failures else str(host.problem())
+        for url, host in hosts.items()
     ]
     raise Unavailable(what, "\n".join(reasons), advice)
 
 
-def _deliver(
-    transfer: Transfer,
-    url: str,
-    probe: Probe,
-    verify: Callable[[Path], None] | None,
-    destination: Path,
-) -> None:
-    """Download, verify and move into place; GiveUp says what kept it from happening."""
-    if problem := probe.problem():
-        raise GiveUp(problem)
-    resumed = transfer.part.path.exists()
-    transfer.run(url)
-    if verify:
+def _problem_with(
+    file: Path, known_hash: str | None, verify: Callable[[Path], None] | None
+) -> str | None:
+    """Why a file cannot be used, or ``None`` if it exists and passes both checks."""
+    if not file.exists():
+        return "it does not exist"
+    if known_hash is not None and (found := sha256(file)) != known_hash.lower():
+        return f"its SHA-256 is {found}, expected {known_hash}"
+    try:
+        if verify:
+            verify(file)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+@dataclass(frozen=True)
+class _Downloader:
+    """What pooch calls to write the content of an address to a temporary file."""
+
+    what: str
+    verify: Callable[[Path], None] | None
+    connect_timeout_s: float
+    read_timeout_s: float
+    retries: int
+    progress: Progress
+
+    def __call__(self, url: str, output_file: str, _: object) -> None:
+        file = Path(output_file)
+        # pooch's file is private to its owner; a new one follows the umask, so that several users
+        # can share a cache.
+        file.unlink()
+        task = self.progress.add_task(self.what, total=None)
         try:
-            verify(transfer.part.path)
-        except ValueError as error:
-            transfer.part.discard()
-            if resumed:  # what an earlier process left may be at fault, e.g. after a power cut
-                return _deliver(transfer, url, probe, verify, destination)
-            raise GiveUp(str(error)) from error
-    os.replace(transfer.part.path, destination)
-    transfer.part.discard()
+            Retrying(
+                stop=stop_after_attempt(self.retries + 1),
+                wait=wait_exponential(multiplier=_BACKOFF_S),
+                retry=retry_if_exception(_is_temporary),
+                before_sleep=before_sleep_log(logger, logging.INFO),
+            )(self._stream, url, file, task)
+        finally:
+            self.progress.remove_task(task)
+        if self.verify:
+            self.verify(file)
+
+    def _stream(self, url: str, file: Path, task: TaskID) -> None:
+        timeout = httpx2.Timeout(self.read_timeout_s, connect=self.connect_timeout_s)
+        # Not compressed, so that Content-Length counts the bytes of the file.
+        headers = {"Accept-Encoding": "identity"}
+        with httpx2.stream(
+            "GET", url, headers=headers, timeout=timeout, follow_redirects=True
+        ) as response:
+            response.raise_for_status()
+            length = response.headers.get("Content-Length")
+            self.progress.reset(task, total=int(length) if length else None)
+            with file.open("wb") as target:
+                for chunk in response.iter_bytes():
+                    target.write(chunk)
+                    self.progress.update(task, completed=response.num_bytes_downloaded)
+
+
+def _is_temporary(error: BaseException) -> bool:
+    """Whether another attempt may succeed: lost connections, short reads and HTTP 5xx."""
+    if isinstance(error, httpx2.HTTPStatusError):
+        return error.response.is_server_error
+    return isinstance(error, httpx2.NetworkError | httpx2.RemoteProtocolError)
+
+
+def _reason(error: BaseException) -> str:
+    """What kept a file from being downloaded, in one line."""
+    if isinstance(error, RetryError) and (cause := error.last_attempt.exception()):
+        number = error.last_attempt.attempt_number
+        return _reason(cause) + (f" ({number} attempts)" if number > 1 else "")
+    if isinstance(error, httpx2.HTTPStatusError):
+        return f"HTTP {error.response.status_code} {error.response.reason_phrase}"
+    if isinstance(error, httpx2.TimeoutException):
+        return "the server stopped responding"
+    return str(error) if isinstance(error, ValueError) else innermost(error)
 
 
 @contextmanager
 def _locked(destination: Path, what: str) -> Iterator[None]:
-    """Hold the lock beside `destination`; the system releases it should this process die."""
+    """Holds the lock beside ``destination``; the system releases it if this process dies."""
     lock = FileLock(destination.with_name(destination.name + ".lock"))
     try:
         lock.acquire(timeout=0)
@@ -153,92 +214,3 @@ def _locked(destination: Path, what: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _progress_bar() -> Progress:
-    """A bar on stderr with bytes, speed and time left; nothing where stderr is not a terminal."""
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
-    )
-
-
-def extract_member(archive: Path, member: str, destination: Path, max_bytes: int = 1 << 30) -> Path:
-    """Write one member of a zip archive to `destination`, whatever path the archive gives it.
-
-    Args:
-        archive: The zip file.
-        member: Exact name of the member inside it.
-        destination: Path to write; replaced in one step if it exists.
-        max_bytes: Largest size to accept, declared or actual, in bytes.
-
-    Returns:
-        `destination`.
-
-    Raises:
-        ValueError: The archive is damaged or lacks the member, or the member is encrypted, too
-            large, or not a file.
-    """
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    part = destination.with_name(f"{destination.name}.{secrets.token_hex(4)}.part")
-    try:
-        with part.open("xb") as target:
-            target.writelines(_member_chunks(archive, member, max_bytes))
-            target.flush()
-            os.fsync(target.fileno())
-        os.replace(part, destination)
-    finally:
-        part.unlink(missing_ok=True)
-    return destination
-
-
-class _Refused(ValueError):
-    """A sound archive whose member is missing or not to be written."""
-
-
-def _member_chunks(archive: Path, member: str, max_bytes: int) -> Iterator[bytes]:
-    try:
-        with zipfile.ZipFile(archive) as source:
-            info = _checked_member(source, archive, member, max_bytes)
-            size = 0
-            with source.open(info) as stream:
-                while chunk := stream.read(_CHUNK_BYTES):
-                    size += len(chunk)
-                    # zipfile stops at the declared size, but does not promise to.
-                    if size > max_bytes:
-                        raise _Refused(f"{archive}: {member} is larger than {max_bytes:,} bytes")
-                    yield chunk
-    except (_Refused, FileNotFoundError, PermissionError):
-        raise
-    except Exception as error:  # zipfile meets damage with anything from BadZipFile to OSError
-        raise ValueError(
-            f"{archive} is damaged or no zip archive ({error}): delete it and fetch it again"
-        ) from error
-
-
-def _checked_member(
-    source: zipfile.ZipFile, archive: Path, member: str, max_bytes: int
-) -> zipfile.ZipInfo:
-    try:
-        info = source.getinfo(member)
-    except KeyError as error:
-        names = source.namelist()
-        more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-        shown = ", ".join(names[:_NAMES_SHOWN]) or "nothing"
-        raise _Refused(f"{archive} has no member {member}; it holds {shown}{more}") from error
-    if info.flag_bits & 0x1:
-        raise _Refused(f"{archive}: {member} is encrypted")
-    # The upper half of the external attributes is the Unix mode, 0 where another system packed.
-    kind = stat.S_IFMT(info.external_attr >> 16)
-    if info.is_dir() or kind not in (0, stat.S_IFREG):
-        raise _Refused(f"{archive}: {member} is not a regular file")
-    if info.file_size > max_bytes:
-        raise _Refused(
-            f"{archive}: {member} declares {info.file_size:,} bytes, more than {max_bytes:,}"
-        )
-    return info

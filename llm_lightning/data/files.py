@@ -1,7 +1,6 @@
-"""What a user's file holds: text in UTF-8, JSON Lines, Parquet.
+"""Reads files that users provide: UTF-8 text, JSON Lines and Parquet.
 
-Every fault is a ValueError that names the file and, where there are lines, the line. What the
-values must be is the business of the caller.
+Errors name the file and, where there are lines, the line. Callers check the values.
 """
 
 import json
@@ -13,10 +12,17 @@ import pandas as pd
 
 
 def decode_utf8(content: bytes, name: str) -> str:
-    """Decodes what ``name`` holds, without the byte-order mark that some editors put first.
+    """Decodes UTF-8, without the byte-order mark that some editors write.
+
+    Args:
+        content: The bytes.
+        name: Where they come from, for the error.
+
+    Returns:
+        The text.
 
     Raises:
-        ValueError: if it is not UTF-8; names byte and line.
+        ValueError: If they are not UTF-8; names byte and line.
     """
     try:
         return content.decode("utf-8").removeprefix("\ufeff")
@@ -29,22 +35,22 @@ def decode_utf8(content: bytes, name: str) -> str:
 
 
 def read_text(file: Path) -> str:
-    """Reads a UTF-8 file; each line ends with a newline alone, whatever system wrote it.
+    r"""Reads a UTF-8 file, with every line ending as ``\n``.
 
     Raises:
-        ValueError: if it is not UTF-8.
+        ValueError: If it is not UTF-8.
     """
     text = decode_utf8(file.read_bytes(), str(file))
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read_json_lines(file: Path) -> Iterator[tuple[int, Any]]:
-    """Yields the value of each line that is not blank, with its number, counted from 1.
+    """Yields the number, counted from 1, and the value of each line that is not blank.
 
     Raises:
-        ValueError: if the file is not UTF-8 or a line not JSON.
+        ValueError: If the file is not UTF-8 or a line is not JSON.
     """
-    # Not splitlines(): it also cuts at separators that may stand inside a JSON string.
+    # Not splitlines(): it also splits at separators that are allowed inside a JSON string.
     for number, line in enumerate(read_text(file).split("\n"), start=1):
         if line.strip():
             try:
@@ -57,7 +63,7 @@ def read_parquet(file: Path) -> pd.DataFrame:
     """Reads a Parquet file.
 
     Raises:
-        ValueError: if it is something else, or damaged.
+        ValueError: If it is damaged or not a Parquet file.
     """
     try:
         return pd.read_parquet(file)

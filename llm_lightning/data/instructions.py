@@ -1,11 +1,10 @@
-"""Instructions and their answers: the book's 1,100 entries, Alpaca's 52,002, or your own.
+"""Instructions and responses: the book's 1,100 records, Alpaca's 52,002, or your own.
 
-Splits are taken in file order: training, then test, then validation, as in the book.
+Records are split in file order: training, then test, then validation, as in the book.
 """
 
 import hashlib
 import json
-import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib import resources
@@ -14,41 +13,40 @@ from typing import Any, ClassVar
 
 from llm_lightning.data import download
 from llm_lightning.data.language import LanguageData
-from llm_lightning.data.prompts import MASKS, PROMPT_STYLES, Record, encode_record
+from llm_lightning.data.prompt_styles import PROMPT_STYLES
+from llm_lightning.data.prompts import MASKS, Record, encode_record
 from llm_lightning.data.records import read_records
 from llm_lightning.data.sequences import TokenSequence
-from llm_lightning.data.splits import SPLIT_NAMES
-
-logger = logging.getLogger(__name__)
+from llm_lightning.run_format.splits import SPLITS
 
 TRAIN_SHARE, TEST_SHARE = 0.85, 0.1  # the rest is validation
 
 
 @dataclass(eq=False)
 class Instructions(LanguageData):
-    """Records with an instruction, an input that may be empty, and the answer to learn.
+    """Records with an instruction, an optional input, and the response to learn.
 
     Raises:
-        ValueError: if a field is out of range.
+        ValueError: If a field is out of range.
     """
 
     kind: ClassVar[str] = "instructions"
-    stand_in: ClassVar[str] = "The embedded instructions"
+    fallback: ClassVar[str] = "The embedded instructions"
 
     _target_: str = "llm_lightning.data.instructions.Instructions"
     name: str = "instructions"
-    """Short name, as in ``conf/data/``; the download is cached under it and its address."""
+    """Short name, as in ``conf/data/``; part of the name of the cached download."""
     url: str | None = None
-    """Where the JSON file is downloaded from, once."""
+    """Address of a JSON file, which is downloaded once."""
     sha256: str | None = None
     """SHA-256 of the download, if it is known."""
     path: str | None = None
-    """Your own file in place of the download: JSON, JSON Lines or Parquet."""
+    """Your own file instead of the download: JSON, JSON Lines or Parquet."""
     prompt_style: str = "alpaca"
-    """``alpaca`` (the book's), ``phi3`` or ``plain``."""
+    """``alpaca`` (as in the book), ``phi3`` or ``plain``."""
     mask: str = "none"
-    """What the loss leaves out: ``none``; the ``prompt``, as in the book's exercise 7.2; or the
-    ``prompt_and_header``, so that only the response is learnt."""
+    """Tokens that the loss ignores: ``none``; the ``prompt``, as in the book's exercise 7.2; or
+    ``prompt_and_header``, everything but the response."""
 
     def __post_init__(self) -> None:
         """Checks ranges; touches neither network nor disk."""
@@ -69,23 +67,25 @@ class Instructions(LanguageData):
         return self._origin
 
     def prepare_data(self) -> None:
-        """Finds the records, downloading them if they are neither given nor cached.
+        """Finds the file, downloading it if ``path`` is null and it is not cached.
 
         Raises:
-            Unavailable: if they can neither be found nor downloaded.
-            ValueError: if neither ``path`` nor ``url`` is given.
+            Unavailable: If it is not cached and cannot be downloaded.
+            ValueError: If neither ``path`` nor ``url`` is given.
         """
         if self._file is not None:
             return
         if self.path is not None:
             self._file, self._origin = Path(self.path).expanduser(), str(self.path)
         elif self.url is not None:
-            destination = self._cached(self.url)
+            # The address is part of the name: another data.url must not use this file.
+            digest = hashlib.sha256(self.url.encode()).hexdigest()[:8]
             self._file = download.fetch(
                 f"the instructions {self.name!r}",
                 [self.url],
-                destination,
-                verify=self._verify,
+                download.cache_dir() / "instructions" / f"{self.name}-{digest}.json",
+                known_hash=self.sha256,
+                verify=_verify_list,
                 advice=f"download {self.url} by other means and set data.path to the file",
             )
             self._origin = self.name
@@ -93,15 +93,15 @@ class Instructions(LanguageData):
             raise ValueError("data.path must name a file of instructions, or data.url an address")
 
     def use_embedded(self) -> None:
-        """Reads the instructions that the package ships, in place of the download."""
+        """Uses the instructions in this package instead of the download."""
         folder = resources.files("llm_lightning.data.embedded")
         self._file, self._origin = Path(str(folder / "instructions.json")), "embedded instructions"
 
     def read(self) -> dict[str, list[TokenSequence]]:
-        """Reads, splits in file order and encodes.
+        """Reads the records, splits them in file order and encodes them.
 
         Raises:
-            ValueError: naming the file, if a record cannot be read or there are too few.
+            ValueError: If a record cannot be read, or there are too few; names the file.
         """
         self.prepare_data()
         if self._file is None:
@@ -119,15 +119,15 @@ class Instructions(LanguageData):
 
     @property
     def records(self) -> dict[str, list[Record]]:
-        """The records of each split; after ``setup``."""
+        """The records of each split; available after ``setup``."""
         if not self._records:
             raise RuntimeError("call prepare_data() and setup() first")
         return self._records
 
     def facts(self) -> dict[str, Any]:
-        """As :class:`DataModule` has it, with prompts, cuts, empty answers and leakage."""
+        """Adds prompt settings, truncation, empty outputs and leakage to the usual facts."""
         facts = super().facts()
-        known = {record.question for record in self.records["train"]}
+        in_train = {record.question for record in self.records["train"]}
         for split, own in self.records.items():
             facts["splits"][split] |= {
                 "truncated": self._num_cut[split],
@@ -136,29 +136,30 @@ class Instructions(LanguageData):
         return facts | {
             "prompt_style": self.prompt_style,
             "mask": self.mask,
-            "test_in_train": sum(record.question in known for record in self.records["test"]),
-            "val_in_train": sum(record.question in known for record in self.records["val"]),
+            "test_in_train": sum(record.question in in_train for record in self.records["test"]),
+            "val_in_train": sum(record.question in in_train for record in self.records["val"]),
         }
 
     def describe(self) -> list[str]:
-        """A line a split, and one on prompts and leakage."""
+        """One line per split, and one on prompts and leakage."""
         facts = self.facts()
         lines = []
         for name, split in facts["splits"].items():
-            cut = f", {split['truncated']} truncated" if split["truncated"] else ""
+            cut = f", {split['truncated']:,} truncated" if split["truncated"] else ""
             lines.append(
                 f"{name}: {split['examples']:,} ({split['tokens']:,} tokens, "
-                f"{split['label_tokens']:,} learnt, {split['response_tokens']:,} of responses){cut}"
+                f"{split['label_tokens']:,} in the loss, {split['response_tokens']:,} in "
+                f"responses){cut}"
             )
         return [
             *lines,
             f"prompt style {self.prompt_style}, mask {self.mask}, at most {self.longest} tokens; "
             f"{facts['test_in_train']} of {facts['splits']['test']['examples']} test instructions "
-            f"also stand in training",
+            f"also occur in training",
         ]
 
     def task_arguments(self) -> dict[str, Any]:
-        """How prompts are made of records."""
+        """Returns the settings of the prompts."""
         return {
             "text": {
                 "prompt_style": self.prompt_style,
@@ -174,40 +175,29 @@ class Instructions(LanguageData):
             text = json.dumps([asdict(record) for record in own], indent=1, ensure_ascii=False)
             (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
 
-    def _cached(self, url: str) -> Path:
-        """The download's place; what is there is checked again, and removed if it is wrong."""
-        # With the address in it: another data.url must not find the file of this one.
-        digest = hashlib.sha256(url.encode()).hexdigest()[:8]
-        file = download.cache_dir() / "instructions" / f"{self.name}-{digest}.json"
-        if file.is_file():
-            try:
-                self._verify(file)
-            except ValueError as error:
-                logger.warning("%s is fetched again: %s", file, error)
-                file.unlink(missing_ok=True)
-        return file
 
-    def _verify(self, file: Path) -> None:
-        found = download.sha256(file)
-        if self.sha256 not in (None, found):
-            raise ValueError(f"its sha256 is {found}, expected {self.sha256}")
-        try:
-            entries = json.loads(file.read_text(encoding="utf-8-sig"))
-        except ValueError as error:  # JSON and UTF-8 errors alike
-            raise ValueError(f"it is not JSON: {error}") from error
-        if not isinstance(entries, list) or not entries:
-            raise ValueError("it holds no list of records")
+def _verify_list(file: Path) -> None:
+    """Checks that a download is a JSON list and not, say, an error page."""
+    try:
+        entries = json.loads(file.read_text(encoding="utf-8-sig"))
+    except ValueError as error:  # JSON and UTF-8 errors alike
+        raise ValueError(f"it is not JSON: {error}") from error
+    if not isinstance(entries, list) or not entries:
+        raise ValueError("it is not a list of records")
 
 
 def split_in_file_order(records: Sequence[Record], source: str) -> dict[str, list[Record]]:
-    """Cuts records into training (85 %), test (10 %) and validation, in this order.
+    """Splits records into training (85 %), test (10 %) and validation, in this order.
 
     Args:
-        records: in file order.
-        source: what they come from, for the error.
+        records: In file order.
+        source: Where they come from, for the error.
+
+    Returns:
+        The records of ``train``, ``val`` and ``test``.
 
     Raises:
-        ValueError: if a part would be empty.
+        ValueError: If a split would be empty.
     """
     end_of_train = int(len(records) * TRAIN_SHARE)
     end_of_test = end_of_train + int(len(records) * TEST_SHARE)
@@ -216,7 +206,7 @@ def split_in_file_order(records: Sequence[Record], source: str) -> dict[str, lis
         "val": list(records[end_of_test:]),
         "test": list(records[end_of_train:end_of_test]),
     }
-    for name in SPLIT_NAMES:
+    for name in SPLITS:
         if not parts[name]:
             raise ValueError(
                 f"{source}: {len(records)} records leave the {name} split empty; at least 10 are "

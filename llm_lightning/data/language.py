@@ -1,7 +1,7 @@
-"""Token sequences become batches for a language model.
+"""Data for language modelling: from three lists of token sequences to batches.
 
-Where the sequences come from is a subclass's business (``instructions.py``, ``text.py``): it fills
-the three splits; grouping by length, padding, loaders and the facts worth recording are here.
+A subclass (``instructions.py``, ``text.py``) reads the sequences. Grouping by length, padding, data
+loaders and the facts that a run records are here.
 """
 
 import hashlib
@@ -14,40 +14,37 @@ from torch.utils.data import DataLoader
 
 from llm_lightning.data.batching import longest_first
 from llm_lightning.data.module import DataModule
-from llm_lightning.data.sequences import (
-    NO_LABEL,
-    SequenceBatch,
-    TokenSequence,
-    collate,
-)
-from llm_lightning.data.splits import SPLIT_NAMES
+from llm_lightning.data.sequences import NO_LABEL, SequenceBatch, TokenSequence, collate
+from llm_lightning.run_format.splits import SPLITS
 
 
 @dataclass(eq=False)
 class LanguageData(DataModule, ABC):
-    """Sequences to loaders. Loaders keep their own random generator, so looking twice is harmless.
+    """Base class of data sets of token sequences.
+
+    Every loader has its own random generator: iterating over one does not change another's order.
 
     Raises:
-        ValueError: if a field is out of range.
+        ValueError: If a field is out of range.
     """
 
     max_length: int | None = None
     """Longest input in tokens, at least 2; ``null`` is the model's context."""
     batch_size: int = 8
-    """Sequences in one training batch, at least 1."""
+    """Sequences per training batch, at least 1."""
     eval_batch_size: int = 32
-    """Sequences in one evaluation batch, at least 1."""
+    """Sequences per evaluation batch, at least 1."""
     group_by_length: bool = True
-    """Whether training batches hold sequences of similar length, which pads less; which batch
-    comes when is random either way."""
+    """Whether to form training batches of sequences of similar length, which need less padding.
+    The order of the batches is random either way."""
     drop_last: bool = False
-    """Whether training leaves out the last, smaller batch of each epoch."""
+    """Whether to drop the last, smaller training batch of each epoch."""
     context_length: int = 1024
     """The model's context, in tokens."""
     num_workers: int = 0
-    """Loader processes. The data are small: 0, the main process, is fastest."""
+    """Worker processes of a data loader. The data are small: 0, the main process, is fastest."""
     seed: int = 123
-    """Seed of the order of training sequences."""
+    """Seed for the order of the training sequences."""
 
     def __post_init__(self) -> None:
         """Checks ranges; touches neither network nor disk."""
@@ -64,15 +61,19 @@ class LanguageData(DataModule, ABC):
 
     @property
     def longest(self) -> int:
-        """The longest input that the model is given, in tokens."""
+        """Largest number of input tokens: ``max_length``, but at most the model's context."""
         return min(self.max_length or self.context_length, self.context_length)
 
     @abstractmethod
     def read(self) -> dict[str, list[TokenSequence]]:
-        """Reads files and splits into train, val and test; called once, by ``setup``."""
+        """Reads, splits and encodes the texts; called once, by ``setup``.
+
+        Returns:
+            The sequences of ``train``, ``val`` and ``test``.
+        """
 
     def setup(self, stage: str | None = None) -> None:
-        """Reads and encodes; the second call does nothing."""
+        """Reads and numbers the sequences; further calls do nothing."""
         if self._sequences is None:
             self._sequences = self.read()
             for sequences in self._sequences.values():
@@ -81,13 +82,13 @@ class LanguageData(DataModule, ABC):
 
     @property
     def sequences(self) -> dict[str, list[TokenSequence]]:
-        """The sequences of each split; after ``setup``."""
+        """The sequences of each split; available after ``setup``."""
         if self._sequences is None:
             raise RuntimeError("call prepare_data() and setup() first")
         return self._sequences
 
     def facts(self) -> dict[str, Any]:
-        """Returns what a summary should say about the data, as plain values."""
+        """See :class:`~llm_lightning.data.module.DataModule`."""
         return {
             "source": self.source,
             "max_length": self.longest,
@@ -108,22 +109,22 @@ class LanguageData(DataModule, ABC):
         }
 
     def train_dataloader(self) -> DataLoader[SequenceBatch]:
-        """Shuffled, in an order that only ``seed`` and the epoch decide."""
+        """Returns shuffled batches; ``seed`` and the epoch alone determine their order."""
         sequences = self.sequences["train"]
         return self._shuffled(
             sequences,
             collate,
-            lengths=[len(sequence) if self.group_by_length else 0 for sequence in sequences],
+            lengths=list(map(len, sequences)) if self.group_by_length else None,
             drop_last=self.drop_last,
         )
 
     def val_dataloader(self) -> DataLoader[SequenceBatch]:
-        """The validation split, longest first."""
+        """Returns the validation split, longest sequences first."""
         return self._longest_first("val")
 
     def test_dataloader(self) -> list[DataLoader[SequenceBatch]]:
-        """All of training, validation and test: the final evaluation."""
-        return [self._longest_first(name) for name in SPLIT_NAMES]
+        """Returns training, validation and test split, for the final evaluation."""
+        return [self._longest_first(name) for name in SPLITS]
 
     def sorted_batches(self, split: str, num_tokens: int) -> Iterator[SequenceBatch]:
         """See :class:`~llm_lightning.data.module.DataModule`."""
@@ -132,7 +133,7 @@ class LanguageData(DataModule, ABC):
             yield collate([sequences[index] for index in indices])
 
     def _longest_first(self, name: str) -> DataLoader[SequenceBatch]:
-        # Sums over all tokens do not depend on the order, and sorted batches pad least.
+        # Losses are summed over all tokens, so the order is free, and sorting minimises padding.
         return self._in_order(sorted(self.sequences[name], key=len, reverse=True), collate)
 
 

@@ -1,4 +1,4 @@
-"""What a run asks of its data, whatever they are."""
+"""Base class of all data modules: what a run needs from its data."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -14,52 +14,52 @@ from llm_lightning.data.batching import LengthGroupedBatches
 
 
 class DataModule(L.LightningDataModule, ABC):
-    """Train, val and test, with what is worth recording about them."""
+    """Training, validation and test split, and the facts that a run records about them."""
 
     kind: ClassVar[str]
-    """``classification``, ``instructions`` or ``text``: what a report has to expect."""
+    """``classification``, ``instructions`` or ``text``; tasks and reports depend on it."""
     batch_size: int
     eval_batch_size: int
     num_workers: int
     context_length: int
-    """The model's context in tokens; may be lowered until ``setup``."""
+    """The model's context, in tokens; may be lowered before ``setup``."""
     seed: int
-    """Of the order of training examples."""
+    """Seed for the order of the training examples."""
     _order: torch.Generator | None = None
     _resumed_order: Tensor | None = None
 
     @property
     @abstractmethod
     def source(self) -> str:
-        """Where the texts come from, for people; after ``prepare_data``."""
+        """Where the texts come from, for display; available after ``prepare_data``."""
 
     @abstractmethod
     def facts(self) -> dict[str, Any]:
-        """Returns what a summary should say about the data, as plain values; after ``setup``.
+        """Returns the facts for a run's summary, as plain values; available after ``setup``.
 
-        Among them are ``source``, ``max_length`` and ``splits``: ``examples`` and ``sha256`` of
-        each.
+        They include ``source``, ``max_length`` and ``splits``, with ``examples`` and ``sha256`` of
+        each split.
         """
 
     @abstractmethod
     def describe(self) -> list[str]:
-        """Returns the same for a person, in a few short lines."""
+        """Returns the same facts as a few short lines of text."""
 
     @abstractmethod
     def task_arguments(self) -> dict[str, Any]:
-        """Returns what the task must know of the data, as plain values a checkpoint can keep."""
+        """Returns the task's arguments that depend on the data, as plain values for checkpoints."""
 
     @abstractmethod
     def write_splits(self, folder: Path) -> None:
-        """Writes which examples are in which split."""
+        """Writes files that show which examples are in which split."""
 
     @abstractmethod
     def sorted_batches(self, split: str, num_tokens: int) -> Iterator[Any]:
-        """Yields a split once, longest examples first, in batches as the loaders make them.
+        """Yields every example of a split once, longest first, in batches of varying size.
 
         Args:
             split: ``train``, ``val`` or ``test``.
-            num_tokens: most tokens in a batch, padding included.
+            num_tokens: Largest number of tokens in a batch, padding included.
         """
 
     def _shuffled(
@@ -70,13 +70,14 @@ class DataModule(L.LightningDataModule, ABC):
         lengths: Sequence[int] | None,
         drop_last: bool,
     ) -> DataLoader[Any]:
-        """Batches in an order that only ``seed`` and the epoch decide.
+        """Makes a loader of shuffled batches; ``seed`` and the epoch alone determine their order.
 
         Args:
-            examples: of the training split.
-            collate: makes a batch of some of them.
-            lengths: of each; batches hold what is alike in this. ``None``: whatever comes.
-            drop_last: whether a smaller last batch is left out.
+            examples: The training split.
+            collate: Turns a list of examples into a batch.
+            lengths: Number of tokens of each example, to group examples of similar length;
+                ``None`` does not group them.
+            drop_last: Whether to drop a smaller last batch.
         """
         order = self._new_order()
         if lengths is None:
@@ -94,7 +95,7 @@ class DataModule(L.LightningDataModule, ABC):
         return self._loader(examples, collate, batch_sampler=batches, generator=torch.Generator())
 
     def _in_order(self, examples: Sequence[Any], collate: Callable[[Any], Any]) -> DataLoader[Any]:
-        """Batches for evaluation."""
+        """Makes a loader of batches for evaluation, in the order of the examples."""
         return self._loader(
             examples, collate, batch_size=self.eval_batch_size, generator=torch.Generator()
         )
@@ -111,25 +112,25 @@ class DataModule(L.LightningDataModule, ABC):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns what a checkpoint needs so that the next epoch comes in the order it would."""
+        """Returns the state of the shuffling, with which a resumed run has the same order."""
         order = None if self._order is None else self._order.get_state()
         return {"order": order, "sha256": self._sha256()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on where a checkpoint was written.
+        """Continues the shuffling from a checkpoint.
 
         Raises:
-            ValueError: if the data are not those that the checkpoint was trained on.
+            ValueError: If the data differ from those at the time of the checkpoint.
         """
         if changed := [k for k, v in self._sha256().items() if state_dict["sha256"].get(k) != v]:
             raise ValueError(
-                f"the {', '.join(changed)} data are not what they were when this run was "
-                f"interrupted: start it over with rerun=true"
+                f"the {', '.join(changed)} data have changed since this run was interrupted: "
+                f"start it over with rerun=true"
             )
         self._resumed_order = state_dict["order"]
 
     def _new_order(self) -> torch.Generator:
-        """Starts the random numbers that order the training examples, epoch after epoch."""
+        """Makes the random generator of the order of training examples in every epoch."""
         self._order = torch.Generator().manual_seed(self.seed)
         if self._resumed_order is not None:
             self._order.set_state(self._resumed_order)
@@ -141,11 +142,11 @@ class DataModule(L.LightningDataModule, ABC):
 
 
 @runtime_checkable
-class HasStandIn(Protocol):
-    """Data that the package ships a stand-in for."""
+class HasFallback(Protocol):
+    """Data for which this package contains a small replacement, used without a network."""
 
-    stand_in: ClassVar[str]
-    """What the stand-in is, for people."""
+    fallback: ClassVar[str]
+    """Name of the replacement in messages."""
 
     def use_embedded(self) -> None:
-        """Reads the stand-in in place of what ``prepare_data`` could not get."""
+        """Uses the replacement instead of what ``prepare_data`` could not download."""

@@ -1,9 +1,10 @@
-"""Records become prompts, and prompts with their answers become labelled tokens.
+"""Encodes instruction records as prompts, or as prompts with responses and labels.
 
-The whole text is tokenised once and then cut into pieces, so a prompt is, token for token, the
-beginning of the text that was learnt. Pieces never share a token: fields carry no white space at
-their ends, and a style's own text meets them with a newline, where GPT-2's pre-tokenisation
-always breaks. Should a token span two pieces all the same, it counts to the one it ends in.
+The whole text is tokenised at once and its tokens are then assigned to pieces (a field, or the text
+between fields), so a prompt is, token for token, the beginning of the text seen in training. Pieces
+do not share tokens: fields have no surrounding white space, and the text between them begins and
+ends with newlines, where GPT-2's pre-tokenisation always splits. A token that spanned two pieces
+all the same would belong to the one in which it ends.
 """
 
 from bisect import bisect_left
@@ -15,6 +16,7 @@ from typing import NamedTuple
 import torch
 
 from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID, gpt2_encoding
+from llm_lightning.data.prompt_styles import PROMPT_STYLES
 from llm_lightning.data.sequences import NO_LABEL, TokenSequence
 
 MASKS = ("none", "prompt", "prompt_and_header")
@@ -23,7 +25,7 @@ _TURN = "history "
 
 
 class Turn(NamedTuple):
-    """What was said earlier in a conversation."""
+    """An earlier exchange of a conversation."""
 
     user: str
     assistant: str
@@ -31,109 +33,60 @@ class Turn(NamedTuple):
 
 @dataclass
 class Record:
-    """One task and its answer. Every field loses the white space at its ends."""
+    """An instruction and its response. Every field is stripped of surrounding white space."""
 
     instruction: str
-    """What is asked; in a conversation the user's last message."""
+    """The task; in a conversation the last message of the user."""
     input: str = ""
-    """What the instruction is about; may be empty."""
+    """The text that the instruction refers to; may be empty."""
     output: str = ""
-    """The answer; empty where it is still to be written."""
+    """The response; empty if a model is to generate it."""
     system: str = ""
-    """Stands ahead of everything else; may be empty."""
+    """System message, ahead of everything else; may be empty."""
     history: tuple[Turn, ...] = ()
     """Earlier turns, oldest first."""
 
     def __post_init__(self) -> None:
-        """Strips every field; see the module's first lines."""
+        """Strips every field, so that pieces do not share tokens."""
         for name in ("instruction", "input", "output", "system"):
             setattr(self, name, getattr(self, name).strip())
         self.history = tuple(Turn(*(text.strip() for text in turn)) for turn in self.history)
 
     @property
     def question(self) -> tuple[str, tuple[Turn, ...], str, str]:
-        """All but the answer: what makes two records the same task."""
+        """All fields but the output; equal for records of the same task."""
         return self.system, self.history, self.instruction, self.input
 
 
-@dataclass(frozen=True)
-class PromptStyle:
-    """The text around the fields of a record, in the order in which it stands.
-
-    A conversation is the system text, the opening, and the turns; every turn has its instruction,
-    header and response.
-    """
-
-    before_system: str
-    after_system: str
-    opening: str
-    before_instruction: str
-    before_input: str
-    header: str
-    """Between a question and its response."""
-    after_turn: str
-    """Between a response and the next turn."""
-
-
-PROMPT_STYLES = {
-    # The book's, which is that of Stanford Alpaca (Taori et al. 2023).
-    "alpaca": PromptStyle(
-        before_system="",
-        after_system="\n\n",
-        opening="Below is an instruction that describes a task. "
-        "Write a response that appropriately completes the request.\n\n",
-        before_instruction="### Instruction:\n",
-        before_input="\n\n### Input:\n",
-        header="\n\n### Response:\n",
-        after_turn="\n\n",
-    ),
-    # The book's exercise 7.1. To GPT-2 the tags are ordinary text of five tokens or so.
-    "phi3": PromptStyle(
-        before_system="<|system|>\n",
-        after_system="\n",
-        opening="",
-        before_instruction="<|user|>\n",
-        before_input="\n",
-        header="\n<|assistant|>:\n",
-        after_turn="\n",
-    ),
-    "plain": PromptStyle(
-        before_system="",
-        after_system="\n\n",
-        opening="",
-        before_instruction="",
-        before_input="\n\n",
-        header="\n\n",
-        after_turn="\n\n",
-    ),
-}
-
-
 class Encoded(NamedTuple):
-    """A record as tokens and labels, and what did not fit."""
+    """A record as tokens and labels, with the fields that were truncated."""
 
     sequence: TokenSequence
     cut: tuple[str, ...]
-    """The fields that lost text, in the order in which they lost it; empty for most."""
+    """The truncated fields, in the order of truncation; usually empty."""
 
 
 def encode_record(record: Record, style: str, mask: str, max_length: int) -> Encoded:
-    """Encodes a record to be learnt; its last label, and no other, is the end-of-text token.
+    """Encodes a record for training; its last label, and no other, is the end-of-text token.
 
-    A record that is too long loses, each only as far as need be: the end of its input, its
-    earlier turns from the oldest on, and the end of its system text. If that is not enough, the
-    longer of its instruction and its response loses its end, and both do where each alone would
-    take more than half of what is left: neither goes for the sake of the other.
+    A record that is too long is truncated in this order, each step only as far as necessary: the
+    end of the input, the earlier turns from the oldest on, the end of the system message. If that
+    is not enough, the longer of instruction and response is truncated, down to half of the
+    remaining room, and then the other: neither is dropped in favour of the other.
 
     Args:
-        record: the task and its answer.
-        style: one of ``PROMPT_STYLES``.
-        mask: ``none``, every token is learnt; ``prompt``, headers and responses are, as in the
-            book's exercise 7.2; ``prompt_and_header``, responses are. The end of text always is.
-        max_length: most tokens that are read.
+        record: The instruction and its response.
+        style: One of ``PROMPT_STYLES``.
+        mask: Which labels the loss ignores. ``none``: none; ``prompt``: all but headers and
+            responses, as in the book's exercise 7.2; ``prompt_and_header``: all but responses. The
+            end of text is always in the loss.
+        max_length: Largest number of input tokens.
+
+    Returns:
+        Input tokens and labels, and the truncated fields.
 
     Raises:
-        ValueError: if ``max_length`` has no room beside the style's own text.
+        ValueError: If ``max_length`` leaves no room beside the text of the style.
     """
     pieces, cut = _shortened(_tokenised(record, style), style, max_length)
     ids: list[int] = []
@@ -143,13 +96,13 @@ def encode_record(record: Record, style: str, mask: str, max_length: int) -> Enc
         parts += [piece.part] * len(piece.tokens)
     ids.append(END_OF_TEXT_ID)
     parts.append("response")
-    learnt = {
+    in_loss = {
         "none": ("question", "header", "response"),
         "prompt": ("header", "response"),
         "prompt_and_header": ("response",),
     }[mask]
     labels = [
-        token if part in learnt else NO_LABEL
+        token if part in in_loss else NO_LABEL
         for token, part in zip(ids[1:], parts[1:], strict=True)
     ]
     sequence = TokenSequence(
@@ -161,19 +114,22 @@ def encode_record(record: Record, style: str, mask: str, max_length: int) -> Enc
 
 
 def prompt_ids(record: Record, style: str, max_length: int) -> list[int]:
-    """Returns the tokens after which a model writes the answer; ``output`` is not looked at.
+    """Encodes a record as the prompt after which a model generates the response.
 
-    They end with the header: the model is asked for the answer alone. For a record that needs no
-    cut they are the first ids of ``encode_record``; fields are cut in the same order, without a
-    response to make room for.
+    The prompt ends with the header; ``output`` is ignored. Without truncation it equals the
+    beginning of the ids of ``encode_record``. Fields are truncated in the same order, but without
+    room for a response.
 
     Args:
-        record: the task.
-        style: one of ``PROMPT_STYLES``.
-        max_length: most tokens of the prompt.
+        record: The instruction.
+        style: One of ``PROMPT_STYLES``.
+        max_length: Largest number of tokens in the prompt.
+
+    Returns:
+        Token ids.
 
     Raises:
-        ValueError: if ``max_length`` has no room beside the style's own text.
+        ValueError: If ``max_length`` leaves no room beside the text of the style.
     """
     pieces, _ = _shortened(_tokenised(replace(record, output=""), style), style, max_length)
     return [token for piece in pieces for token in piece.tokens]
@@ -181,12 +137,12 @@ def prompt_ids(record: Record, style: str, max_length: int) -> list[int]:
 
 class _Piece(NamedTuple):
     field: str
-    """Which field goes short if this piece does; ``frame`` is never cut."""
+    """The field that the piece belongs to; pieces of ``frame`` are never dropped."""
     part: str
-    """``question``, ``header`` or ``response``: what masks go by."""
+    """``question``, ``header`` or ``response``, which the masks refer to."""
     text: str
     is_value: bool
-    """Whether its end can be cut off alone; other pieces stay or go whole."""
+    """Whether the piece can be truncated; others are kept or dropped as a whole."""
     tokens: Sequence[int] = ()
 
 
@@ -231,7 +187,7 @@ def _tokenised(record: Record, style: str) -> list[_Piece]:
     if record.output:
         tokens = encoding.encode_ordinary(text)
     else:
-        # Newlines at the very end would merge, which they do not once an answer follows.
+        # Newlines at the very end would become one token, unlike those that a response follows.
         tokens = encoding.encode_ordinary(text + ".")[:-1]
     piece_ends = list(accumulate(len(piece.text.encode()) for piece in pieces))
     token_ends = accumulate(len(encoding.decode_single_token_bytes(token)) for token in tokens)
@@ -244,12 +200,12 @@ def _tokenised(record: Record, style: str) -> list[_Piece]:
 def _shortened(
     pieces: list[_Piece], style: str, max_length: int
 ) -> tuple[list[_Piece], tuple[str, ...]]:
-    """Leaves out tokens, field by field, until at most ``max_length`` are left."""
+    """Drops tokens, field by field, until at most ``max_length`` remain."""
     frame = _num_tokens([piece for piece in pieces if piece.field == "frame"])
     if frame >= max_length:
         raise ValueError(
-            f"data.max_length must be more than {frame}, the tokens that the prompt style "
-            f"{style!r} adds to every record, got {max_length}"
+            f"data.max_length must be more than {frame}, the number of tokens that the prompt "
+            f"style {style!r} adds to every record, got {max_length}"
         )
     turns = dict.fromkeys(piece.field for piece in pieces if piece.field.startswith(_TURN))
     cut: list[str] = []
@@ -267,7 +223,7 @@ def _shortened(
             pieces = [
                 piece._replace(tokens=kept) if piece is values[0] else piece for piece in pieces
             ]
-        else:  # what frames a field goes with it
+        else:  # with the text around the field
             pieces = [piece for piece in pieces if piece.field != field]
     if _num_tokens(pieces) > max_length:
         pieces, fields = _shared(pieces, max_length - frame)
@@ -276,9 +232,9 @@ def _shortened(
 
 
 def _shared(pieces: list[_Piece], room: int) -> tuple[list[_Piece], list[str]]:
-    """Cuts instruction and response to ``room`` tokens together, the longer one first.
+    """Truncates instruction and response to ``room`` tokens in total, the longer one first.
 
-    Of two that are equally long, the instruction keeps the odd token.
+    If they are equally long, the instruction keeps the odd token.
     """
     tokens = {
         piece.field: piece.tokens for piece in pieces if piece.field in ("instruction", "response")
@@ -296,11 +252,11 @@ def _num_tokens(pieces: Sequence[_Piece]) -> int:
 
 
 def _beginning(tokens: Sequence[int], length: int) -> Sequence[int]:
-    """The first ``length`` tokens, less those that would be left of a character cut in two."""
+    """The first ``length`` tokens, without the bytes of an incomplete character at the end."""
     if length >= len(tokens):
         return tokens
     encoding = gpt2_encoding()
-    # In UTF-8 the second and later bytes of a character, and no others, start with the bits 10.
+    # In UTF-8 all bytes of a character but the first, and no others, start with the bits 10.
     while length and encoding.decode_single_token_bytes(tokens[length])[0] & 0xC0 == 0x80:
         length -= 1
     return tokens[:length]

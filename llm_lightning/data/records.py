@@ -1,6 +1,6 @@
-"""Files of instructions become records: JSON, JSON Lines or Parquet, plain or as conversations.
+"""Reads instruction records from JSON, JSON Lines or Parquet, plain or as conversations.
 
-Every fault is one error that names file and record; records count from 1.
+Errors name file and record; records count from 1.
 """
 
 import json
@@ -18,16 +18,22 @@ SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet")
 
 
 def read_records(file: Path) -> list[Record]:
-    """Reads a file by its ending.
+    """Reads a file in the format given by its extension.
 
-    A record has ``instruction``, ``output`` and, if it likes, ``input``, ``system`` and
-    ``history``, a list of (user, assistant) pairs; or it is a conversation: ``messages`` with
-    ``role`` (system, user, assistant) and ``content``, of which the assistant's last is the
-    output, the user's last the instruction, and what is before them is history. So the splits
-    that a run writes can be read again.
+    A record has the fields ``instruction`` and ``output`` and optionally ``input``, ``system`` and
+    ``history``, a list of (user, assistant) pairs. These are also the fields of the splits that a
+    run writes. Or it is a conversation: ``messages`` with ``role`` (system, user, assistant) and
+    ``content``. Then the last user message is the instruction, the last assistant message the
+    output, and the messages before them are the history.
+
+    Args:
+        file: A ``.json``, ``.jsonl``, ``.ndjson`` or ``.parquet`` file.
+
+    Returns:
+        The records in file order, at least one.
 
     Raises:
-        ValueError: naming file and record, if one cannot be read.
+        ValueError: If the file or a record cannot be read; names file and record.
     """
     return [_record(entry, f"{file}, record {n}") for n, entry in enumerate(_entries(file), 1)]
 
@@ -38,7 +44,7 @@ def _entries(file: Path) -> Sequence[Any]:
     suffix = file.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(
-            f"data.path: {file} must end in one of {', '.join(SUFFIXES)}, got {file.suffix!r}"
+            f"data.path: {file} must have the extension {', '.join(SUFFIXES)}, got {file.suffix!r}"
         )
     if suffix == ".parquet":
         entries: Sequence[Any] = read_parquet(file).to_dict(orient="records")
@@ -47,7 +53,7 @@ def _entries(file: Path) -> Sequence[Any]:
     else:
         entries = [entry for _, entry in read_json_lines(file)]
     if not entries:
-        raise ValueError(f"{file} holds no records")
+        raise ValueError(f"{file} contains no records")
     return entries
 
 
@@ -58,7 +64,7 @@ def _json(file: Path) -> Sequence[Any]:
     except json.JSONDecodeError as error:
         raise ValueError(f"{file} is not JSON: {error}") from error
     if not isinstance(entries, list):
-        raise ValueError(f"{file} must hold a JSON list of records, got {text.strip()[:40]!r}")
+        raise ValueError(f"{file} must contain a JSON list of records, got {text.strip()[:40]!r}")
     return entries
 
 
@@ -85,7 +91,7 @@ def _record(entry: Any, where: str) -> Record:
 
 
 def _is_missing(value: Any) -> bool:
-    """Whether a value is null in JSON or a cell without a value in Parquet."""
+    """Whether a value is null in JSON or a missing value in Parquet."""
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
@@ -93,16 +99,16 @@ def _text(value: Any, where: str) -> str:
     if _is_missing(value):
         return ""
     if not isinstance(value, str):
-        raise ValueError(f"{where} must be a text, got {value!r:.60}")
+        raise ValueError(f"{where} must be a string, got {value!r:.60}")
     try:
         value.encode()
-    except UnicodeEncodeError as error:  # JSON can write one with \ud800
-        raise ValueError(f"{where} holds half of a surrogate pair: {error}") from error
+    except UnicodeEncodeError as error:  # JSON can escape one, as in "\ud800"
+        raise ValueError(f"{where} contains an unpaired surrogate: {error}") from error
     return value
 
 
 def _list(value: Any, where: str) -> list[Any]:
-    if not isinstance(value, list | np.ndarray):  # Parquet's lists come as arrays
+    if not isinstance(value, list | np.ndarray):  # pandas reads lists in Parquet as arrays
         raise ValueError(f"{where} must be a list, got {value!r:.60}")
     return list(value)
 
@@ -113,7 +119,7 @@ def _history(value: Any, where: str) -> tuple[Turn, ...]:
         at = f"{where}: history, turn {number + 1}"
         texts = [_text(text, at) for text in _list(pair, at)]
         if len(texts) != 2:
-            raise ValueError(f"{at} must be a pair of user and assistant, got {len(texts)} texts")
+            raise ValueError(f"{at} must be a pair of user and assistant, got {len(texts)} items")
         turns.append(Turn(*texts))
     return tuple(turns)
 
@@ -125,7 +131,7 @@ def _conversation(messages: Any, where: str) -> Record:
         if not isinstance(message, Mapping) or not {"role", "content"} <= set(message):
             raise ValueError(f"{at} must have a role and a content, got {message!r:.60}")
         if _is_missing(message["content"]):
-            raise ValueError(f"{at}: content must be a text, got null")
+            raise ValueError(f"{at}: content must be a string, got null")
         turns.append((str(message["role"]), _text(message["content"], f"{at}: content")))
     system = turns.pop(0)[1] if turns and turns[0][0] == "system" else ""
     expected = ["user", "assistant"] * (len(turns) // 2)

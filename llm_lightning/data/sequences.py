@@ -1,7 +1,7 @@
-"""Token sequences with a label for every position, and the batches they form.
+"""Token sequences with a label for every position, and batches of them.
 
-Labels are made from lengths, never by looking for a token's value: a text may hold the end-of-text
-token itself, and padding is that token too.
+Real tokens are distinguished from padding by the lengths, never by a token's value: padding is the
+end-of-text token, which a text may contain.
 """
 
 from collections.abc import Sequence
@@ -9,48 +9,66 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
 
-NO_LABEL = -100  # torch's cross entropy ignores this class
+NO_LABEL = -100  # ignored by torch's cross entropy
 
 
 @dataclass
 class TokenSequence:
-    """One text as a language model reads it: three tensors of T positions, T at least 1."""
+    """Input and labels of a language model for one text of T tokens, at least 1."""
 
-    ids: Tensor
-    """(T,) int64, token ids that are read."""
-    labels: Tensor
-    """(T,) int64, the token that follows each of them; ``NO_LABEL`` where none is to be learnt."""
-    in_response: Tensor
+    ids: Int[Tensor, " T"]
+    """(T,) int64, input token ids."""
+    labels: Int[Tensor, " T"]
+    """(T,) int64, the token that follows each of them; ``NO_LABEL`` where the loss ignores it."""
+    in_response: Bool[Tensor, " T"]
     """(T,) bool, whether the label belongs to a response, end of text included."""
     index: int = 0
-    """Which of its split it is."""
+    """Position of the sequence in its split."""
 
     def __len__(self) -> int:
-        """The number of tokens read."""
+        """The number of input tokens, T."""
         return len(self.ids)
 
 
 class SequenceBatch(NamedTuple):
-    """What a language model reads in one step. B examples, T positions."""
+    """A batch for a language model: B examples, padded to T positions."""
 
-    input_ids: Tensor
+    input_ids: Int[Tensor, "B T"]
     """(B, T) int64; padded on the right with the end-of-text token."""
-    lengths: Tensor
-    """(B,) int64, real tokens a row."""
-    labels: Tensor
-    """(B, T) int64; ``NO_LABEL`` where none is to be learnt, padding included."""
-    in_response: Tensor
-    """(B, T) bool, true where the label belongs to a response."""
-    indices: Tensor
-    """(B,) int64, which sequence of its split each row is."""
+    lengths: Int[Tensor, " B"]
+    """(B,) int64, number of real tokens of each row."""
+    labels: Int[Tensor, "B T"]
+    """(B, T) int64; ``NO_LABEL`` where the loss ignores the label, padding included."""
+    in_response: Bool[Tensor, "B T"]
+    """(B, T) bool, whether the label belongs to a response."""
+    indices: Int[Tensor, " B"]
+    """(B,) int64, position of each row's sequence in its split."""
+
+    def to(self, device: torch.device) -> "SequenceBatch":
+        """Moves to a device; ``indices`` stay on the CPU, where cached activations are."""
+        is_async = device.type == "cuda"
+        return self._replace(
+            input_ids=self.input_ids.to(device, non_blocking=is_async),
+            lengths=self.lengths.to(device, non_blocking=is_async),
+            labels=self.labels.to(device, non_blocking=is_async),
+            in_response=self.in_response.to(device, non_blocking=is_async),
+        )
 
 
 def collate(sequences: Sequence[TokenSequence]) -> SequenceBatch:
-    """Pads to the longest sequence of the batch."""
+    """Pads sequences on the right to the longest one of the batch.
+
+    Args:
+        sequences: B sequences of at most T tokens.
+
+    Returns:
+        A batch of shape (B, T).
+    """
     lengths = [len(sequence) for sequence in sequences]
     shape = (len(sequences), max(lengths))
     input_ids = torch.full(shape, END_OF_TEXT_ID)

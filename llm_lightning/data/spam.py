@@ -1,8 +1,8 @@
-"""The SMS Spam Collection (Almeida et al. 2011, CC BY 4.0) and the ways it is split.
+"""The SMS Spam Collection (Almeida et al. 2011, CC BY 4.0) and three recipes for splitting it.
 
-``table`` and ``chapter`` repeat the book byte for byte, flaws included: pandas' default quoting
-glues three messages into one, duplicates are kept, and some test messages also stand in training.
-``clean`` has neither flaw; it is the one to trust.
+``table`` and ``chapter`` reproduce the book's splits byte for byte, flaws included: pandas' default
+quoting merges three messages into one, duplicates are kept, and some test messages also occur in
+the training split. ``clean`` has none of these flaws and gives trustworthy numbers.
 """
 
 import csv
@@ -18,6 +18,7 @@ from typing import ClassVar
 import pandas as pd
 
 from llm_lightning.data import download
+from llm_lightning.data.archive import extract_member
 from llm_lightning.data.classification import ClassificationData
 from llm_lightning.data.splits import (
     Splits,
@@ -27,7 +28,6 @@ from llm_lightning.data.splits import (
     split_in_order,
     split_stratified,
     text_key,
-    undersample,
 )
 
 logger = logging.getLogger(__name__)
@@ -39,50 +39,50 @@ URLS = (
 MEMBER = "SMSSpamCollection"
 SHA256 = "7d039a24a6083ed9ef0f806ebad56bbb976e3aeb8de05669173bfdc4996c239d"
 CLASS_NAMES = ["ham", "spam"]
-SPLITS = ("table", "chapter", "clean")
-SPLIT_SEED = 123  # the book's; the split stays the same whatever seed a run trains with
+RECIPES = ("table", "chapter", "clean")
+SPLIT_SEED = 123  # the book's; the split does not depend on the seed of a run
 FRACTIONS = (0.7, 0.1, 0.2)
 
 
 @dataclass(eq=False)
 class SmsSpam(ClassificationData):
-    """SMS messages, ham or spam.
+    """SMS messages labelled ham or spam.
 
     Raises:
-        ValueError: if a field is out of range.
+        ValueError: If a field is out of range.
     """
 
-    stand_in: ClassVar[str] = "The embedded messages"
+    fallback: ClassVar[str] = "The embedded messages"
 
     _target_: str = "llm_lightning.data.spam.SmsSpam"
     path: str | None = None
-    """The collection on disk: a zip, the tab-separated file, or a folder with either. Without
-    it the collection is downloaded once and kept in the cache."""
+    """The collection on disk: the zip, the tab-separated file, or a folder with either. If null,
+    the collection is downloaded once and kept in the cache."""
     split: str = "table"
-    """``table``: as the book's results table; ``chapter``: as its chapter 6; ``clean``: read
-    without quoting, duplicates removed, stratified."""
+    """Recipe: ``table``, as in the book's table of results; ``chapter``, as in its chapter 6;
+    ``clean``, read without quoting, without duplicates, stratified by class."""
     balance: str = "undersample"
-    """As in :class:`ClassificationData`."""
+    """As in :class:`ClassificationData`, but applied before splitting, as in the book."""
 
     def __post_init__(self) -> None:
         """Checks ranges; touches neither network nor disk."""
         super().__post_init__()
-        if self.split not in SPLITS:
-            raise ValueError(f"data.split must be one of {', '.join(SPLITS)}, got {self.split!r}")
+        if self.split not in RECIPES:
+            raise ValueError(f"data.split must be one of {', '.join(RECIPES)}, got {self.split!r}")
         self._file: Path | None = None
         self._origin = ""
 
     @property
     def source(self) -> str:
-        """Where the messages come from."""
+        """Where the messages come from, and the recipe."""
         return f"{self._origin}, split {self.split!r}"
 
     def prepare_data(self) -> None:
-        """Finds the messages, downloading them if they are neither given nor cached.
+        """Finds the messages, downloading them if ``path`` is null and they are not cached.
 
         Raises:
-            Unavailable: if they can neither be found nor downloaded.
-            ValueError: if ``path`` holds no collection.
+            Unavailable: If they are not cached and cannot be downloaded.
+            ValueError: If ``path`` contains no collection.
         """
         if self._file is not None:
             return
@@ -95,26 +95,24 @@ class SmsSpam(ClassificationData):
             self._origin = "SMS Spam Collection"
 
     def use_embedded(self) -> None:
-        """Reads the messages that the package ships, in place of the collection."""
+        """Uses the messages in this package instead of the collection."""
         self._file = Path(str(resources.files("llm_lightning.data.embedded") / "messages.tsv"))
         self._origin = "embedded messages"
 
     def read(self) -> Splits:
-        """Reads, balances and splits; see the module's first lines for the recipes.
+        """Reads, balances and splits the messages by the recipe ``split``.
 
         Raises:
-            ValueError: naming the file, if it is no collection or too small to be split.
+            ValueError: If the file is not a collection or too small to split; names the file.
         """
         self.prepare_data()
         if self._file is None:
             raise RuntimeError("prepare_data() found no file and raised nothing")
         messages = read_collection(self._file, quoting=self.split != "clean")
         if self.split == "clean":
-            repeated = text_key(messages).duplicated()
-            self.num_duplicates_dropped = int(repeated.sum())
-            messages = messages[~repeated]
+            messages = self._without_duplicates(messages)
         if self.balance == "undersample":
-            messages = undersample(messages, SPLIT_SEED)
+            messages = self._undersampled(messages, SPLIT_SEED)
         try:
             return Splits(*self._split(messages), CLASS_NAMES)
         except ValueError as error:
@@ -133,17 +131,21 @@ def read_collection(file: Path, *, quoting: bool) -> pd.DataFrame:
     """Reads the tab-separated collection into ``Label`` (0 ham, 1 spam) and ``Text``.
 
     Args:
-        file: ``label<TAB>text`` lines without a header.
-        quoting: whether double quotes quote, as pandas assumes and the book accepts (5,572 rows
-            of the published file), or are ordinary characters (5,574).
+        file: Lines of ``label<TAB>text`` without a header.
+        quoting: Whether double quotes delimit fields, which is pandas' default and the book's
+            choice (5,572 rows of the published file), or are ordinary characters (5,574).
+
+    Returns:
+        One row per message.
 
     Raises:
-        ValueError: naming the file and, where there is one, the row (from 1, blank lines left
-            out): not UTF-8, no rows, no tab, an empty text, an unknown label, a single class.
+        ValueError: The file is not UTF-8 or has no rows, a row has no tab, an empty text or an
+            unknown label, or there is a single class. Names the file and, where there is one, the
+            row, counted from 1 without blank lines.
     """
     try:
         with warnings.catch_warnings():
-            # Without an index column pandas only warns of a first row with two tabs or more.
+            # With index_col=False pandas only warns of a first row with two tabs or more.
             warnings.simplefilter("error", pd.errors.ParserWarning)
             table = pd.read_csv(
                 file,
@@ -164,7 +166,7 @@ def read_collection(file: Path, *, quoting: bool) -> pd.DataFrame:
     if no_text.any():
         row = int(no_text.argmax())
         raise ValueError(
-            f"data.path: {file}, row {row + 1}: an empty text or no tab; a line must be "
+            f"data.path: {file}, row {row + 1}: an empty text or no tab; each line must be "
             f"label<TAB>text, got {table['Label'].iloc[row][:60]!r} "
             f"({counted(int(no_text.sum()), 'such row')})"
         )
@@ -184,68 +186,72 @@ def read_collection(file: Path, *, quoting: bool) -> pd.DataFrame:
 
 
 def find_collection(path: Path) -> Path:
-    """Returns the tab-separated file that a path stands for.
+    """Finds the tab-separated file of the collection.
 
     Args:
-        path: the file itself, a zip that holds ``SMSSpamCollection``, or a folder with either.
+        path: The file itself, a zip that contains ``SMSSpamCollection``, or a folder with either.
+
+    Returns:
+        The file; extracted into the cache if it was in a zip.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: If there is none.
     """
     if path.is_dir():
         candidates = [path / MEMBER, *sorted(path.glob("*.zip")), *sorted(path.glob("*.tsv"))]
         found = next((candidate for candidate in candidates if candidate.is_file()), None)
         if found is None:
-            raise ValueError(f"data.path: {path} holds neither {MEMBER} nor a .zip or .tsv file")
+            raise ValueError(f"data.path: {path} contains neither {MEMBER} nor a .zip or .tsv file")
         path = found
     if not path.is_file():
         raise ValueError(f"data.path must be an existing file or folder, got {path}")
     if not zipfile.is_zipfile(path):
         return path
-    # Extracted anew each time: it is cheap, and an earlier copy may have been damaged since.
+    # Extracted on each use: it is cheap, and an earlier copy may have been damaged since.
     folder = download.cache_dir() / "sms_spam" / download.sha256(path)[:16]
-    return download.extract_member(path, MEMBER, folder / MEMBER)
+    return extract_member(path, MEMBER, folder / MEMBER)
 
 
 def download_collection(folder: Path, urls: tuple[str, ...] = URLS) -> Path:
-    """Returns the collection in ``folder``, verified at each use, fetching it if need be.
+    """Returns the collection in ``folder``, verified on each use, downloading it if necessary.
+
+    Args:
+        folder: Where the zip and the extracted file are kept.
+        urls: Mirrors of the zip, best first.
+
+    Returns:
+        The tab-separated file.
 
     Raises:
-        Unavailable: if no address gives the collection.
+        Unavailable: If no mirror delivers the published collection.
     """
     extracted = folder / MEMBER
-    archive = folder / "sms+spam+collection.zip"
     if extracted.is_file():
         if download.sha256(extracted) == SHA256:
             return extracted
-        logger.warning("%s has changed since it was downloaded and is fetched again", extracted)
-        extracted.unlink(missing_ok=True)
-    if archive.is_file():  # `fetch` would take it unseen
-        try:
-            verify_archive(archive)
-        except ValueError as error:
-            logger.warning("%s is fetched again: %s", archive, error)
-            archive.unlink(missing_ok=True)
-    download.fetch(
+        logger.warning("%s has changed since it was downloaded: it is extracted again", extracted)
+    archive = download.fetch(
         "the SMS Spam Collection",
         urls,
-        archive,
+        folder / "sms+spam+collection.zip",
         verify=verify_archive,
         advice=(
             "connect once so that it is cached, or get the zip by other means and pass "
             "data.path=<zip, file or folder>"
         ),
     )
-    return download.extract_member(archive, MEMBER, extracted)
+    return extract_member(archive, MEMBER, extracted)
 
 
 def verify_archive(archive: Path) -> None:
-    """Checks the messages inside the zip, which stay the same when the zip is packed anew.
+    """Checks the messages inside the zip, whose checksum does not depend on the compression.
 
     Raises:
-        ValueError: if the checksum is not the published one.
+        ValueError: If the checksum is not the published one.
     """
     with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
-        got = download.sha256(download.extract_member(archive, MEMBER, Path(folder) / MEMBER))
-    if got != SHA256:
-        raise ValueError(f"the checksum of {MEMBER} is wrong: expected sha256 {SHA256}, got {got}")
+        found = download.sha256(extract_member(archive, MEMBER, Path(folder) / MEMBER))
+    if found != SHA256:
+        raise ValueError(
+            f"the checksum of {MEMBER} is wrong: expected sha256 {SHA256}, got {found}"
+        )

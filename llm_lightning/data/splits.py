@@ -1,6 +1,6 @@
-"""Three tables, and the ways a table of ``Label`` and ``Text`` becomes three.
+"""Splitting a table with the columns ``Label`` and ``Text`` into training, validation and test.
 
-Pure functions: no files and no global random state, so a seed decides everything.
+Pure functions that read no files and no global random state: the seed determines the result.
 """
 
 from collections.abc import Sequence
@@ -10,50 +10,65 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
-SPLIT_NAMES = ("train", "val", "test")
+from llm_lightning.run_format.splits import SPLITS
 
 ThreeTables: TypeAlias = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]
 
 
 @dataclass
 class Splits:
-    """Three tables with the columns ``Label`` (class index) and ``Text``, and the class names."""
+    """Three tables with the columns ``Label`` (class index) and ``Text``."""
 
     train: pd.DataFrame
     val: pd.DataFrame
     test: pd.DataFrame
     class_names: list[str]
-    """Name of each class index; in two-class tasks the second is the positive class."""
+    """Name of each class index; of two classes the second is the positive one."""
 
     def items(self) -> list[tuple[str, pd.DataFrame]]:
-        """Returns (name, table) for each split, in a fixed order."""
-        return [(name, getattr(self, name)) for name in SPLIT_NAMES]
+        """Returns (name, table) of each split, in the order of ``SPLITS``."""
+        return [(name, getattr(self, name)) for name in SPLITS]
 
 
 def as_csv(table: pd.DataFrame) -> bytes:
-    """Returns a split's CSV bytes, which are its fingerprint: header ``Label,Text``, no index."""
+    """Returns a split as CSV (header ``Label,Text``, no index), whose SHA-256 identifies it."""
     return table.to_csv(index=False, lineterminator="\n", columns=["Label", "Text"]).encode()
 
 
 def permutation(size: int, seed: int, take: int | None = None) -> np.ndarray:
-    """Returns ``take`` (default all) of ``range(size)``, shuffled.
+    """Shuffles ``range(size)``.
 
-    NumPy freezes the stream of ``RandomState`` (NEP 19), so a split made today is the split made
-    tomorrow. It is also the generator behind ``DataFrame.sample(random_state=seed)``, which is
-    how the book shuffles.
+    NumPy guarantees the stream of ``RandomState`` (NEP 19), so splits stay the same with later
+    versions. ``DataFrame.sample(random_state=seed)``, with which the book shuffles, uses it too.
+
+    Args:
+        size: Number of indices to choose from.
+        seed: Determines the order.
+        take: Number of indices to return, by default all.
+
+    Returns:
+        (take,) int64, distinct indices in random order.
     """
     return np.random.RandomState(seed).choice(size, size if take is None else take, replace=False)
 
 
 def text_key(table: pd.DataFrame) -> pd.Series:
-    """What makes two texts the same: the text without white space at its ends."""
+    """Returns the texts without surrounding white space: equal keys mean duplicate texts."""
     return table["Text"].str.strip()
 
 
 def undersample(table: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Cuts every class down to the size of the rarest, which keeps its order.
+    """Samples from every class as many rows as the rarest class has.
 
-    Classes follow one another, the rarest last, as in the book's ``create_balanced_dataset``.
+    The result is ordered by class, the rarest last and in its original order, as in the book's
+    ``create_balanced_dataset``.
+
+    Args:
+        table: With the column ``Label``.
+        seed: Determines which rows are kept.
+
+    Returns:
+        A new table with a new index.
     """
     counts = table["Label"].value_counts()
     rarest = counts.index[counts == counts.min()].max()
@@ -68,10 +83,19 @@ def undersample(table: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def first_of_each_class(table: pd.DataFrame, size: int) -> pd.DataFrame:
-    """Keeps ``size`` rows with the classes in proportion; fewer rows are among more rows.
+    """Keeps ``size`` rows with the classes in proportion.
+
+    The rows kept for a smaller size are a subset of those kept for a larger one.
+
+    Args:
+        table: With the column ``Label``.
+        size: Number of rows to keep.
+
+    Returns:
+        The kept rows in their original order, with a new index.
 
     Raises:
-        ValueError: if there are fewer rows, or a class would have none.
+        ValueError: If there are fewer rows, or a class would lose all of its rows.
     """
     if not table["Label"].nunique() <= size <= len(table):
         raise ValueError(
@@ -79,25 +103,33 @@ def first_of_each_class(table: pd.DataFrame, size: int) -> pd.DataFrame:
             f"{len(table)} training examples, got {size}"
         )
     by_class = table.groupby("Label")["Label"]
-    # Where in its class a row stands, from 0 to 1.
+    # Position of a row within its class, from 0 to 1.
     place = (by_class.cumcount() + 0.5) / by_class.transform("size")
     kept = place.sort_values(kind="stable").index[:size]
     rows = table.loc[kept.sort_values()]
     if rows["Label"].nunique() < table["Label"].nunique():
-        raise ValueError(f"data.num_train must be larger: a class has no row among {size}")
+        raise ValueError(f"data.num_train must be larger: {size} rows leave a class without any")
     return rows.reset_index(drop=True)
 
 
 def split_in_order(table: pd.DataFrame, train: float, val: float) -> ThreeTables:
-    """Cuts a table into three at ``int(n * train)`` and ``int(n * val)`` further on.
+    """Cuts a table into three consecutive parts.
+
+    Args:
+        table: With the columns ``Label`` and ``Text``.
+        train: Fraction of the rows for training, rounded down to whole rows.
+        val: Fraction for validation, rounded down; the rest is for testing.
+
+    Returns:
+        Training, validation and test rows, each with a new index.
 
     Raises:
-        ValueError: if a split would be empty, or a class would be missing from training.
+        ValueError: If a split would be empty, or a class would be missing from training.
     """
     first = int(len(table) * train)
     second = first + int(len(table) * val)
     parts = (table.iloc[:first], table.iloc[first:second], table.iloc[second:])
-    for name, part in zip(SPLIT_NAMES, parts, strict=True):
+    for name, part in zip(SPLITS, parts, strict=True):
         if part.empty:
             raise ValueError(
                 f"{counted(len(table), 'row')}, too few to split: {name} would be empty"
@@ -113,10 +145,19 @@ def split_in_order(table: pd.DataFrame, train: float, val: float) -> ThreeTables
 def split_stratified(
     table: pd.DataFrame, fractions: Sequence[float], seed: int, class_names: Sequence[str]
 ) -> ThreeTables:
-    """Splits each class by ``fractions`` (train, val, test), then shuffles each split.
+    """Splits each class by the same fractions, then shuffles each split.
+
+    Args:
+        table: With the columns ``Label`` and ``Text``.
+        fractions: Shares of training, validation and test; they sum to 1.
+        seed: Determines which rows go where, and their order.
+        class_names: Name of each class index, for the error.
+
+    Returns:
+        Training, validation and test rows, each with a new index.
 
     Raises:
-        ValueError: naming a class that has too few rows to stand in every split.
+        ValueError: If a class has too few rows to be in every split; names the class.
     """
     parts: list[list[pd.DataFrame]] = [[], [], []]
     for _, rows in table.groupby("Label", sort=True):
@@ -139,5 +180,5 @@ def _shuffled(table: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def counted(number: int, noun: str) -> str:
-    """Returns ``1 row`` or ``2 rows``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    """Formats a number and a noun: ``1 row``, ``2,000 rows``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -1,7 +1,7 @@
 """Your own data: any table with a text column and a label column.
 
-One file that is split here, or three files that are split already. Every fault is one error that
-names file, column and row; rows count from 1, the header excluded.
+Either one file, which is split here, or three files that are split already. Errors name file,
+column and row; rows count from 1, without the header.
 """
 
 import csv
@@ -17,24 +17,25 @@ import pandas as pd
 
 from llm_lightning.data.classification import ClassificationData
 from llm_lightning.data.files import read_json_lines, read_parquet, read_text
-from llm_lightning.data.splits import Splits, counted, split_stratified, text_key, undersample
+from llm_lightning.data.splits import Splits, counted, split_stratified, text_key
 
-SPLIT_SEED = 123  # splits stay the same whatever seed a run trains with
+SPLIT_SEED = 123  # fixed: splits do not depend on the seed of a run
 
 
 @dataclass(eq=False)
 class Table(ClassificationData):
     """Texts and labels from CSV, TSV, JSON Lines or Parquet, with two or more classes.
 
-    Undersampling touches the training split only: validation and test keep their natural mix.
+    ``balance=undersample`` applies to the training split only: validation and test keep the
+    natural class frequencies.
 
     Raises:
-        ValueError: if fields are out of range or contradict each other.
+        ValueError: If fields are out of range or contradict each other.
     """
 
     _target_: str = "llm_lightning.data.table.Table"
     path: str | None = None
-    """One file, split by ``fractions``; or leave it out and give the three below."""
+    """One file, to be split by ``fractions``; leave it out to give the three files below."""
     train_path: str | None = None
     """Training file."""
     val_path: str | None = None
@@ -42,18 +43,18 @@ class Table(ClassificationData):
     test_path: str | None = None
     """Test file."""
     text_column: str = "text"
-    """Column of the texts."""
+    """Name of the column with the texts."""
     label_column: str = "label"
-    """Column of the labels: strings or numbers."""
+    """Name of the column with the labels, which are strings or numbers."""
     class_names: list[str] | None = None
-    """All labels in the order of their class index; by default sorted. With two classes the
-    second is the positive one, of which precision and recall speak."""
+    """All labels in the order of their class index; by default sorted. Of two classes the second
+    is the positive one, for which precision and recall are computed."""
     fractions: list[float] = field(default_factory=lambda: [0.7, 0.1, 0.2])
-    """Shares of training, validation and test in ``path``; they add up to 1."""
+    """Shares of training, validation and test in ``path``; they sum to 1."""
     deduplicate: bool = True
-    """Whether only the first of equal texts in ``path`` is kept, so that no text is in two
-    splits; white space at the ends makes no difference, and equal texts with different labels are
-    an error. Three files are left as they are."""
+    """Whether to keep only the first of equal texts in ``path``, so that no text is in two splits.
+    Surrounding white space is ignored, and equal texts with different labels are an error. Three
+    files are never deduplicated."""
 
     def __post_init__(self) -> None:
         """Checks ranges; touches neither network nor disk."""
@@ -71,7 +72,7 @@ class Table(ClassificationData):
             or abs(sum(self.fractions) - 1) > 1e-6
         ):
             raise ValueError(
-                f"data.fractions must be three positive numbers that add up to 1, "
+                f"data.fractions must be three positive numbers that sum to 1, "
                 f"got {list(self.fractions)}"
             )
 
@@ -85,19 +86,27 @@ class Table(ClassificationData):
         return self.path or ", ".join(str(path) for path in self._three_paths)
 
     def prepare_data(self) -> None:
-        """Checks that the files are there, before anything else is looked for."""
+        """Checks that the files exist, before a model is downloaded.
+
+        Raises:
+            ValueError: If one does not exist.
+        """
         for name in (self.path, *self._three_paths):
             if name is not None and not Path(name).expanduser().is_file():
                 raise ValueError(f"data=table: {name} does not exist or is not a file")
 
     def read(self) -> Splits:
-        """Reads one file and splits it, or reads three."""
+        """Reads one file and splits it, or reads three files.
+
+        Raises:
+            ValueError: If a file cannot be read or used; names file, column and row.
+        """
         if self.path is not None:
             splits = self._read_one(Path(self.path).expanduser())
         else:
             splits = self._read_three()
         if self.balance == "undersample":
-            splits.train = undersample(splits.train, SPLIT_SEED)
+            splits.train = self._undersampled(splits.train, SPLIT_SEED)
         return splits
 
     def _read_one(self, path: Path) -> Splits:
@@ -107,9 +116,7 @@ class Table(ClassificationData):
             self._check_labels_agree(table, path)
         table["Label"] = _to_index(table["Label"], class_names, path, self.label_column)
         if self.deduplicate:
-            repeated = text_key(table).duplicated()
-            self.num_duplicates_dropped = int(repeated.sum())
-            table = table[~repeated]
+            table = self._without_duplicates(table)
         try:
             parts = split_stratified(table, self.fractions, SPLIT_SEED, class_names)
             return Splits(*parts, class_names)
@@ -170,7 +177,7 @@ class Table(ClassificationData):
             )
         if self.class_names is None:
             if all(name.removeprefix("-").isdecimal() for name in present):
-                return sorted(present, key=lambda name: (int(name), name))  # 01 and 1 tie
+                return sorted(present, key=lambda name: (int(name), name))  # int("01") == int("1")
             return sorted(present)
         if unused := set(self.class_names) - present:
             raise ValueError(f"data.class_names: {path} has no rows labelled {sorted(unused)}")
@@ -178,13 +185,20 @@ class Table(ClassificationData):
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Reads a file by its ending: ``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson`` or ``.parquet``.
+    """Reads a table, in the format given by the file's extension.
 
-    CSV and TSV cells stay strings: a text ``NA`` is a text, a label ``01`` is not ``1``. In CSV
-    double quotes quote, also over several lines; in TSV they are ordinary characters.
+    CSV and TSV cells stay strings: the text ``NA`` is not a missing value, the label ``01`` is not
+    ``1``. Double quotes delimit cells in CSV, also across lines; in TSV they are ordinary
+    characters.
+
+    Args:
+        path: A ``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson`` or ``.parquet`` file.
+
+    Returns:
+        All columns of the file.
 
     Raises:
-        ValueError: if the file is missing, empty, not UTF-8 or not what its ending says.
+        ValueError: If the file is missing, empty, not UTF-8 or not in the format of its extension.
     """
     if not path.is_file():
         raise ValueError(f"data=table: {path} does not exist or is not a file")
@@ -197,19 +211,19 @@ def read_table(path: Path) -> pd.DataFrame:
         return _read_objects(path)
     if suffix not in (".csv", ".tsv"):
         raise ValueError(
-            f"{path}: the ending must be .csv, .tsv, .jsonl, .ndjson or .parquet, "
+            f"{path}: the extension must be .csv, .tsv, .jsonl, .ndjson or .parquet, "
             f"got {path.suffix!r}"
         )
-    read_text(path)  # pandas would tell neither byte nor line of what is not UTF-8
+    read_text(path)  # pandas' own error about invalid UTF-8 names neither byte nor line
     try:
         with warnings.catch_warnings():
-            # Without an index column pandas only warns of rows longer than the header; with one
-            # it would silently take the first cell of such rows for the row's name.
+            # With index_col=False pandas only warns of rows longer than the header; without it, it
+            # would silently use the first cell of such rows as the index.
             warnings.simplefilter("error", pd.errors.ParserWarning)
             return pd.read_csv(
                 path,
                 sep="\t" if suffix == ".tsv" else ",",
-                # TSV has no quoting: with it, two stray quotes glue all rows between them into one.
+                # TSV has no quoting: with it, two stray quotes would merge all rows between them.
                 quoting=csv.QUOTE_NONE if suffix == ".tsv" else csv.QUOTE_MINIMAL,
                 dtype=str,
                 keep_default_na=False,
@@ -230,13 +244,13 @@ def _read_objects(path: Path) -> pd.DataFrame:
 
 
 def _label(value: Any) -> str | None:
-    """A label as text, the same from every format, or ``None`` if it is neither text nor number."""
+    """The label as text, equal for all file formats; ``None`` if neither text nor number."""
     if isinstance(value, str):
         return value.strip() or None
     if isinstance(value, bool | np.bool_):
         return str(bool(value)).lower()
     if isinstance(value, numbers.Integral):
-        return str(int(value))  # not by way of float, which is exact up to 2**53 only
+        return str(int(value))  # not through float, which is exact only up to 2**53
     if not isinstance(value, float | np.floating | Decimal) or value != value:
         return None  # null, NaN, lists, dates
     # pandas turns a column with both 4 and 4.5 into floats; the 4 is still the label "4".
@@ -248,7 +262,7 @@ def _to_index(labels: pd.Series, class_names: list[str], path: Path, column: str
     if index.isna().any():
         row = int(index.isna().to_numpy().argmax())
         raise ValueError(
-            f"{path}, column {column!r}, row {row + 1}: the label {labels.iloc[row]!r} is none of "
-            f"the training labels {class_names}"
+            f"{path}, column {column!r}, row {row + 1}: the label {labels.iloc[row]!r} is not one "
+            f"of the training labels {class_names}"
         )
     return index.astype(int)

@@ -1,4 +1,4 @@
-"""Plain text files become blocks of tokens: what pretraining reads."""
+"""Plain text files as blocks of tokens, for pretraining."""
 
 import json
 from dataclasses import dataclass, field
@@ -7,39 +7,40 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID, encode
 from llm_lightning.data.files import read_text
 from llm_lightning.data.language import LanguageData
 from llm_lightning.data.sequences import TokenSequence
-from llm_lightning.data.splits import SPLIT_NAMES
+from llm_lightning.run_format.splits import SPLITS
 
 
 @dataclass(eq=False)
 class TextFiles(LanguageData):
-    """A folder of ``.txt`` files, or one; each text ends with the end-of-text token.
+    """A folder of ``.txt`` files, or a single one.
 
-    The texts of a split are joined and cut into blocks of ``max_length`` tokens; a token's
-    context is what precedes it in its block. Whole files are held out if they are named; else the
-    end of every file is.
+    The texts of a split, each followed by the end-of-text token, are concatenated and cut into
+    blocks of ``max_length`` tokens; the context of a token is what precedes it in its block. Either
+    named files are held out for validation and test, or the end of every file is.
 
     Raises:
-        ValueError: if a field is out of range.
+        ValueError: If a field is out of range.
     """
 
     kind: ClassVar[str] = "text"
 
     _target_: str = "llm_lightning.data.text.TextFiles"
     path: str | None = None
-    """Folder of ``.txt`` files (UTF-8), or one such file."""
+    """Folder of ``.txt`` files in UTF-8, or one such file."""
     val_files: list[str] = field(default_factory=list)
-    """Names or patterns (``*wells*``) of the files to validate on."""
+    """Names or patterns (``*wells*``) of the validation files."""
     test_files: list[str] = field(default_factory=list)
-    """Names or patterns of the files to test on."""
+    """Names or patterns of the test files."""
     held_out: float = 0.05
-    """Without named files: share at the end of every text that goes to validation, and as much to
-    test, in (0, 0.5)."""
+    """Without named files: fraction at the end of every text that is used for validation, and the
+    same again for testing, in (0, 0.5)."""
 
     def __post_init__(self) -> None:
         """Checks ranges; touches neither network nor disk."""
@@ -47,14 +48,15 @@ class TextFiles(LanguageData):
         if not 0 < self.held_out < 0.5:
             raise ValueError(f"data.held_out must lie in (0, 0.5), got {self.held_out}")
         if bool(self.val_files) != bool(self.test_files):
-            raise ValueError("data.val_files and data.test_files must be named both, or neither")
+            raise ValueError("data.val_files and data.test_files must both be set, or neither")
         self._names: dict[str, list[str]] = {}
 
     def prepare_data(self) -> None:
-        """Checks that there is something to read.
+        """Checks that the files exist.
 
         Raises:
-            ValueError: if ``path`` names neither a file nor a folder of ``.txt`` files.
+            ValueError: If ``path`` is neither a file nor a folder of ``.txt`` files, or a pattern
+                matches no file.
         """
         if self.path is None:
             raise ValueError("data.path must name a folder of .txt files, or one such file")
@@ -62,17 +64,17 @@ class TextFiles(LanguageData):
 
     @property
     def source(self) -> str:
-        """The folder or file."""
+        """The folder or file, as given."""
         return str(self.path)
 
     def read(self) -> dict[str, list[TokenSequence]]:
-        """Reads, splits and cuts into blocks.
+        """Reads the files, splits them and cuts them into blocks.
 
         Raises:
-            ValueError: naming the file, if there is none, one is not UTF-8, or a split is empty.
+            ValueError: If there is no file, one is not UTF-8, or a split is empty; names the file.
         """
-        parts: dict[str, list[list[int]]] = {name: [] for name in SPLIT_NAMES}
-        self._names = {name: [] for name in SPLIT_NAMES}
+        parts: dict[str, list[list[int]]] = {name: [] for name in SPLITS}
+        self._names = {name: [] for name in SPLITS}
         for file in self._files():
             tokens = [*encode(read_text(file)), END_OF_TEXT_ID]
             if self.val_files:
@@ -93,11 +95,11 @@ class TextFiles(LanguageData):
         }
         for name, found in sequences.items():
             if not found:
-                raise ValueError(f"data.path: {self.path} leaves the {name} split without text")
+                raise ValueError(f"data.path: {self.path} leaves the {name} split empty")
         return sequences
 
     def describe(self) -> list[str]:
-        """A line a split."""
+        """One line per split."""
         return [
             f"{name}: {facts['tokens']:,} tokens in {facts['examples']:,} blocks of at most "
             f"{self.longest} from {len(self._names[name])} texts"
@@ -105,7 +107,7 @@ class TextFiles(LanguageData):
         ]
 
     def task_arguments(self) -> dict[str, Any]:
-        """A model of plain text has no prompts."""
+        """Returns no prompt settings: plain text has no prompts."""
         return {"text": {}}
 
     def write_splits(self, folder: Path) -> None:
@@ -136,10 +138,15 @@ class TextFiles(LanguageData):
         return "train"
 
 
-def blocks(tokens: Tensor, length: int) -> list[TokenSequence]:
-    """Cuts (N,) tokens into blocks of at most ``length`` that each predict the next token.
+def blocks(tokens: Int[Tensor, " N"], length: int) -> list[TokenSequence]:
+    """Cuts tokens into consecutive blocks, with the next token of each as its label.
 
-    Every token but the first is a label exactly once.
+    Args:
+        tokens: (N,) int64.
+        length: Largest number of input tokens in a block.
+
+    Returns:
+        Blocks in order; every token but the first is a label exactly once.
     """
     never = torch.zeros(length, dtype=torch.bool)
     cut = []

@@ -15,7 +15,13 @@ import torch
 from torch.utils.data import DataLoader
 
 from llm_lightning.backbone.generation import generate
-from llm_lightning.callbacks import frozen_activations as prefix
+from llm_lightning.callbacks.cacheable import (
+    cacheable_depth,
+    cacheable_splits,
+    empty_cache,
+    tokens_per_batch,
+)
+from llm_lightning.callbacks.frozen_activations import compute_batch
 from llm_lightning.data.module import DataModule
 from llm_lightning.runs.built import Built
 from llm_lightning.tasks.language_model import LanguageModel
@@ -137,23 +143,23 @@ class FrozenActivationsMeasure(L.Callback):
         """Lays out the cache, and runs a few batches."""
         assert isinstance(pl_module, Task)
         data = cast(DataModule, trainer.datamodule)  # type: ignore[attr-defined]
-        depth, splits = prefix.useful_depth(pl_module), prefix.whole_splits(trainer)
+        depth, splits = cacheable_depth(pl_module), cacheable_splits(trainer)
         if not depth or not splits:
             return
-        cache = prefix.empty_cache(pl_module, data, depth, splits)
+        cache = empty_cache(pl_module, data, depth, splits)
         self.mib = cache.num_bytes / 2**20
         # numpy's zeros take memory only where they are written.
-        cache.keep_in(torch.from_numpy(np.zeros((cache.num_rows, cache.width), np.float32)))
-        pl_module.prefix = cache
+        cache.store_in(torch.from_numpy(np.zeros((cache.num_rows, cache.width), np.float32)))
+        pl_module.frozen_activations = cache
         device = trainer.strategy.root_device
-        tokens, seconds, num_timed, num_all = prefix.tokens_at_once(device.type), 0.0, 0, 0
+        tokens, seconds, num_timed, num_all = tokens_per_batch(device.type), 0.0, 0, 0
         for split in splits:
             for index, batch in enumerate(data.sorted_batches(split, tokens)):
                 size = batch.input_ids.numel()
                 num_all += size
                 if split == splits[0] and index <= _TIMED_BATCHES:
                     started = _now(device)
-                    prefix.compute_batch(trainer, pl_module, cache, split, batch)
+                    compute_batch(trainer, pl_module, cache, split, batch)
                     # The first batch warms up, and counts only where there is no other.
                     if index <= 1:
                         seconds, num_timed = 0.0, 0

@@ -1,6 +1,6 @@
-"""Classifiers without a network, for every result to stand beside.
+"""Classifiers without a network, to compare every result with.
 
-scikit-learn's, fitted on the training texts of the same splits.
+They are scikit-learn's, fitted on the training texts of the same splits.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 Probabilities = NDArray[np.float64]
 
-_WORD = r"[a-z0-9£$']+"  # prices give spam away; texts are in lower case
+_WORD = r"[a-z0-9£$']+"  # prices indicate spam; texts are lower-cased
 
 METHODS = ("majority", "length", "naive_bayes", "logreg")
 
@@ -29,31 +29,34 @@ class Baseline:
     """One method: the ``task`` group of a baseline.
 
     Raises:
-        ValueError: if there is no such method.
+        ValueError: if the method is unknown.
     """
 
     data_kinds: ClassVar[tuple[str, ...]] = ("classification",)
 
     method: str
-    """``majority``: the shares of the classes in training, whatever the text. ``length``: one
-    threshold on the number of characters. ``naive_bayes``: multinomial, on counts of words,
-    with add-one smoothing. ``logreg``: logistic regression on TF-IDF of words and pairs of words.
+    """``majority``: the class frequencies of training, whatever the text. ``length``: one threshold
+    on the number of characters. ``naive_bayes``: multinomial, on word counts, with add-one
+    smoothing. ``logreg``: logistic regression on TF-IDF of words and word pairs.
     """
     _target_: str = "llm_lightning.evaluation.baselines.Baseline"
 
     def __post_init__(self) -> None:
-        """Checks the name."""
+        """Checks the method."""
         if self.method not in METHODS:
             raise ValueError(
                 f"task.method must be one of {', '.join(METHODS)}, got {self.method!r}"
             )
 
     def fit(self, texts: Sequence[str], labels: Sequence[int]) -> "Fitted":
-        """Learns from the training split.
+        """Fits the method to the training split.
 
         Args:
             texts: of the examples.
             labels: class indices, each class at least once.
+
+        Returns:
+            The fitted classifier.
         """
         pipeline = _pipeline(self.method)
         pipeline.fit(list(texts), list(labels))
@@ -62,17 +65,17 @@ class Baseline:
 
 @dataclass
 class Fitted:
-    """A baseline that has learnt."""
+    """A fitted baseline."""
 
     pipeline: Pipeline
 
     def probabilities(self, texts: Sequence[str]) -> Probabilities:
         """Returns (len(texts), num_classes) probabilities."""
-        found: Probabilities = self.pipeline.predict_proba(list(texts))
-        return found
+        probabilities: Probabilities = self.pipeline.predict_proba(list(texts))
+        return probabilities
 
     def num_parameters(self) -> int:
-        """How many numbers were learnt."""
+        """Returns the number of fitted parameters."""
         model: Any = self.pipeline[-1]
         if isinstance(model, DecisionTreeClassifier):
             return 1 + len(model.classes_)  # the threshold, and a class for one of the sides
@@ -87,7 +90,7 @@ def _pipeline(method: str) -> Pipeline:
     if method == "majority":
         return make_pipeline(FunctionTransformer(_lengths), DummyClassifier(strategy="prior"))
     if method == "length":
-        # A tree of one node is the threshold that splits the training texts best.
+        # A tree with one split is the threshold that separates the training texts best.
         return make_pipeline(
             FunctionTransformer(_lengths), DecisionTreeClassifier(max_depth=1, random_state=0)
         )

@@ -4,6 +4,7 @@ import warnings
 from typing import Any, Literal
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 from torchmetrics.classification import (
@@ -21,9 +22,9 @@ METRICS = ("loss", "accuracy", "balanced_accuracy", "precision", "recall", "f1",
 class ClassificationMetrics(nn.Module):
     """Mean loss, accuracy, balanced accuracy, precision, recall, F1 and AUROC of one split.
 
-    With two classes precision, recall, F1 and AUROC speak of the positive class, index 1; with
-    more they are macro averages. Balanced accuracy is the mean recall, and macro AUROC the mean,
-    of the classes that occur among the labels; AUROC is NaN where a single class occurs.
+    With two classes, precision, recall, F1 and AUROC are those of the positive class, index 1; with
+    more they are macro averages. Balanced accuracy (mean recall) and macro AUROC average over the
+    classes that occur among the labels; AUROC is NaN if only one class occurs.
 
     Args:
         num_classes: at least 2.
@@ -46,19 +47,30 @@ class ClassificationMetrics(nn.Module):
         )
         self._batches: list[tuple[Tensor, Tensor, Tensor]] = []
 
-    def update(self, losses: Tensor, probabilities: Tensor, labels: Tensor) -> None:
-        """Adds a batch: (B,) losses, (B, num_classes) probabilities, (B,) class indices."""
-        # Kept until they are asked for, as AUROC keeps them anyway: the metrics together take
-        # about as long for one batch as for all.
+    def update(
+        self,
+        losses: Float[Tensor, " B"],
+        probabilities: Float[Tensor, "B num_classes"],
+        labels: Int[Tensor, " B"],
+    ) -> None:
+        """Adds a batch.
+
+        Args:
+            losses: (B,) of the examples.
+            probabilities: (B, num_classes).
+            labels: (B,) class indices.
+        """
+        # Stored until compute_and_reset(), as AUROC would store them anyway: the metrics together
+        # take about as long for one batch as for all.
         self._batches.append((losses, probabilities.float(), labels))
 
-    def compute_and_reset(self) -> dict[str, Tensor]:
-        """Returns ``METRICS`` over everything added since the last call, and starts anew."""
+    def compute_and_reset(self) -> dict[str, Float[Tensor, ""]]:
+        """Returns ``METRICS`` over all batches added since the last call, and forgets them."""
         losses, probabilities, labels = map(torch.cat, zip(*self._batches, strict=True))
         self._batches.clear()
         self.metrics.update(probabilities, labels)
         with warnings.catch_warnings():
-            # Classes without examples are left out below, where torchmetrics would score them 0.
+            # Classes without examples are excluded below; torchmetrics scores them 0.
             warnings.filterwarnings("ignore", message="No (positive|negative) samples")
             values: dict[str, Tensor] = self.metrics.compute()
         self.metrics.reset()

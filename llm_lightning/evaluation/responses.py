@@ -1,7 +1,7 @@
-"""A model's answers to a list of records, as a JSON file that an interruption does not lose.
+"""A model's responses to a list of records, as a JSON file that survives an interruption.
 
-The finished file has the book's fields. Until then answers are appended, a batch at a time, to a
-file beside it, from which the next call goes on.
+The finished file has the book's fields. Until then responses are appended, a batch at a time, to a
+file beside it, from which the next call continues.
 """
 
 import json
@@ -11,36 +11,34 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from torch import nn
 
 from llm_lightning.backbone.generation import GenerationOptions, generate
 from llm_lightning.backbone.gpt2 import GPT2
 from llm_lightning.backbone.tokenizer import gpt2_encoding
 from llm_lightning.data.prompts import Record, prompt_ids
-from llm_lightning.run_format.responses import RESPONSE
+from llm_lightning.presentation.progress import progress_bar
+from llm_lightning.run_format.files import RESPONSE
 
 
 def prompt_tokens(
     record: Record, style: str, n_positions: int, options: GenerationOptions
 ) -> list[int]:
-    """Encodes a record's prompt so that the context has room for an answer.
+    """Encodes a record's prompt so that the context has room for a response.
 
     A prompt that is too long is cut as in training, the input before the instruction, to leave
     ``max_new_tokens`` or half the context, whichever is less.
+
+    Args:
+        record: its output is ignored.
+        style: one of ``PROMPT_STYLES``.
+        n_positions: the model's context, in tokens.
+        options: how tokens are chosen.
     """
     return prompt_ids(record, style, n_positions - min(options.max_new_tokens, n_positions // 2))
 
 
-def answer_records(
+def generate_responses(
     backbone: GPT2,
     head: nn.Module,
     records: Sequence[Record],
@@ -48,27 +46,27 @@ def answer_records(
     options: GenerationOptions,
     file: Path,
 ) -> tuple[list[str], int]:
-    """Answers records and writes ``file``, going on from where an interrupted call stopped.
+    """Generates a response to each record and writes ``file``; continues an interrupted call.
 
     Args:
         backbone: a causal model.
         head: hidden states to logits.
-        records: what to answer; their outputs are references and not looked at.
+        records: the tasks; their outputs are references and do not affect the responses.
         style: prompt style of the run.
         options: how tokens are chosen.
         file: JSON list of ``instruction``, ``input``, ``output`` and ``model_response``.
 
     Returns:
-        The answers in the records' order, and how many tokens this call generated, ends of text
-        left out.
+        The responses in the records' order, and the number of tokens that this call generated,
+        ends of text excluded.
     """
     prompts = [
         prompt_tokens(record, style, backbone.config.n_positions, options) for record in records
     ]
     part = file.with_name(file.name + ".part")
     made_with = {"options": asdict(options), "prompts": prompts}
-    answers = _read_part(part, made_with)
-    if not answers:
+    responses = _read_part(part, made_with)
+    if not responses:
         part.write_text(json.dumps(made_with) + "\n", encoding="utf-8")
 
     # Fixed batches: an interrupted call leaves whole ones, and a seed means the same afterwards.
@@ -77,61 +75,47 @@ def answer_records(
         order[at : at + options.batch_size] for at in range(0, len(order), options.batch_size)
     ]
     num_tokens = 0
-    with _progress_bar() as progress, part.open("a", encoding="utf-8") as out:
-        bar = progress.add_task("answering", total=len(records), completed=len(answers))
+    with progress_bar() as progress, part.open("a", encoding="utf-8") as out:
+        bar = progress.add_task("responses", total=len(records), completed=len(responses))
         for number, batch in enumerate(batches):
-            if all(index in answers for index in batch):
+            if all(index in responses for index in batch):
                 continue
             seeded = replace(options, seed=(options.seed + number) % 2**32)
             rows = generate(backbone, head, [prompts[index] for index in batch], seeded)
             num_tokens += sum(map(len, rows))
             for index, tokens in zip(batch, rows, strict=True):
-                answers[index] = gpt2_encoding().decode(tokens).strip()
-                out.write(json.dumps({"index": index, RESPONSE: answers[index]}) + "\n")
+                responses[index] = gpt2_encoding().decode(tokens).strip()
+                out.write(json.dumps({"index": index, RESPONSE: responses[index]}) + "\n")
             out.flush()
-            progress.update(bar, completed=len(answers))
-    in_order = [answers[index] for index in range(len(records))]
+            progress.update(bar, completed=len(responses))
+    in_order = [responses[index] for index in range(len(records))]
     _write(file, records, in_order)
     part.unlink()
     return in_order, num_tokens
 
 
 def _read_part(part: Path, made_with: dict[str, Any]) -> dict[int, str]:
-    """Answers of an interrupted call with the same prompts and options; else none."""
+    """Responses of an interrupted call with the same prompts and options; else none."""
     if not part.is_file():
         return {}
     lines = part.read_text(encoding="utf-8").split("\n")
     try:
         if json.loads(lines[0]) != made_with:
             return {}
-        found = [json.loads(line) for line in lines[1:-1]]  # what follows the last \n is a stump
+        # What follows the last line end is an incomplete line, or empty.
+        found = [json.loads(line) for line in lines[1:-1]]
     except json.JSONDecodeError:
         return {}
     return {int(entry["index"]): str(entry[RESPONSE]) for entry in found}
 
 
-def _write(file: Path, records: Sequence[Record], answers: Sequence[str]) -> None:
+def _write(file: Path, records: Sequence[Record], responses: Sequence[str]) -> None:
     entries = []
-    for record, answer in zip(records, answers, strict=True):
+    for record, response in zip(records, responses, strict=True):
         fields = asdict(record)
         optional = {key: fields.pop(key) for key in ("system", "history")}
         chat = {key: value for key, value in optional.items() if value}
-        entries.append({**fields, **chat, RESPONSE: answer})
+        entries.append({**fields, **chat, RESPONSE: response})
     whole = file.with_name(file.name + ".new")
     whole.write_text(json.dumps(entries, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(whole, file)
-
-
-def _progress_bar() -> Progress:
-    console = Console(highlight=False)
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )

@@ -1,72 +1,71 @@
-"""How close an answer is to its reference, word for word.
+"""How close a response is to its reference, word for word.
 
-- ``exact_match``: 1 if both are equal but for white space, else 0. Case and punctuation count.
+- ``exact_match``: 1 if both are equal except for white space, else 0. Case and punctuation count.
 - ``rouge_l``: F-measure of the longest common subsequence of words (Lin 2004), lower-cased,
   punctuation dropped, no stemming.
-- ``token_f1``: F1 of the words that both have, in any order, as for SQuAD (Rajpurkar et al.
+- ``token_f1``: F1 of the words that both contain, in any order, as for SQuAD (Rajpurkar et al.
   2016): lower-cased, punctuation and the articles a, an, the dropped.
 
-All are between 0 and 1. They see words and not meaning: a right answer in other words is low.
-Where neither side has a word, ROUGE-L is 0 and token F1 is 1, as their authors' programs have it.
+All are between 0 and 1. They compare words, not meaning: a correct response in other words scores
+low. Where neither side has a word, ROUGE-L is 0 and token F1 is 1, as in their authors' programs.
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 
 from torchmetrics.functional.text import squad
 from torchmetrics.functional.text.rouge import rouge_score
 
-from llm_lightning.evaluation.bootstrap import mean_interval
+from llm_lightning.statistics import bootstrap_mean
 
 SCORES = ("exact_match", "rouge_l", "token_f1")
 
 _NO_WORD = re.compile(r"[\W_]+")
 
 
-def score_answers(references: Sequence[str], answers: Sequence[str]) -> dict[str, list[float]]:
-    """Scores each answer against its reference.
+def score_responses(references: Sequence[str], responses: Sequence[str]) -> dict[str, list[float]]:
+    """Scores each response against its reference.
 
     Args:
-        references: the right answers.
-        answers: what was answered, in the same order.
+        references: the correct responses.
+        responses: what the model generated, in the same order.
 
     Returns:
-        ``SCORES``, each with one value an answer.
+        ``SCORES``, each with one value per response.
 
     Raises:
         ValueError: if the lengths differ.
     """
-    if len(references) != len(answers):
-        raise ValueError(f"got {len(references)} references and {len(answers)} answers")
-    pairs = list(zip(references, answers, strict=True))
+    if len(references) != len(responses):
+        raise ValueError(f"got {len(references)} references and {len(responses)} responses")
+    pairs = list(zip(references, responses, strict=True))
     return {
         "exact_match": [float(one.split() == other.split()) for one, other in pairs],
-        "rouge_l": [_rouge_l(reference, answer) for reference, answer in pairs],
-        "token_f1": [_token_f1(reference, answer) for reference, answer in pairs],
+        "rouge_l": [_rouge_l(reference, response) for reference, response in pairs],
+        "token_f1": [_token_f1(reference, response) for reference, response in pairs],
     }
 
 
 def summarize_scores(
     scores: Mapping[str, Sequence[float]], *, seed: int = 0
 ) -> dict[str, dict[str, float | int | None]]:
-    """The mean of each score, its 95 % bootstrap interval, standard error and number of values.
+    """The mean of each score with its 95 % bootstrap interval.
 
     Args:
         scores: name of a score and its values, at least one.
         seed: of the bootstrap.
 
     Returns:
-        ``mean``, ``low``, ``high``, ``standard_error`` and ``n`` of each score; see
-        :class:`~llm_lightning.evaluation.bootstrap.MeanInterval`.
+        ``mean``, ``low``, ``high``, ``standard_error`` and ``n`` of each score: the fields of
+        ``run_format.summary.Score``.
     """
-    return {name: asdict(mean_interval(values, seed=seed)) for name, values in scores.items()}
+    return {name: bootstrap_mean(values, seed=seed).fields() for name, values in scores.items()}
 
 
-def _rouge_l(reference: str, answer: str) -> float:
+def _rouge_l(reference: str, response: str) -> float:
     # torchmetrics splits at all but a-z and 0-9, which takes words of other languages apart.
     scores = rouge_score(
-        answer,
+        response,
         reference,
         rouge_keys="rougeL",
         normalizer=lambda text: _NO_WORD.sub(" ", text.lower()),
@@ -74,10 +73,10 @@ def _rouge_l(reference: str, answer: str) -> float:
     return scores["rougeL_fmeasure"].item()
 
 
-def _token_f1(reference: str, answer: str) -> float:
+def _token_f1(reference: str, response: str) -> float:
     question = "0"
     scores = squad(
-        {"prediction_text": answer, "id": question},
+        {"prediction_text": response, "id": question},
         {"answers": {"answer_start": [0], "text": [reference]}, "id": question},
     )
     return scores["f1"].item() / 100

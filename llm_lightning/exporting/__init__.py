@@ -1,1 +1,1 @@
-"""Trained models in formats that others read; each one is read again and compared."""
+"""Trained models in other libraries' formats; each export is loaded again and compared."""

@@ -1,15 +1,16 @@
-"""A page beside an exported model: what it is, how well it does, how to load it."""
+"""The model card of an export: what the model is, how well it does, how to load it."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
 from llm_lightning.exporting.dense import Dense
 from llm_lightning.exporting.output_folder import BASE, CARD, MARK
 from llm_lightning.exporting.peft_folder import hub_base
-from llm_lightning.exporting.verification import Comparison
+from llm_lightning.exporting.verification import LogitDifference
 from llm_lightning.finetuning.qlora import QLoRA
+from llm_lightning.presentation.markdown import table
+from llm_lightning.run_format.summary import Metrics, Summary
 from llm_lightning.tasks.classifier import Classifier
 from llm_lightning.tasks.task import Task
 
@@ -20,9 +21,9 @@ def write_card(
     folder: Path,
     kind: str,
     task: Task,
-    summary: dict[str, Any],
+    summary: Summary,
     model: Dense,
-    comparisons: Sequence[Comparison],
+    differences: Sequence[LogitDifference],
 ) -> None:
     """Writes ``README.md``.
 
@@ -30,21 +31,21 @@ def write_card(
         folder: of the export.
         kind: its format.
         task: the run's.
-        summary: of the run.
-        model: what was written.
-        comparisons: of what was read again with the run.
+        summary: the run's, which has a network.
+        model: the exported weights.
+        differences: of the export, loaded again, from the run.
     """
     parts = [
-        f"{MARK}\n# {summary['name']}",
+        f"{MARK}\n# {summary.name}",
         f"Written by llm_lightning in format `{kind}`: GPT-2 with {model.config.n_layer} blocks, "
-        f"{model.config.n_embd} wide, fine-tuned from {summary['weights']['model']}, "
-        f"seed {summary['seed']}.",
-        *(f"{notice.splitlines()[0].rstrip(':')}." for notice in summary["notices"]),
+        f"{model.config.n_embd} wide, fine-tuned from {_base_model(summary)}, "
+        f"seed {summary.seed}.",
+        *(f"{fallback.splitlines()[0].rstrip(':')}." for fallback in summary.fallbacks),
         *_remarks(kind, task, model),
         _how(kind, task, summary, model),
-        _metrics(summary["metrics"]),
-        "Largest difference of logits from the run's, when this was read again:",
-        "\n".join(f"- {found.what}: {found.difference:.1e}" for found in comparisons),
+        _metrics(summary.metrics),
+        "Largest difference of logits from the run's, after loading this again:",
+        "\n".join(f"- {found.what}: {found.difference:.1e}" for found in differences),
     ]
     (folder / CARD).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
@@ -55,31 +56,36 @@ def _remarks(kind: str, task: Task, model: Dense) -> list[str]:
         remarks.append(f"Classes: {', '.join(task.hparams['class_names'])}.")
         if kind == "merged":
             remarks.append(
-                f"It was trained with `task.position={task.options.position}` and "
-                f"`model.causal={str(model.config.causal).lower()}`, which it needs again."
+                f"It was trained with `task.pooling={task.options.pooling}` and "
+                f"`model.causal={str(model.config.causal).lower()}`; load it with the same."
             )
     elif not model.is_tied:
-        remarks.append("The output embedding is its own: it is not tied to the input embedding.")
+        remarks.append("The output embedding is not tied to the input embedding.")
         if kind == "merged":
-            remarks.append("That needs `task.tie_weights=false`.")
+            remarks.append("Load it with `task.tie_weights=false`.")
     if kind == "peft" and isinstance(task.strategy, QLoRA):
         remarks.append(
-            f"It was trained over a base in four bits. `{BASE}/` holds that base, expanded."
+            f"It was trained on a base quantized to four bits. `{BASE}/` holds it dequantized."
             if hub_base(task) is None
-            else "It was trained over a base in four bits: over one in full precision it computes "
-            "something else."
+            else "It was trained on a base quantized to four bits: on one in full precision its "
+            "outputs differ."
         )
     if kind == "gguf" and task.hparams["text"].get("prompt_style") == "plain":
         remarks.append(
-            "The prompts that it learnt end with two newlines, each a token. Programs that are "
-            "given the whole prompt as text make one token of both."
+            "The prompts of its training end with two newlines, each a token. Programs that "
+            "tokenize the whole prompt as text merge both into one token."
         )
     return remarks
 
 
-def _how(kind: str, task: Task, summary: dict[str, Any], model: Dense) -> str:
+def _base_model(summary: Summary) -> str:
+    assert summary.weights is not None  # a baseline has no network and is not exported
+    return summary.weights.model
+
+
+def _how(kind: str, task: Task, summary: Summary, model: Dense) -> str:
     if kind == "merged":
-        size = summary["weights"]["model"]
+        size = _base_model(summary)
         return _shell(
             f"python -m llm_lightning +experiment=<an experiment> model={size} "
             f"model.weights={FOLDER}"
@@ -109,7 +115,7 @@ def _peft_code(task: Task, model: Dense) -> str:
         options["id2label"] = repr(dict(enumerate(task.hparams["class_names"])))
         options["pad_token_id"] = str(END_OF_TEXT_ID)
     elif not model.is_tied:
-        # PEFT merges an output embedding of its own only where it is not tied.
+        # PEFT merges into an output embedding only where it is not tied.
         options["tie_word_embeddings"] = "False"
     if isinstance(task.strategy, QLoRA) and hub_base(task) is not None:
         first = "import torch\n"
@@ -130,17 +136,13 @@ def _peft_code(task: Task, model: Dense) -> str:
     )
 
 
-def _metrics(metrics: dict[str, dict[str, float | None]]) -> str:
+def _metrics(metrics: Metrics) -> str:
     columns = list(metrics["test"])
-    lines = [
-        f"| split | {' | '.join(columns)} |",
-        f"| --- |{' ---: |' * len(columns)}",
-        *(
-            f"| {split} | {' | '.join(_number(values[column]) for column in columns)} |"
-            for split, values in metrics.items()
-        ),
+    rows = [
+        [split, *(_number(values[column]) for column in columns)]
+        for split, values in metrics.items()
     ]
-    return "\n".join(lines)
+    return table(["split", *columns], rows)
 
 
 def _number(value: float | None) -> str:

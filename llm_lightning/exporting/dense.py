@@ -1,12 +1,13 @@
-"""A trained model as plain tensors, whatever it was trained with."""
+"""A trained model as plain tensors: adapters merged, quantized weights dequantized."""
 
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from llm_lightning.backbone.gpt2 import GPTConfig
+from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.finetuning.lora import LoRALinear
 from llm_lightning.finetuning.qlora import NF4Linear
 from llm_lightning.tasks.classifier import Classifier
@@ -24,21 +25,24 @@ class Dense:
     config: GPTConfig
     backbone: dict[str, Tensor]
     """Tensors by their names in the backbone."""
-    head: Tensor
-    """(V, C)."""
-    head_bias: Tensor | None
-    """(V,), of a classifier."""
+    head: Float[Tensor, "V C"]
+    """Weight of the head."""
+    head_bias: Float[Tensor, " V"] | None
+    """Of a classifier; ``None`` if the head has none."""
     is_tied: bool
     """Whether the head is the input embedding."""
 
 
 @torch.no_grad()
 def dense(task: Task, *, merge: bool = True) -> Dense:
-    """Merges adapters, and unpacks what is stored in four bits; the task stays as it is.
+    """Merges adapters and dequantizes weights; the task is unchanged.
 
     Args:
-        task: a trained one.
-        merge: whether adapters are merged; otherwise they are left out, which gives the base.
+        task: trained.
+        merge: whether adapters are merged; if not, they are omitted, which gives the base.
+
+    Returns:
+        The weights on the CPU, in full precision.
     """
     weights = {
         name: plain_weight(module) if merge else base_weight(module)
@@ -64,13 +68,13 @@ def dense(task: Task, *, merge: bool = True) -> Dense:
     )
 
 
-def plain_weight(layer: nn.Module) -> Tensor:
-    """Returns the weight of a plain layer that computes the same."""
+def plain_weight(layer: nn.Module) -> Float[Tensor, "out_features in_features"]:
+    """Returns the weight of an equivalent plain layer, its adapter merged."""
     return layer.merged_weight() if isinstance(layer, LoRALinear) else base_weight(layer)
 
 
-def base_weight(layer: nn.Module) -> Tensor:
-    """Returns the weight without an adapter, in full precision."""
+def base_weight(layer: nn.Module) -> Float[Tensor, "out_features in_features"]:
+    """Returns the weight without its adapter, in full precision."""
     if isinstance(layer, LoRALinear | NF4Linear):
         return layer.base_weight()
     return cast(nn.Linear, layer).weight
@@ -79,11 +83,14 @@ def base_weight(layer: nn.Module) -> Tensor:
 def with_bias_in_final_norm(model: Dense) -> Dense:
     """Moves a classifier's bias c into the final LayerNorm, for formats whose head has none.
 
-    The head reads W (n + b), b being the LayerNorm's bias. With d = pinv(W) c the same is
-    W (n + b + d) without c, because W d = c where the rows of W are independent.
+    The head computes W (n + b) + c, where b is the LayerNorm's bias. With d = pinv(W) c this equals
+    W (n + b + d), because W d = c if the rows of W are linearly independent.
+
+    Args:
+        model: unchanged; returned as it is if its head has no bias.
 
     Raises:
-        ValueError: if they are not.
+        ValueError: if the rows are not linearly independent.
     """
     if model.head_bias is None:
         return model
@@ -91,9 +98,10 @@ def with_bias_in_final_norm(model: Dense) -> Dense:
     shift = torch.linalg.pinv(weight) @ bias
     if not torch.allclose(weight @ shift, bias, atol=1e-6):
         raise ValueError(
-            f"the head's bias cannot move into the final LayerNorm, as formats whose head has none "
-            f"need it: that asks for independent rows, and this head has {len(weight)} rows of "
-            f"{weight.shape[1]} numbers, of rank {int(torch.linalg.matrix_rank(weight))}"
+            f"the classifier's bias cannot be exported: the format's head has none, and moving it "
+            f"into the final LayerNorm requires linearly independent rows, but this head has "
+            f"{len(weight)} rows of {weight.shape[1]} numbers, of rank "
+            f"{int(torch.linalg.matrix_rank(weight))}"
         )
     norm = (model.backbone["ln_f.bias"].double() + shift).float()
     backbone = model.backbone | {"ln_f.bias": norm}
@@ -101,7 +109,7 @@ def with_bias_in_final_norm(model: Dense) -> Dense:
 
 
 def rebuilt(task: Task, model: Dense) -> Task:
-    """Returns a task of the same kind with these weights, all of them plain."""
+    """Returns a task of the same kind with these plain weights, in evaluation mode."""
     fields: dict[str, Any] = dict(task.hparams)
     fields["finetune"] = {"_target_": "llm_lightning.finetuning.strategies.AllLayers"}
     fields["model"] = fields["model"] | {"init": "empty"}

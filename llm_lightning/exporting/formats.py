@@ -1,4 +1,4 @@
-"""Every format: what it takes, how it is written, and what reads it again."""
+"""The formats: their libraries, what each can hold, how it is written and loaded again."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,21 +9,40 @@ from llm_lightning.backbone.generation import GenerationOptions
 from llm_lightning.exporting import gguf_files, peft_folder, transformers_folder, verification
 from llm_lightning.exporting.dense import Dense, dense, rebuilt
 from llm_lightning.exporting.modelfile import MODELFILE, modelfile
+from llm_lightning.presentation.extras import require
 from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.tasks.task import Task
 
-FORMATS = ("hf", "peft", "merged", "gguf")
+_LIBRARIES = {
+    "hf": ("transformers",),
+    "peft": ("peft", "transformers"),
+    "merged": (),
+    "gguf": ("gguf",),
+}
+FORMATS = tuple(_LIBRARIES)
+
+
+def check_installed(kind: str) -> None:
+    """Refuses a format whose libraries are missing.
+
+    Args:
+        kind: one of ``FORMATS``.
+
+    Raises:
+        ValueError: naming them and the line that installs them.
+    """
+    require(f"--format {kind}", {name: name for name in _LIBRARIES[kind]}, "export")
 
 
 def check_can(task: Task, kind: str) -> None:
-    """Refuses runs that a format cannot hold.
+    """Refuses a run that a format cannot represent.
 
     Args:
         task: the run's.
         kind: one of ``FORMATS``.
 
     Raises:
-        ValueError: saying why, and which format can.
+        ValueError: naming the reason and a format that can.
     """
     if kind == "gguf" and not isinstance(task, LanguageModel):
         raise ValueError("--format gguf is for language models; this run is a classifier: use hf")
@@ -36,28 +55,28 @@ def check_can(task: Task, kind: str) -> None:
 def write(
     task: Task, model: Dense, kind: str, folder: Path, quantizations: Sequence[str], name: str
 ) -> dict[str, list[Tensor]]:
-    """Writes a model and reads it again.
+    """Writes a model and loads it again.
 
     Args:
-        task: what :func:`check_can` lets pass.
+        task: accepted by :func:`check_can`.
         model: its plain weights, adapters merged.
         kind: one of ``FORMATS``.
-        folder: where to.
+        folder: to write into.
         quantizations: of ``gguf``.
         name: of the run.
 
     Returns:
-        Logits by what computed them, as :func:`~verification.logits_of` gives them.
+        Logits of the samples by what computed them; see :func:`~verification.logits_of`.
 
     Raises:
-        ValueError: if what was written is not read as a whole.
+        ValueError: if the other library reports missing or unexpected parameters.
     """
     if kind == "gguf":
         return _write_gguf(task, model, folder, quantizations, name)
     if kind == "peft":
         peft_folder.write_peft(task, model, folder)
         theirs = verification.through_peft(task, dense(task, merge=False), folder)
-        return {"PEFT, over the base": verification.transformers_logits(theirs, task)}
+        return {"PEFT, on the base": verification.transformers_logits(theirs, task)}
     logits = {}
     if kind == "hf":
         transformers_folder.write_transformers(task, model, folder)
@@ -77,7 +96,7 @@ def _write_gguf(
     for file, quantization in zip(files, quantizations, strict=True):
         gguf_files.write_gguf(model, file, name, quantization)
         again = rebuilt(task, gguf_files.read_back(file, model))
-        logits[f"{file.name}, expanded"] = verification.logits_of(again)
+        logits[f"{file.name}, dequantized"] = verification.logits_of(again)
     options = GenerationOptions(**task.hparams["task"]["generation"])
     style = task.hparams["text"].get("prompt_style")
     text = modelfile(files[0].name, style, options, model.config.n_positions)

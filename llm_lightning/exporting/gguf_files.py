@@ -1,6 +1,6 @@
-"""A language model as GGUF, for llama.cpp and Ollama, with its tokenizer and prompt inside.
+"""A language model as a GGUF file for llama.cpp and Ollama, tokenizer included.
 
-Names and the order of things are those of the GGUF specification's ``gpt2`` architecture.
+Names and their order follow the GGUF specification's ``gpt2`` architecture.
 """
 
 from collections.abc import Iterator
@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from llm_lightning.backbone.gpt2 import LAYER_NORM_EPSILON
+from llm_lightning.backbone.gpt_config import LAYER_NORM_EPSILON
 from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
 from llm_lightning.exporting.dense import Dense
 from llm_lightning.exporting.tokenizer_files import merges, vocabulary
 
 QUANTIZATIONS = ("f16", "q8_0")
-_Q8_BLOCK = 32  # weights with a scale of their own
+_Q8_BLOCK = 32  # weights that share a scale
 
 _TOP = {
     "wte.weight": "token_embd.weight",
@@ -40,11 +40,11 @@ def write_gguf(model: Dense, file: Path, name: str, quantization: str) -> None:
 
     Args:
         model: a language model.
-        file: is overwritten.
+        file: overwritten if it exists.
         name: of the model, for people.
-        quantization: of the matrices: ``f16``, or ``q8_0``: 8 bits a weight, and 16 for every 32
-            weights; matrices whose rows are no multiple of 32 are written as ``f16`` then. Vectors
-            and positions stay in 32 bits.
+        quantization: of the matrices: ``f16``, or ``q8_0``: 8 bits a weight and 16 for every 32
+            weights, except for matrices whose row length is not a multiple of 32, which are
+            written as ``f16``. Vectors and position embeddings stay in 32 bits.
     """
     import gguf
 
@@ -77,7 +77,12 @@ def write_gguf(model: Dense, file: Path, name: str, quantization: str) -> None:
 
 
 def read_back(file: Path, model: Dense) -> Dense:
-    """Reads a file that :func:`write_gguf` wrote, expanded to full precision."""
+    """Reads a file of :func:`write_gguf`, dequantized to full precision.
+
+    Args:
+        file: to read.
+        model: what was written, for its architecture.
+    """
     import gguf
     import torch
 
@@ -91,7 +96,7 @@ def read_back(file: Path, model: Dense) -> Dense:
 
 def _add_tokenizer(writer: Any, gguf: Any, vocab_size: int) -> None:
     known = vocabulary()
-    # Readers count tokens to know the vocabulary's size, which may be rounded up.
+    # Readers take the vocabulary's size, which may be rounded up, from the number of tokens.
     unused = [f"[PAD{index}]" for index in range(len(known), vocab_size)]
     kinds = gguf.TokenType
     writer.add_tokenizer_model("gpt2")
@@ -108,7 +113,7 @@ def _add_tokenizer(writer: Any, gguf: Any, vocab_size: int) -> None:
 
 
 def _names(model: Dense) -> Iterator[tuple[str, str]]:
-    """Names in the backbone, and in the file."""
+    """Pairs of a name in the backbone and in the file."""
     yield from _TOP.items()
     for index in range(model.config.n_layer):
         for ours, theirs in _IN_BLOCK.items():
@@ -119,7 +124,7 @@ def _names(model: Dense) -> Iterator[tuple[str, str]]:
 def _tensors(model: Dense) -> Iterator[tuple[str, NDArray[np.float32]]]:
     for name, new in _names(model):
         yield new, _array(model.backbone[name])
-    # Written even where it is the embedding: readers of GPT-2 files differ in what they assume.
+    # Written even if tied to the embedding: readers of GPT-2 files differ in their defaults.
     yield "output.weight", _array(model.head)
 
 

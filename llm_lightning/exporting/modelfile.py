@@ -1,19 +1,19 @@
-"""The file from which ``ollama create`` makes a model: weights, prompt template, how to write."""
+"""The file for ``ollama create``: weights, prompt template and sampling parameters."""
 
 from llm_lightning.backbone.generation import GenerationOptions
 from llm_lightning.backbone.tokenizer import END_OF_TEXT
-from llm_lightning.data.prompts import PROMPT_STYLES
+from llm_lightning.data.prompt_styles import PROMPT_STYLES
 
 MODELFILE = "Modelfile"
 
 
 def modelfile(weights: str, style: str | None, options: GenerationOptions, n_positions: int) -> str:
-    """Returns a Modelfile that prompts and writes as the run does.
+    """Returns a Modelfile with the run's prompts and sampling parameters.
 
     Args:
         weights: name of the GGUF file beside it.
-        style: one of ``PROMPT_STYLES``; ``None`` for a model that goes on with a text.
-        options: how the run writes its answers.
+        style: one of ``PROMPT_STYLES``; ``None`` for a model of plain text.
+        options: how the run chooses tokens.
         n_positions: the model's context, in tokens.
     """
     stops = [END_OF_TEXT]
@@ -25,10 +25,10 @@ def modelfile(weights: str, style: str | None, options: GenerationOptions, n_pos
             f"{{{{ if .System }}}}{system}{{{{ end }}}}{look.opening}{look.before_instruction}"
             f"{{{{ .Prompt }}}}{look.header}{{{{ .Response }}}}"
         )
-        # A model that goes on to a next question by itself has answered.
+        # A model that starts another question has finished its response.
         if marker := look.before_instruction.strip():
             stops.append(marker)
-    # Every one of them is named, because Ollama's own defaults are others.
+    # All of them are written, because Ollama's own defaults differ.
     parameters: dict[str, float] = {
         "num_ctx": n_positions,
         "num_predict": options.max_new_tokens,

@@ -1,4 +1,4 @@
-"""Where an export goes: whole or not at all, and never over anything else."""
+"""The folder of an export: written whole or not at all, never over anything else."""
 
 import shutil
 from collections.abc import Iterator
@@ -8,9 +8,9 @@ from pathlib import Path
 CARD = "README.md"
 MARK = "<!-- An export of llm_lightning: exporting here again replaces its files. -->"
 BASE = "base"
-"""Folder in an adapter's export that holds its base, where that is not on the Hub."""
+"""Folder with the base of an exported adapter, where the Hub does not have it."""
 
-# All that any format writes: what a new export takes away of a former one.
+# Everything that any format writes: a new export removes these files of an earlier one.
 _WRITTEN = (
     CARD,
     "config.json",
@@ -27,36 +27,39 @@ _WRITTEN = (
 
 
 def check_free(out: Path) -> None:
-    """Refuses a folder that holds something else than an earlier export.
+    """Refuses a folder with anything but an earlier export.
+
+    Args:
+        out: to be written; may be missing.
 
     Raises:
-        ValueError: if it is no folder, or holds something else.
+        ValueError: if it is not a folder, or contains something else.
     """
     if not out.exists():
         return
     if not out.is_dir():
         raise ValueError(f"--out {out} is a file; name a folder")
     if any(out.iterdir()) and not _holds_export(out):
-        raise ValueError(f"--out {out} is not empty and holds no export; name another folder")
+        raise ValueError(f"--out {out} is not empty and contains no export; name another folder")
 
 
 @contextmanager
 def staged(out: Path) -> Iterator[Path]:
-    """Gives an empty folder to write to, whose files take their place in ``out`` at the end.
+    """Yields an empty folder, whose files are moved to ``out`` at the end.
 
-    If an error comes in between, ``out`` is what it was. Files in it that no export writes stay.
+    On an error ``out`` is left as it was. Files in it that no export writes are kept.
 
     Args:
-        out: what :func:`check_free` lets pass.
+        out: accepted by :func:`check_free`.
     """
     target = out.resolve()
     part = target.with_name(f".{target.name}.part")
-    shutil.rmtree(part, ignore_errors=True)  # of an export that was killed
+    shutil.rmtree(part, ignore_errors=True)  # left by an export that was killed
     part.mkdir(parents=True)
     try:
         yield part
         target.mkdir(exist_ok=True)
-        _remove_former(target)
+        _remove_earlier(target)
         for path in part.iterdir():
             path.rename(target / path.name)
     finally:
@@ -68,7 +71,7 @@ def _holds_export(folder: Path) -> bool:
     return card.is_file() and card.read_text(encoding="utf-8", errors="replace").startswith(MARK)
 
 
-def _remove_former(folder: Path) -> None:
+def _remove_earlier(folder: Path) -> None:
     for pattern in _WRITTEN:
         for file in folder.glob(pattern):
             file.unlink()

@@ -1,10 +1,11 @@
-"""An adapter that PEFT puts onto the Hub's GPT-2, whose projections are ``Conv1D``."""
+"""Adapters for PEFT on the Hub's GPT-2, whose projections are ``Conv1D``."""
 
 import json
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -20,24 +21,24 @@ from llm_lightning.tasks.task import Task
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
-# How PEFT's files call a parameter of the model that it wraps.
+# Prefix of parameter names in PEFT's files.
 _PREFIX = "base_model.model."
 
 
 def write_peft(task: Task, model: Dense, folder: Path) -> None:
     """Writes ``adapter_config.json`` and ``adapter_model.safetensors``.
 
-    Groups of rows with an A of their own, as separate adapters of query, key and value are, become
-    one adapter of as many times the rank, whose B is 0 outside each group's rows and columns. The
-    head is saved whole, its own adapter merged; a classifier's bias moves into the final
-    LayerNorm, which is saved too.
+    Row groups with separate A matrices, such as the adapters of query, key and value, become one
+    adapter of as many times the rank, whose B is 0 outside each group's rows and columns. The head
+    is saved whole, its own adapter merged; a classifier's bias moves into the final LayerNorm,
+    which is saved too.
 
-    A base that cannot be had from the Hub is written into a folder of its own inside this one.
+    A base that is not on the Hub is written into a folder inside this one.
 
     Args:
-        task: what :func:`check_peft_can` lets pass.
+        task: accepted by :func:`check_peft_can`.
         model: its plain weights, adapters merged.
-        folder: made if need be.
+        folder: created if it does not exist.
     """
     layers = adapters(task.backbone)
     folder.mkdir(parents=True, exist_ok=True)
@@ -63,7 +64,10 @@ def write_peft(task: Task, model: Dense, folder: Path) -> None:
 
 
 def check_peft_can(task: Task) -> None:
-    """Refuses what holds no adapter that PEFT knows.
+    """Refuses a run without adapters that PEFT can represent.
+
+    Args:
+        task: the run's.
 
     Raises:
         ValueError: if the run trained no adapter in the backbone.
@@ -78,7 +82,13 @@ def check_peft_can(task: Task) -> None:
 def adapter_config(
     task: Task, layers: dict[str, LoRALinear], whole: dict[str, Tensor]
 ) -> dict[str, Any]:
-    """What PEFT has to know beside the tensors."""
+    """Returns the contents of ``adapter_config.json``.
+
+    Args:
+        task: the run's.
+        layers: those with an adapter, by name.
+        whole: from :func:`saved_whole`.
+    """
     ranks = {name: len(layer.lora_A) for name, layer in layers.items()}
     usual = next(iter(layers.values()))
     others = {name: rank for name, rank in ranks.items() if rank != usual.rank}
@@ -95,7 +105,7 @@ def adapter_config(
         "lora_dropout": usual.dropout.p,
         "target_modules": list(layers),
         "modules_to_save": sorted({name.split(".")[-2] for name in whole}) or None,
-        "fan_in_fan_out": True,  # Conv1D keeps weights the other way round
+        "fan_in_fan_out": True,  # Conv1D stores weights transposed
         "use_dora": usual.lora_magnitude is not None,
         "use_rslora": False,  # the scale is in lora_alpha
         "bias": "none",
@@ -104,10 +114,10 @@ def adapter_config(
 
 
 def hub_base(task: Task) -> tuple[str, str | None] | None:
-    """Id and revision of the base on the Hub; ``None`` where it has to travel with the adapter.
+    """Id and revision of the base on the Hub; ``None`` where it is exported with the adapter.
 
-    That is where it is not from there; and DoRA over four bits, of which PEFT's computes something
-    else, so that its base travels expanded.
+    That is the case for a base from elsewhere, and for DoRA on four bits, whose outputs differ in
+    PEFT unless the base is dequantized.
     """
     if isinstance(task.strategy, QLoRA) and task.strategy.dora:
         return None
@@ -115,7 +125,7 @@ def hub_base(task: Task) -> tuple[str, str | None] | None:
     weights = model["weights"]
     if weights == "pretrained" and model["hub_id"] is not None:
         return model["hub_id"], model["revision"]
-    # What is on the disk is remembered by its full path.
+    # A base on the disk is recorded by its absolute path.
     if weights in ("pretrained", "random") or Path(weights).is_absolute():
         return None
     name, _, revision = weights.partition("@")
@@ -123,7 +133,7 @@ def hub_base(task: Task) -> tuple[str, str | None] | None:
 
 
 def saved_whole(task: Task, model: Dense) -> dict[str, Tensor]:
-    """Parameters that are written as they are, by their names in transformers."""
+    """Returns the parameters that are saved in full, by their names in transformers."""
     if isinstance(task, Classifier):
         backbone = with_bias_in_final_norm(model).backbone
         return {
@@ -135,8 +145,8 @@ def saved_whole(task: Task, model: Dense) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def magnitudes(layer: LoRALinear) -> Tensor:
-    """(out_features,) lengths of DoRA; rows without an adapter keep those of their weight."""
+def magnitudes(layer: LoRALinear) -> Float[Tensor, " out_features"]:
+    """Returns DoRA's (out_features,) magnitudes; of rows without an adapter their weight's norm."""
     lengths = plain_weight(layer).norm(dim=1)
     done = 0
     for start, stop in layer.rows:
@@ -148,6 +158,6 @@ def magnitudes(layer: LoRALinear) -> Tensor:
 
 def _write_base(base: Dense, folder: Path) -> None:
     tensors = {f"transformer.{k}": value for k, value in to_transformers(base.backbone).items()}
-    # The head it had, if that was no copy of the embedding, is saved with the adapter.
+    # Its head, unless tied to the embedding, is saved with the adapter.
     head = {"architectures": ["GPT2LMHeadModel"], "tie_word_embeddings": True}
     write_folder(folder, tensors, described(base.config) | head)

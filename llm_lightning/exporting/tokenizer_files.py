@@ -1,8 +1,8 @@
-"""GPT-2's tokenizer in the files that transformers reads, and its merges.
+"""GPT-2's tokenizer in transformers' files, and its merges.
 
-tiktoken keeps a rank for every token; the other format wants to know which two tokens each one was
-merged from. Those are what byte-pair encoding makes of its bytes with only the tokens of lower rank
-(Sennrich et al. 2016, algorithm 1, run on the token itself).
+tiktoken stores a rank for every token; transformers' format lists the two tokens that each one was
+merged from. Those result from byte-pair encoding of the token's bytes with only the tokens of lower
+rank (Sennrich et al. 2016, algorithm 1, run on the token itself).
 """
 
 import json
@@ -14,7 +14,7 @@ from llm_lightning.tasks.task import Task
 
 
 def max_length(task: Task) -> int:
-    """Returns the longest input that a task reads, in tokens: its context, or what cuts before."""
+    """Returns a task's longest input, in tokens: its context, or a lower ``max_length``."""
     context: int = task.backbone.config.n_positions
     length: int = task.hparams["text"].get("max_length", context)
     return min(length, context)
@@ -30,7 +30,7 @@ def vocabulary() -> dict[str, int]:
 
 @cache
 def merges() -> list[tuple[str, str]]:
-    """Returns the pairs that byte-pair encoding joins, first the most frequent."""
+    """Returns the pairs that byte-pair encoding merges, most frequent first."""
     encoding = gpt2_encoding()
     ranks = {encoding.decode_single_token_bytes(i): i for i in range(END_OF_TEXT_ID)}
     pairs = []
@@ -45,7 +45,7 @@ def write_tokenizer(folder: Path, model_max_length: int) -> None:
     """Writes ``vocab.json``, ``merges.txt`` and ``tokenizer_config.json``.
 
     Args:
-        folder: exists.
+        folder: must exist.
         model_max_length: longest input, in tokens.
     """
     text = json.dumps(vocabulary(), ensure_ascii=False)
@@ -58,7 +58,7 @@ def write_tokenizer(folder: Path, model_max_length: int) -> None:
         "model_max_length": model_max_length,
         "add_prefix_space": False,
         "padding_side": "right",
-        "split_special_tokens": True,  # a text cannot end itself, here as there
+        "split_special_tokens": True,  # an end-of-text in a text is plain text, as in training
     }
     text = json.dumps(config | special, indent=2)
     (folder / "tokenizer_config.json").write_text(text + "\n", encoding="utf-8")
@@ -77,7 +77,7 @@ def _parts(token: bytes, rank: int, ranks: dict[bytes, int]) -> tuple[bytes, byt
 
 @cache
 def _characters() -> list[str]:
-    """A printable character for each byte, as the published vocabulary has them."""
+    """A printable character for each byte, as in the published vocabulary."""
     printable = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1)}
     printable |= set(range(ord("®"), ord("ÿ") + 1))
     others = iter(range(256, 512))

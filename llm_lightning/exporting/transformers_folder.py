@@ -1,4 +1,4 @@
-"""A folder that transformers loads with ``from_pretrained``, and this package as a checkpoint."""
+"""A folder for transformers' ``from_pretrained`` and this package's ``model.weights``."""
 
 import json
 from pathlib import Path
@@ -15,14 +15,17 @@ from llm_lightning.tasks.task import Task
 def check_transformers_can(task: Task) -> None:
     """Refuses what transformers' GPT-2 cannot compute.
 
+    Args:
+        task: the run's.
+
     Raises:
-        ValueError: if a classifier reads another position than the last real token's, or sees
-            later tokens.
+        ValueError: if a classifier pools anything but the last real token, or attention is not
+            causal.
     """
-    if isinstance(task, Classifier) and task.options.position != "last_real":
+    if isinstance(task, Classifier) and task.options.pooling != "last_real":
         raise ValueError(
-            "transformers' GPT2ForSequenceClassification reads the last real token; this run has "
-            f"task.position={task.options.position}: use --format merged"
+            "transformers' GPT2ForSequenceClassification pools the last real token; this run has "
+            f"task.pooling={task.options.pooling}: use --format merged"
         )
     if not task.backbone.config.causal:
         raise ValueError(
@@ -34,6 +37,11 @@ def write_merged(task: Task, model: Dense, folder: Path) -> None:
     """Writes ``model.safetensors`` and ``config.json``, adapters merged in.
 
     A classifier's bias moves into the final LayerNorm, because the format's head has none.
+
+    Args:
+        task: the run's.
+        model: its plain weights.
+        folder: created if it does not exist.
     """
     tensors = {
         f"transformer.{name}": value
@@ -47,7 +55,7 @@ def write_merged(task: Task, model: Dense, folder: Path) -> None:
 
 
 def write_transformers(task: Task, model: Dense, folder: Path) -> None:
-    """Writes everything that transformers needs: weights, configuration and tokenizer."""
+    """Writes weights, configuration and tokenizer; see :func:`write_merged`."""
     write_merged(task, model, folder)
     write_tokenizer(folder, max_length(task))
     if not isinstance(task, Classifier):
@@ -57,7 +65,7 @@ def write_transformers(task: Task, model: Dense, folder: Path) -> None:
 
 
 def head_config(task: Task, model: Dense) -> dict[str, Any]:
-    """What ``config.json`` says about the head."""
+    """Returns the fields of ``config.json`` that describe the head."""
     if isinstance(task, Classifier):
         names = task.hparams["class_names"]
         return {

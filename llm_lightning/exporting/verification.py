@@ -1,4 +1,4 @@
-"""Whether what was written computes what the run computes: the largest difference of logits."""
+"""Whether an export computes the same as the run: the largest difference of logits."""
 
 import json
 import math
@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from llm_lightning.backbone.checkpoint import CONFIG_NAME, described, to_transformers
-from llm_lightning.backbone.gpt2 import GPTConfig
+from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID, encode
 from llm_lightning.backbone.weights import ModelConfig, locate
 from llm_lightning.exporting.dense import Dense
@@ -23,9 +24,9 @@ from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.tasks.task import Task
 
 TOLERANCE = 1e-3
-"""Largest difference of logits that a format in full precision may show."""
+"""Largest difference of logits allowed for a format in full precision."""
 
-# Texts of different lengths, so that padding shows.
+# Texts of different lengths, so that mistakes with padding show.
 SAMPLES = (
     "ok",
     "see you at 7?",
@@ -36,27 +37,27 @@ SAMPLES = (
 
 
 @dataclass
-class Comparison:
-    """How far logits are from those they should be."""
+class LogitDifference:
+    """How far logits are from the run's."""
 
     what: str
     """What computed them."""
     difference: float
-    """The largest one; not a number where one of them is none."""
+    """The largest absolute one; NaN if any logit is."""
     limit: float
-    """What it may be at most; infinite if it need only be finite."""
+    """The largest allowed; infinite if it need only be finite."""
 
     @property
     def is_close(self) -> bool:
-        """Whether the difference is within its limit; what is not a number is not."""
+        """Whether the difference is within its limit; NaN and infinity never are."""
         return math.isfinite(self.difference) and self.difference <= self.limit
 
 
-def sample_batch(length: int) -> tuple[Tensor, Tensor]:
+def sample_batch(length: int) -> tuple[Int[Tensor, "B T"], Int[Tensor, " B"]]:
     """Returns (B, T) ids of ``SAMPLES``, padded on the right, and their (B,) lengths.
 
     Args:
-        length: tokens after which a text is cut.
+        length: most tokens of a text.
     """
     rows = [encode(text)[:length] for text in SAMPLES]
     lengths = torch.tensor([len(row) for row in rows])
@@ -67,8 +68,8 @@ def sample_batch(length: int) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def logits_of(task: Task) -> list[Tensor]:
-    """Logits for every sample: (classes,) of a classifier, (tokens, V) of a language model."""
+def logits_of(task: Task) -> list[Float[Tensor, "..."]]:
+    """Returns each sample's logits: (classes,) of a classifier, (tokens, V) of a language model."""
     ids, lengths = sample_batch(max_length(task))
     if isinstance(task, Classifier):
         return list(task(ids, lengths))
@@ -76,29 +77,41 @@ def logits_of(task: Task) -> list[Tensor]:
 
 
 @torch.no_grad()
-def transformers_logits(model: nn.Module, task: Task) -> list[Tensor]:
-    """The same of a transformers model, with its own way to treat padding."""
+def transformers_logits(model: nn.Module, task: Task) -> list[Float[Tensor, "..."]]:
+    """Returns the same of a transformers model, with its own treatment of padding.
+
+    Args:
+        model: a transformers model.
+        task: the run's, for the length of the samples and the kind of model.
+    """
     ids, lengths = sample_batch(max_length(task))
     mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long()
     logits = model(input_ids=ids, attention_mask=mask).logits
     return list(logits) if isinstance(task, Classifier) else _unpadded(logits, lengths)
 
 
-def largest_difference(ours: list[Tensor], theirs: list[Tensor]) -> float:
-    """Returns the largest absolute difference; not a number if any logit is none."""
+def largest_difference(
+    ours: list[Float[Tensor, "..."]], theirs: list[Float[Tensor, "..."]]
+) -> float:
+    """Returns the largest absolute difference; NaN if any logit is.
+
+    Args:
+        ours: logits of each sample.
+        theirs: of the same shapes.
+    """
     pairs = zip(ours, theirs, strict=True)
-    # Unlike Python's max, torch's lets nothing hide what is not a number.
+    # torch's max propagates NaN, Python's does not.
     return float(torch.stack([(a.float() - b.float()).abs().max() for a, b in pairs]).max())
 
 
 def reloaded(task: Task, folder: Path) -> Task:
-    """Loads an exported folder the way ``model.weights=<folder>`` does."""
+    """Loads an exported folder as ``model.weights=<folder>`` does."""
     fields: dict[str, Any] = dict(task.hparams)
     model = ModelConfig(**_architecture(task.backbone.config), weights=str(folder))
     fields["model"] = model.architecture() | {"init": "empty"}
     fields["finetune"] = {"_target_": "llm_lightning.finetuning.strategies.AllLayers"}
     if isinstance(task, LanguageModel):
-        fields["task"] = fields["task"] | {"tie_weights": not _has_own_head(folder)}
+        fields["task"] = fields["task"] | {"tie_weights": not _has_untied_head(folder)}
     again = type(task)(**fields)
     again.load_base(model, locate(model))
     return again.eval()
@@ -108,20 +121,20 @@ def through_transformers(task: Task, folder: Path) -> nn.Module:
     """Loads an exported folder with transformers.
 
     Raises:
-        ValueError: if transformers reports keys that are missing or too many.
+        ValueError: if transformers reports missing or unexpected keys.
     """
     loaded, info = _from_pretrained(task, folder)
     if wrong := {key: value for key, value in info.items() if value}:
-        raise ValueError(f"transformers does not take {folder.name} as it is: {wrong}")
+        raise ValueError(f"transformers does not load {folder.name} as it is: {wrong}")
     return loaded
 
 
 def through_peft(task: Task, base: Dense, folder: Path) -> nn.Module:
-    """Puts an exported adapter onto the base it was trained on, with PEFT.
+    """Loads an exported adapter with PEFT, on the base it was trained on.
 
     Args:
         task: the run's.
-        base: the weights before training; where the export holds them too, those are read.
+        base: the weights before training; ignored where the export contains them.
         folder: the adapter's.
     """
     with quiet():
@@ -143,7 +156,7 @@ def _from_pretrained(task: Task, folder: Path, **config: Any) -> tuple[nn.Module
     with quiet():
         from transformers import logging
 
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it loads in no time
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # loading takes no time
         config.pop("architectures", None)
         kind = _transformers_class(task)
         model, info = kind.from_pretrained(folder, output_loading_info=True, **config)
@@ -156,7 +169,9 @@ def _transformers_class(task: Task) -> Any:
     return GPT2ForSequenceClassification if isinstance(task, Classifier) else GPT2LMHeadModel
 
 
-def _unpadded(logits: Tensor, lengths: Tensor) -> list[Tensor]:
+def _unpadded(
+    logits: Float[Tensor, "B T V"], lengths: Int[Tensor, " B"]
+) -> list[Float[Tensor, "T_own V"]]:
     return [row[:length] for row, length in zip(logits, lengths, strict=True)]
 
 
@@ -164,6 +179,6 @@ def _architecture(config: GPTConfig) -> dict[str, Any]:
     return asdict(config) | {"init": "gpt2"}
 
 
-def _has_own_head(folder: Path) -> bool:
+def _has_untied_head(folder: Path) -> bool:
     config = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
     return not config["tie_word_embeddings"]

@@ -1,1 +1,1 @@
-"""Which parameters train."""
+"""Which parameters train, and how: strategies, LoRA, QLoRA, cached frozen activations."""

@@ -1,4 +1,4 @@
-"""Where adapters go and what trains beside them: LoRA as a strategy."""
+"""LoRA as a strategy: which layers get adapters, and what else trains."""
 
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -9,7 +9,7 @@ from torch import nn
 from llm_lightning.finetuning.lora import INITS, SCALINGS, LoRALinear, adapters, effective_scale
 from llm_lightning.finetuning.strategies import Model, Strategy, is_tied
 
-# Short names of what can be adapted: where it is in a block, and which third of its output.
+# Short names of what can be adapted: the layer in a block, and which third of its output.
 _IN_BLOCK = {
     "q": ("attn.c_attn", 0),
     "k": ("attn.c_attn", 1),
@@ -27,8 +27,8 @@ class LoRA(Strategy):
     """Freezes everything and trains low-rank adapters; see :mod:`llm_lightning.finetuning.lora`.
 
     Raises:
-        ValueError: if a field is out of range; or, when applied, if a target or block names
-            nothing, or nothing at all would train.
+        ValueError: if a field is out of range; or, when applied, if a target or block does not
+            exist, or nothing would be adapted.
     """
 
     _target_: str = "llm_lightning.finetuning.adaptation.LoRA"
@@ -37,31 +37,31 @@ class LoRA(Strategy):
     alpha: float = 16.0
     """Numerator of the effective scale, above 0."""
     scaling: str = "alpha_over_rank"
-    """Effective scale of the adapters: ``alpha_over_rank`` (the LoRA paper, the book's appendix
+    """Effective scale of the adapters: ``alpha_over_rank`` (the LoRA paper; the book's appendix
     E), ``alpha`` (the book's chapters 6 and 7) or ``rslora``, alpha / sqrt(rank)."""
     dropout: float = 0.0
     """Dropout on the adapters' input, in [0, 1)."""
     targets: list[str] = field(default_factory=lambda: [*_IN_BLOCK])
-    """What is adapted: ``q``, ``k``, ``v``, ``out``, ``fc1``, ``fc2`` in every chosen block,
+    """The adapted layers: ``q``, ``k``, ``v``, ``out``, ``fc1``, ``fc2`` in every chosen block,
     ``head``, or patterns over layer names such as ``h.*.mlp.*``."""
     blocks: Any = "all"
     """Blocks with adapters: ``all``, a number n for the last n, or a list of indices from 0."""
     qkv: str = "separate"
     """Whether query, key and value each have an adapter of this rank (``separate``, as in the
-    book) or one adapter over all three (``shared``: they share A, as in PEFT on GPT-2; a third
-    fewer parameters there)."""
+    book), or share one (``shared``: one A for all three, as in PEFT on GPT-2, with a third fewer
+    parameters in that layer)."""
     head: str = "full"
-    """``full``: the head trains without an adapter. ``lora``: it is frozen at its start and its
-    adapter trains. ``both``, or ``frozen``. A head tied to the embedding stays frozen with it,
-    adapter aside."""
+    """``full``: the head trains without an adapter. ``lora``: its initial weights are frozen and
+    its adapter trains. ``both``: the two train. ``frozen``: neither. The weights of a head tied to
+    the embedding stay frozen in any case."""
     init: str = "fan_in"
-    """How A starts: uniform in ±1/sqrt(in_features) (``fan_in``, as in the LoRA paper's code) or
+    """Initial A: uniform in ±1/sqrt(in_features) (``fan_in``, as in the LoRA paper's code) or
     in ±1/sqrt(rank) (``rank``, as in the book)."""
     dora: bool = False
-    """Whether the length of each adapted row trains too (DoRA)."""
+    """Whether the norm of each adapted row trains too (DoRA)."""
 
     def __post_init__(self) -> None:
-        """Checks the ranges that need no model."""
+        """Checks the ranges that do not depend on a model."""
         if self.rank < 1:
             raise ValueError(f"finetune.rank must be at least 1, got {self.rank}")
         if self.alpha <= 0:
@@ -103,12 +103,12 @@ class LoRA(Strategy):
                     parameter.requires_grad_(True)
 
     def base_loaded(self, model: Model) -> None:
-        """DoRA starts at the lengths of the loaded weights."""
+        """Initialises DoRA's norms to those of the loaded weights."""
         for layer in adapters(cast(nn.Module, model)).values():
             layer.measure_base()
 
     def describe(self, model: Model) -> dict[str, Any]:
-        """How many adapters of which effective scale."""
+        """Number, rank and effective scale of the adapters."""
         return {
             "adapters": len(adapters(cast(nn.Module, model))),
             "rank": self.rank,
@@ -116,7 +116,7 @@ class LoRA(Strategy):
         }
 
     def _layer(self, name: str) -> type[LoRALinear]:
-        """The kind of layer that replaces the one of this name."""
+        """The class of the layer that replaces the one of this name."""
         return LoRALinear
 
     def _adapter(self, name: str, layer: nn.Linear, rows: list[tuple[int, int]]) -> LoRALinear:
@@ -131,11 +131,11 @@ class LoRA(Strategy):
         )
 
     def _sites(self, model: Model) -> dict[str, list[tuple[int, int]]]:
-        """Layers to adapt by name in the backbone, or ``head``, with their groups of rows."""
+        """Groups of rows of each layer to adapt, by its name in the backbone, or ``head``."""
         blocks = self._block_indices(len(model.backbone.h))
         places = dict.fromkeys(place for place, _ in _IN_BLOCK.values())
         names = [f"h.{i}.{place}" for i in blocks for place in places]
-        chosen: dict[str, set[int | None]] = {}  # thirds; None is the whole layer
+        chosen: dict[str, set[int | None]] = {}  # thirds of the output; None: all of it
         for target in self.targets:
             if target in _IN_BLOCK:
                 place, third = _IN_BLOCK[target]
@@ -145,7 +145,7 @@ class LoRA(Strategy):
                 third = None
             if not matches:
                 raise ValueError(
-                    f"finetune.targets: {target!r} matches nothing; there are "
+                    f"finetune.targets: {target!r} matches no layer; possible are "
                     f"{', '.join([*_IN_BLOCK, *names, 'head'])}"
                 )
             for name in matches:
@@ -153,7 +153,7 @@ class LoRA(Strategy):
         if self.head in ("lora", "both"):
             chosen["head"] = {None}
         if not chosen:
-            raise ValueError("finetune.targets must name something to adapt, got []")
+            raise ValueError("finetune.targets must name at least one layer, got []")
         order = [*(name for name, _ in model.backbone.named_modules()), "head"]
         return {name: self._rows(model, name, chosen[name]) for name in order if name in chosen}
 

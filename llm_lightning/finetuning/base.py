@@ -1,4 +1,4 @@
-"""The part of a model that stays as it was loaded: which it is, and that it is the same again."""
+"""The frozen part of a model, which checkpoints leave out: its parameters and its fingerprint."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -9,22 +9,22 @@ from torch import Tensor, nn
 
 
 def frozen_parameters(model: nn.Module, pretrained_parts: Sequence[str]) -> dict[str, Tensor]:
-    """Returns what a checkpoint can leave out, because the base brings it back.
+    """Returns the parameters that a checkpoint can leave out, because they come from the base.
 
     Args:
-        model: a model with a strategy applied.
-        pretrained_parts: beginnings of the names that a base checkpoint fills.
+        model: a model after its strategy was applied.
+        pretrained_parts: first parts of the names of parameters that the base contains.
     """
     return {
         name: parameter
-        # A head tied to the embedding has two names, both of which a state holds.
+        # A head tied to the embedding has two names, and a state dict contains both.
         for name, parameter in model.named_parameters(remove_duplicate=False)
         if not parameter.requires_grad and name.startswith(tuple(pretrained_parts))
     }
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> str:
-    """Returns the SHA-256 of names, shapes and values: that of the same weights, in any file."""
+    """Returns the SHA-256 of names, shapes and values, whatever file format they came from."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         value = tensors[name].detach().to("cpu", torch.float32).contiguous()
@@ -34,23 +34,24 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> str:
 
 
 def check(found: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> None:
-    """Refuses a base that is not the one that a checkpoint was trained on.
+    """Checks that a model's base is the one that a checkpoint was trained on.
 
     Args:
-        found: ``source`` and ``fingerprint`` of the base at hand; ``None`` where all trains.
+        found: ``source`` and ``fingerprint`` of the loaded base; ``None`` if it has no frozen part
+            or was not loaded.
         wanted: those in the checkpoint.
 
     Raises:
-        ValueError: if they differ.
+        ValueError: if they differ, or nothing was loaded.
     """
     if found is None:
         raise ValueError(
-            f"this checkpoint holds a part of a model, on the base {wanted['source']}; the model "
-            f"here trains as a whole"
+            f"this checkpoint contains only what was trained on the base {wanted['source']}: load "
+            f"that base with load_base() first, into a model with the same fine-tuning strategy"
         )
     if found["fingerprint"] != wanted["fingerprint"]:
         raise ValueError(
             f"this checkpoint was trained on the base {wanted['source']} (fingerprint "
-            f"{wanted['fingerprint'][:12]}); what is there now is another: {found['source']} "
-            f"({found['fingerprint'][:12]}). Put the former weights back, or train again"
+            f"{wanted['fingerprint'][:12]}), but the weights there have changed: {found['source']} "
+            f"has {found['fingerprint'][:12]}. Restore the earlier weights, or train again"
         )

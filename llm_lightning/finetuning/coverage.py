@@ -1,4 +1,4 @@
-"""Which part of a model trains, as rows for a table."""
+"""Trainable and frozen parameters of each part of a model, as rows of a table."""
 
 import math
 import re
@@ -9,21 +9,21 @@ from torch import nn
 
 @dataclass
 class ParameterGroup:
-    """Neighbouring parameters that are treated alike."""
+    """Consecutive parameters of which the same share trains."""
 
     name: str
     """``backbone.h.0-10``, ``head`` ..."""
     trainable: int
-    """Parameters that train."""
+    """Number of parameters that train."""
     total: int
-    """Parameters in all."""
+    """Number of parameters."""
 
 
 def parameter_groups(model: nn.Module) -> list[ParameterGroup]:
     """Counts trainable and total parameters by part, in the model's order.
 
-    Consecutive blocks of which the same share trains are one row. A tensor that two modules share
-    is counted once, where it appears first.
+    Consecutive blocks with equal counts are one row. A tensor that two modules share is counted
+    once, where it first appears.
 
     Args:
         model: a module with ``backbone`` and ``head``.
@@ -56,6 +56,6 @@ def parameter_groups(model: nn.Module) -> list[ParameterGroup]:
 
 
 def _numel(parameter: nn.Parameter) -> int:
-    """Numbers in a tensor; of a packed one, those that it stands for."""
+    """Number of weights; for a quantized tensor, before quantization."""
     state = getattr(parameter, "quant_state", None)
     return parameter.numel() if state is None else math.prod(state.shape)

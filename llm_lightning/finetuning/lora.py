@@ -1,11 +1,11 @@
-"""Low-rank adaptation of a linear layer: the maths and nothing else.
+"""Low-rank adaptation of a linear layer.
 
-Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models", section 4.1: the weight W of
-a frozen layer gets a trainable difference of low rank, W + scale * B A. Liu et al. 2024, "DoRA:
-Weight-Decomposed Low-Rank Adaptation", section 4: each row of that sum is brought to a length of
-its own, which trains too.
+Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models", section 4.1: the frozen
+weight W gets a trainable update of low rank, W + scale * B A. Liu et al. 2024, "DoRA:
+Weight-Decomposed Low-Rank Adaptation", section 4: each row of that sum is normalised and multiplied
+by a trainable magnitude.
 
-A layer keeps its weight under the name it had, so that a checkpoint without adapters loads.
+A layer keeps its weight under its previous name, so that a checkpoint without adapters loads.
 """
 
 import math
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import cast
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,7 +22,7 @@ INITS = ("fan_in", "rank")
 
 
 def effective_scale(scaling: str, rank: int, alpha: float) -> float:
-    """Returns what B A is multiplied by.
+    """Returns the factor of B A.
 
     Args:
         scaling: ``alpha_over_rank`` as in the LoRA paper; ``alpha`` as in the book's chapters;
@@ -36,23 +37,23 @@ def effective_scale(scaling: str, rank: int, alpha: float) -> float:
 
 
 class LoRALinear(nn.Linear):
-    """A frozen linear layer with one adapter, or several on different rows of its output.
+    """A frozen linear layer with one adapter, or several for different rows of its output.
 
-    GPT-2 computes query, key and value by one matrix. With three groups of rows each of them has
-    an adapter of its own, as if they were three layers; with one group over all rows they share
-    A, as in PEFT, and with it the rank.
+    GPT-2 computes query, key and value with one matrix. With three groups of rows each of them has
+    its own adapter, as if they were three layers; with one group over all rows they share one A,
+    as in PEFT.
 
-    Shapes: I in_features, O out_features, R rank, G groups, P rows in all groups.
+    Shapes: I in_features, O out_features, R rank, G groups, P adapted rows of all groups.
 
     Args:
-        base: the layer to adapt; its parameters are kept, not copied, and frozen.
-        rows: the groups: (start, stop) rows of the output each, in order, without overlap.
+        base: the layer to adapt; its parameters are frozen and shared, not copied.
+        rows: the (start, stop) output rows of each group, in order, without overlap.
         rank: R, of each group.
-        scale: what B A is multiplied by; see :func:`effective_scale`.
+        scale: factor of B A; see :func:`effective_scale`.
         dropout: on the adapter's input, in [0, 1).
-        init: A starts uniform in ±1/sqrt(I) (``fan_in``: the LoRA paper's code and PEFT) or in
-            ±1/sqrt(R) (``rank``: the book, whose A is stored the other way round). B starts at 0.
-        dora: whether the length of every adapted row trains.
+        init: A is initialised uniformly in ±1/sqrt(I) (``fan_in``: the LoRA paper's code and PEFT)
+            or in ±1/sqrt(R) (``rank``: the book, which stores A transposed); B is 0.
+        dora: whether the magnitude of every adapted row trains.
     """
 
     def __init__(
@@ -66,14 +67,14 @@ class LoRALinear(nn.Linear):
         init: str = "fan_in",
         dora: bool = False,
     ) -> None:
-        # Without memory: the parameters are those of the base.
+        # On the meta device: the parameters are those of the base.
         super().__init__(base.in_features, base.out_features, base.bias is not None, device="meta")
         self.weight, self.bias = base.weight, base.bias
         self.requires_grad_(False)
         self.rows = tuple(rows)
         self.rank, self.scale = rank, scale
         self.dropout = nn.Dropout(dropout)
-        self._unmerged: list[nn.Parameter] = []  # the base while merged; in a list, it is no part
+        self._unmerged: list[nn.Parameter] = []  # the base while merged; a list is not registered
         num_rows = sum(stop - start for start, stop in self.rows)
         new = base.weight.new_empty
         self.lora_A = nn.Parameter(new(len(self.rows) * rank, base.in_features))  # (G R, I)
@@ -86,36 +87,33 @@ class LoRALinear(nn.Linear):
 
     @property
     def is_merged(self) -> bool:
-        """Whether the weight holds the adapter."""
+        """Whether the weight includes the adapter."""
         return bool(self._unmerged)
 
     @torch.no_grad()
     def measure_base(self) -> None:
-        """Sets DoRA's lengths to those of the base's rows; to be called when these change."""
+        """Sets DoRA's magnitudes to the norms of the base's rows; call it when these change."""
         if self.lora_magnitude is not None:
             self.lora_magnitude.copy_(self._adapted(self.base_weight().norm(dim=1)))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., I) to (..., O)."""
+    def forward(self, x: Float[Tensor, "*batch I"]) -> Float[Tensor, "*batch O"]:
+        """Applies the layer and its adapter."""
         out = self._base_forward(x)
         if self.is_merged:
             return out
-        # An adapter may be of lower precision than its input.
+        # An adapter may have a lower precision than its input.
         low = F.linear(self.dropout(x).to(self.lora_A.dtype), self.lora_A)  # (..., G R)
-        difference = self.scale * F.linear(low, self.spread_b()).to(out.dtype)  # (..., O)
+        update = self.scale * F.linear(low, self.spread_b()).to(out.dtype)  # (..., O)
         if self.lora_magnitude is None:
-            return out + difference
-        # Equation 5 and section 4.3: the row's length is a constant in the gradient. Written as a
-        # difference, so that a ratio of exactly 1 leaves the base's output as it is.
+            return out + update
+        # Equation 5 and section 4.3: the norm is a constant in the gradient. Written as a
+        # difference, so that a ratio of exactly 1 does not change the base's output.
         ratio = self._dora_ratio()
         plain = out if self.bias is None else out - self.bias
-        return out + (ratio - 1) * plain + ratio * difference
+        return out + (ratio - 1) * plain + ratio * update
 
-    def spread_b(self) -> Tensor:
-        """Returns B as one (O, G R) matrix: each group's rows and columns, 0 elsewhere.
-
-        With it one product with A, (G R, I), is the difference of the whole layer.
-        """
+    def spread_b(self) -> Float[Tensor, "O GR"]:
+        """Returns B as one block matrix, whose product with A (G R, I) is the whole update."""
         if self.rows == ((0, self.out_features),):
             return self.lora_B
         spread = self.lora_B.new_zeros(self.out_features, len(self.lora_A))
@@ -126,23 +124,23 @@ class LoRALinear(nn.Linear):
             done += stop - start
         return spread
 
-    def merged_weight(self) -> Tensor:
-        """Returns the (O, I) weight of a plain layer that computes the same, without dropout."""
-        merged = self.base_weight() + self._difference()
+    def merged_weight(self) -> Float[Tensor, "O I"]:
+        """Returns the weight of a plain layer that computes the same, without dropout."""
+        merged = self.base_weight() + self._update()
         return merged if self.lora_magnitude is None else self._dora_ratio()[:, None] * merged
 
     @torch.no_grad()
     def merge(self) -> None:
-        """Adds the adapter to the weight; ``unmerge`` gives back the very same base.
+        """Adds the adapter to the weight; ``unmerge`` restores the exact base.
 
         Raises:
-            ValueError: if it is merged already.
+            ValueError: if it is already merged.
         """
         if self.is_merged:
-            raise ValueError("the adapter is merged already: unmerge() first")
+            raise ValueError("the adapter is already merged: unmerge() first")
         merged = self.merged_weight()
         self._unmerged.append(cast(nn.Parameter, self.weight))
-        # A parameter of its own: the weight of a tied head is the embedding, which must not move.
+        # A new parameter: the weight of a tied head is the embedding, which must not change.
         self.weight = nn.Parameter(merged, requires_grad=False)
 
     @torch.no_grad()
@@ -157,27 +155,27 @@ class LoRALinear(nn.Linear):
         self.weight = self._unmerged.pop()
 
     def extra_repr(self) -> str:
-        """What ``print(model)`` shows beside the shapes."""
+        """What ``print(model)`` shows after the shapes."""
         return f"{super().extra_repr()}, rank={self.rank}, scale={self.scale:g}, rows={self.rows}"
 
-    def base_weight(self) -> Tensor:
-        """Returns the (O, I) weight without the adapter, in full precision."""
+    def base_weight(self) -> Float[Tensor, "O I"]:
+        """Returns the weight without the adapter, in full precision."""
         return self.weight
 
     def _base_forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight, self.bias)
 
-    def _difference(self) -> Tensor:
-        """(O, I) what the adapter adds to the weight."""
+    def _update(self) -> Tensor:
+        """Returns scale * B A, (O, I)."""
         dtype = torch.promote_types(self.lora_A.dtype, torch.float32)
         return self.scale * (self.spread_b().to(dtype) @ self.lora_A.to(dtype))
 
     def _dora_ratio(self) -> Tensor:
-        """(O,) trained length over the length of W + scale B A; 1 where there is no adapter."""
+        """(O,) magnitude divided by the norm of W + scale * B A; 1 for rows without adapter."""
         with torch.no_grad():
-            adapted = self.base_weight() + self._difference()
-            length = self._adapted(adapted.norm(dim=1))  # (P,)
-        ratio = cast(Tensor, self.lora_magnitude) / length
+            adapted = self.base_weight() + self._update()
+            norm = self._adapted(adapted.norm(dim=1))  # (P,)
+        ratio = cast(Tensor, self.lora_magnitude) / norm
         if self.rows == ((0, self.out_features),):
             return ratio
         pieces = iter(torch.split(ratio, [stop - start for start, stop in self.rows]))
@@ -188,10 +186,10 @@ class LoRALinear(nn.Linear):
         return torch.cat([*whole, ratio.new_ones(self.out_features - done)])
 
     def _adapted(self, per_row: Tensor) -> Tensor:
-        """(O,) values to those (P,) of adapted rows."""
+        """Selects the values (P,) of adapted rows among those (O,) of all rows."""
         return torch.cat([per_row[start:stop] for start, stop in self.rows])
 
 
 def adapters(model: nn.Module) -> dict[str, LoRALinear]:
-    """Returns the adapted layers of a model by name, in its order."""
+    """Returns the adapted layers of a model by name, in the model's order."""
     return {name: m for name, m in model.named_modules() if isinstance(m, LoRALinear)}

@@ -1,8 +1,8 @@
-"""LoRA over a base that is stored in four bits: QLoRA as a strategy.
+"""QLoRA as a strategy: adapters over a base that is quantized to four bits.
 
 Dettmers et al. 2023, "QLoRA: Efficient Finetuning of Quantized LLMs", section 3: every matrix of
-the frozen blocks is kept in 4-bit NormalFloat with double quantisation, is expanded to bf16 where
-it is used, and the adapters beside it train in bf16. The packing is bitsandbytes'.
+the frozen blocks is stored in 4-bit NormalFloat with double quantization, is dequantized to bf16
+when it is used, and the adapters train in bf16. bitsandbytes does the quantization.
 """
 
 import logging
@@ -11,60 +11,60 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from llm_lightning.finetuning.adaptation import LoRA
 from llm_lightning.finetuning.lora import LoRALinear
 from llm_lightning.finetuning.strategies import Model
-
-INSTALL = "pip install 'llm-lightning[qlora]'"
+from llm_lightning.presentation.extras import require
 
 
 class _NF4(nn.Linear):
-    """A linear layer whose frozen weight is packed once it is loaded."""
+    """A linear layer whose frozen weight is quantized once it is loaded."""
 
     @property
     def is_quantized(self) -> bool:
-        """Whether the weight is packed."""
+        """Whether the weight is quantized."""
         return hasattr(self.weight, "quant_state")
 
     def quantize(self, *, double_quantization: bool) -> None:
-        """Packs the weight.
+        """Quantizes the weight.
 
         Args:
-            double_quantization: whether the scales of the blocks of 64 weights are themselves
-                stored in 8 bits.
+            double_quantization: whether the scales, one for 64 weights, are themselves stored in 8
+                bits.
 
         Raises:
-            ValueError: if it is packed already.
+            ValueError: if it is already quantized.
         """
         if self.is_quantized:
-            raise ValueError("the weight is quantised already")
-        packed = _bitsandbytes().nn.Params4bit(
+            raise ValueError("the weight is already quantized")
+        quantized = _bitsandbytes().nn.Params4bit(
             self.weight.detach(),
             requires_grad=False,
             quant_type="nf4",
             compress_statistics=double_quantization,
         )
-        self.weight = packed.to(self.weight.device)  # which packs it
+        self.weight = quantized.to(self.weight.device)  # which quantizes it
 
-    def base_weight(self) -> Tensor:
-        """Returns the (out_features, in_features) weight, expanded to full precision."""
+    def base_weight(self) -> Float[Tensor, "O I"]:
+        """Returns the weight, dequantized to full precision."""
         if not self.is_quantized:
             return self.weight
-        packed: Any = self.weight
-        dense: Tensor = _bitsandbytes().functional.dequantize_4bit(packed.data, packed.quant_state)
+        weight: Any = self.weight
+        dense: Tensor = _bitsandbytes().functional.dequantize_4bit(weight.data, weight.quant_state)
         return dense.float()
 
     def _base_forward(self, x: Tensor) -> Tensor:
         if not self.is_quantized:
             return F.linear(x, self.weight, self.bias)
-        packed: Any = self.weight
+        weight: Any = self.weight
         out: Tensor = _bitsandbytes().matmul_4bit(
-            x.to(torch.bfloat16), packed.data.t(), quant_state=packed.quant_state
+            x.to(torch.bfloat16), weight.data.t(), quant_state=weight.quant_state
         )
-        # As a plain layer does: under autocast in its precision, otherwise in the input's.
+        # The precision of a plain layer: autocast's, or otherwise the input's.
         device = x.device.type
         is_mixed = torch.is_autocast_enabled(device)
         out = out.to(torch.get_autocast_dtype(device) if is_mixed else x.dtype)
@@ -75,7 +75,7 @@ class NF4Linear(_NF4):
     """A frozen layer without an adapter.
 
     Args:
-        base: the layer; its parameters are kept, not copied, and frozen.
+        base: the layer; its parameters are frozen and shared, not copied.
     """
 
     def __init__(self, base: nn.Linear) -> None:
@@ -83,19 +83,19 @@ class NF4Linear(_NF4):
         self.weight, self.bias = base.weight, base.bias
         self.requires_grad_(False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., in_features) to (..., out_features)."""
+    def forward(self, x: Float[Tensor, "*batch I"]) -> Float[Tensor, "*batch O"]:
+        """Applies the layer."""
         return self._base_forward(x)
 
 
 class NF4LoRALinear(_NF4, LoRALinear):
     """An adapted layer; A and B are in bf16.
 
-    DoRA's lengths stay in full precision: at their size a step of the learning rate is less than
-    bf16 resolves, and they would not train.
+    DoRA's magnitudes stay in full precision: their updates are smaller than the resolution of bf16
+    at their size, so that they would not train.
 
-    Merging puts the sum of the expanded base and the adapter in place, in full precision: packing
-    it again would lose most of what the adapter learnt, and is refused.
+    Merging replaces the weight by the sum of the dequantized base and the adapter, in full
+    precision. It cannot be quantized again, which would lose most of what the adapter learnt.
     """
 
     def __init__(self, base: nn.Linear, **options: Any) -> None:
@@ -104,14 +104,14 @@ class NF4LoRALinear(_NF4, LoRALinear):
         self.lora_B = nn.Parameter(self.lora_B.detach().bfloat16())
 
     def quantize(self, *, double_quantization: bool) -> None:
-        """Packs the base.
+        """Quantizes the base.
 
         Raises:
-            ValueError: if it is packed already, or holds the adapter.
+            ValueError: if it is already quantized, or includes the adapter.
         """
         if self.is_merged:
             raise ValueError(
-                "a merged weight is not quantised: what the adapter learnt would be lost; "
+                "a merged weight cannot be quantized: what the adapter learnt would be lost; "
                 "unmerge() first"
             )
         super().quantize(double_quantization=double_quantization)
@@ -119,9 +119,9 @@ class NF4LoRALinear(_NF4, LoRALinear):
 
 @dataclass
 class QLoRA(LoRA):
-    """Freezes everything, packs the blocks' matrices into four bits and trains adapters in bf16.
+    """Freezes everything, quantizes the blocks' matrices to four bits, trains adapters in bf16.
 
-    Embeddings, LayerNorms, biases and the head stay as they are.
+    Embeddings, LayerNorms, biases and the head are not quantized.
 
     Raises:
         ValueError: as for LoRA, or if bitsandbytes is not installed.
@@ -129,10 +129,10 @@ class QLoRA(LoRA):
 
     _target_: str = "llm_lightning.finetuning.qlora.QLoRA"
     double_quantization: bool = True
-    """Whether the scales of the packed weights are themselves stored in 8 bits."""
+    """Whether the scales of the quantized weights are themselves stored in 8 bits."""
 
     def __post_init__(self) -> None:
-        """Checks the ranges, and that the extra is installed."""
+        """Checks the ranges, and that bitsandbytes is installed."""
         super().__post_init__()
         _bitsandbytes()
 
@@ -145,29 +145,29 @@ class QLoRA(LoRA):
                 setattr(model.backbone.get_submodule(parent), child, NF4Linear(layer))
 
     def base_loaded(self, model: Model) -> None:
-        """Packs the weights; DoRA starts at the lengths of the packed ones."""
-        for layer in _packed_layers(model):
+        """Quantizes the weights; DoRA's magnitudes start at the norms of the quantized ones."""
+        for layer in _quantized_layers(model):
             layer.quantize(double_quantization=self.double_quantization)
         super().base_loaded(model)
 
     def describe(self, model: Model) -> dict[str, Any]:
-        """What LoRA says, and the memory of the packed matrices beside that of dense ones."""
-        layers = _packed_layers(model)
+        """The facts of LoRA, and the memory of the quantized matrices compared with dense ones."""
+        layers = _quantized_layers(model)
         numbers = sum(layer.in_features * layer.out_features for layer in layers)
-        packed = sum(packed_bytes(layer) for layer in layers)
+        quantized = sum(quantized_bytes(layer) for layer in layers)
         return super().describe(model) | {
-            "packed_mib": packed / 2**20,
+            "quantized_mib": quantized / 2**20,
             "as_bf16_mib": 2 * numbers / 2**20,
             "as_fp32_mib": 4 * numbers / 2**20,
-            "share_of_bf16": packed / (2 * numbers),
+            "share_of_bf16": quantized / (2 * numbers),
         }
 
     def _layer(self, name: str) -> type[LoRALinear]:
         return LoRALinear if name == "head" else NF4LoRALinear
 
 
-def packed_bytes(layer: nn.Linear) -> int:
-    """Bytes of a layer's weight, with everything that is needed to expand it."""
+def quantized_bytes(layer: nn.Linear) -> int:
+    """Returns the bytes of a layer's weight, with everything that dequantization needs."""
     weight: Any = layer.weight
     tensors = [weight.data]
     state = getattr(weight, "quant_state", None)
@@ -179,18 +179,17 @@ def packed_bytes(layer: nn.Linear) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def _packed_layers(model: Any) -> list[_NF4]:
+def _quantized_layers(model: Any) -> list[_NF4]:
     return [layer for layer in model.modules() if isinstance(layer, _NF4)]
 
 
 def _bitsandbytes() -> ModuleType:
+    require("finetune=qlora", {"bitsandbytes": "bitsandbytes"}, "qlora")
     logger = logging.getLogger("bitsandbytes")
     level = logger.level
-    logger.setLevel(logging.ERROR)  # it advises a package that makes no difference here
+    logger.setLevel(logging.ERROR)  # it recommends a package that makes no difference here
     try:
         import bitsandbytes
-    except ImportError as error:
-        raise ValueError(f"finetune=qlora needs bitsandbytes: {INSTALL}") from error
     finally:
         logger.setLevel(level)
     return bitsandbytes

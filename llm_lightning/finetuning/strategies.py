@@ -1,23 +1,24 @@
-"""What trains: a strategy is a dataclass that prepares a model for it, nothing else.
+"""Fine-tuning strategies: dataclasses that decide which parameters of a model train.
 
-A strategy is applied when a model is built, before any weights are loaded, so that a checkpoint
+A strategy is applied when a model is built, before weights are loaded, so that a checkpoint
 rebuilds the same model. A head that is tied to the input embedding is part of that embedding, and
-trains where the embedding does.
+trains if the embedding does.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import nn
 
 from llm_lightning.backbone.gpt2 import GPT2
 
 
+@runtime_checkable
 class Model(Protocol):
-    """What a strategy works on."""
+    """A model that a strategy can be applied to."""
 
     backbone: GPT2
     head: nn.Linear
@@ -25,27 +26,27 @@ class Model(Protocol):
 
 @dataclass(kw_only=True)
 class Strategy(ABC):
-    """Anything that decides which parameters train."""
+    """Base class of strategies."""
 
-    cache_prefix: bool = True
-    """Whether what lies below the lowest trained parameter is computed once for every example,
-    and not again in every epoch."""
+    cache_frozen_activations: bool = True
+    """Whether the blocks below the lowest trainable parameter are computed only once for every
+    example, instead of in every epoch."""
 
     @abstractmethod
     def apply(self, model: Model) -> None:
         """Sets ``requires_grad`` on every parameter; may replace layers."""
 
     def base_loaded(self, model: Model) -> None:  # noqa: B027 (most have nothing to do)
-        """Does what needs the weights to be in place."""
+        """Called once the base weights are loaded."""
 
     def describe(self, model: Model) -> dict[str, Any]:
-        """Returns what is worth knowing beside the counts of parameters, as plain values."""
+        """Returns facts beside the parameter counts, for the summary, as plain values."""
         return {}
 
 
 @dataclass
 class TopBlocks(Strategy):
-    """Trains the head, the last ``num_blocks`` blocks and, if asked, the final LayerNorm.
+    """Trains the head, the last ``num_blocks`` blocks and optionally the final LayerNorm.
 
     Raises:
         ValueError: if ``num_blocks`` is negative or, when applied, more than the model has; or
@@ -59,7 +60,7 @@ class TopBlocks(Strategy):
     """Whether the LayerNorm between the last block and the head trains."""
 
     def __post_init__(self) -> None:
-        """Checks the range that needs no model."""
+        """Checks the range that does not depend on a model."""
         if self.num_blocks < 0:
             raise ValueError(f"finetune.num_blocks must be at least 0, got {self.num_blocks}")
 
@@ -73,29 +74,29 @@ class TopBlocks(Strategy):
             )
         if is_tied(model) and self.num_blocks == 0:
             raise ValueError(
-                "the head alone cannot train (finetune.num_blocks=0) while it is the input "
-                "embedding: give it weights of its own with task.tie_weights=false, or train "
-                "blocks with finetune=last_block"
+                "the head alone cannot train (finetune.num_blocks=0) while it is tied to the input "
+                "embedding: untie it with task.tie_weights=false, or train blocks with "
+                "finetune=last_block"
             )
         _train_blocks(model, range(n_layer - self.num_blocks, n_layer), self.train_final_norm)
 
 
 @dataclass
 class ChosenBlocks(Strategy):
-    """Trains the head, the named blocks and, if asked, the final LayerNorm.
+    """Trains the head, the given blocks and optionally the final LayerNorm.
 
     Raises:
-        ValueError: if ``blocks`` is empty or, when applied, names one that the model lacks.
+        ValueError: if ``blocks`` is empty or, when applied, names a block that does not exist.
     """
 
     blocks: list[int]
-    """Indices of the blocks that train, counted from 0 at the embeddings."""
+    """Indices of the blocks that train, from 0 at the embeddings."""
     _target_: str = "llm_lightning.finetuning.strategies.ChosenBlocks"
     train_final_norm: bool = True
     """Whether the LayerNorm between the last block and the head trains."""
 
     def __post_init__(self) -> None:
-        """Checks what needs no model."""
+        """Checks the rule that does not depend on a model."""
         if not self.blocks:
             raise ValueError("finetune.blocks must name at least one block, got []")
 
@@ -123,7 +124,7 @@ class AllLayers(Strategy):
 
 
 def _train_blocks(model: Model, indices: Iterable[int], train_final_norm: bool) -> None:
-    """Freezes all but some blocks, perhaps the final LayerNorm, and a head of its own."""
+    """Freezes all but some blocks, the final LayerNorm if wanted, and a head that is not tied."""
     backbone = model.backbone
     backbone.requires_grad_(False)
     for index in indices:
@@ -139,7 +140,7 @@ def is_tied(model: Model) -> bool:
 
 
 def from_dict(fields: Mapping[str, Any]) -> Strategy:
-    """Rebuilds a strategy from the plain dict that configuration and checkpoints hold.
+    """Rebuilds a strategy from the plain dict in a configuration or checkpoint.
 
     Args:
         fields: the dataclass's fields, ``_target_`` among them.
@@ -149,7 +150,7 @@ def from_dict(fields: Mapping[str, Any]) -> Strategy:
     """
     module, _, name = fields["_target_"].rpartition(".")
     package = __name__.rpartition(".")[0]
-    # Checked before anything is imported: checkpoints come from anywhere.
+    # Checked before anything is imported: checkpoints may come from untrusted sources.
     if module.rpartition(".")[0] == package:
         kind = getattr(import_module(module), name, None)
         if isinstance(kind, type) and issubclass(kind, Strategy):

@@ -176,6 +176,12 @@ class Summary(_Part):
     versions: dict[str, str]
     finished_at: str
 
+    @property
+    def baseline_accuracy(self) -> dict[str, float]:
+        """Test accuracy of each baseline, as a share."""
+        accuracies = {name: found.get("accuracy") for name, found in self.baselines.items()}
+        return {name: value for name, value in accuracies.items() if value is not None}
+
     @model_validator(mode="after")
     def _splits_are_complete(self) -> "Summary":
         for key, found in (("metrics", self.metrics), ("data.splits", self.data.splits)):

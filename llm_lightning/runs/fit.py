@@ -14,7 +14,8 @@ from llm_lightning.data.module import DataModule
 from llm_lightning.runs.curves import set_curves_aside
 from llm_lightning.runs.settings import UserError
 from llm_lightning.runs.terminal_output import print_resumed
-from llm_lightning.tasks.task import Diverged, Task
+from llm_lightning.tasks.task import Task
+from llm_lightning.training.divergence import Diverged
 
 
 def fit(

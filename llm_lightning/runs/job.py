@@ -8,7 +8,7 @@ is a summary.
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from llm_lightning.data.module import DataModule, HasStandIn
+from llm_lightning.data.module import DataModule, HasFallback
 from llm_lightning.network import Unavailable
 from llm_lightning.run_format.summary import Summary
 from llm_lightning.runs.prior_state import PriorState
@@ -71,10 +71,10 @@ def prepare(data: DataModule, *, fallback_allowed: bool) -> str | None:
     try:
         data.prepare_data()
     except Unavailable as error:
-        if not (fallback_allowed and isinstance(data, HasStandIn)):
+        if not (fallback_allowed and isinstance(data, HasFallback)):
             raise
         data.use_embedded()
-        return describe_fallback(data.stand_in, error)
+        return describe_fallback(data.fallback, error)
     return None
 
 

@@ -1,1 +1,1 @@
-"""LightningModules: what is computed from a batch, and nothing else."""
+"""LightningModules: what is computed for a batch, and how it trains."""

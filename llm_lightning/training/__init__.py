@@ -1,1 +1,1 @@
-"""Optimisation and the callbacks that watch a run."""
+"""Optimisation, precision, and measurements of time and memory."""

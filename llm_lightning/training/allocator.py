@@ -1,4 +1,4 @@
-"""Memory that is freed at every step, kept for the next one."""
+"""Keeps memory that is freed at every training step for the next one."""
 
 import ctypes
 import platform
@@ -6,18 +6,18 @@ import platform
 # Of glibc's <malloc.h>.
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
-_LARGEST = 2**30  # bytes; of what is larger there are few blocks, which stay
+_LARGEST = 2**30  # bytes; larger blocks are few and long-lived
 
 
 def keep_freed_memory() -> bool:
-    """Tells the allocator of this process to keep what is freed, for good.
+    """Configures the allocator of this process to keep freed memory, for the rest of its life.
 
-    By default glibc gives large blocks back to the kernel as soon as they are free, and the kernel
-    clears every page of them when the next step asks for as much again. On CPUs the activations of
-    a step are such blocks.
+    By default glibc returns large blocks to the kernel as soon as they are freed, and the kernel
+    zeroes every page when the next step allocates as much again. On CPUs the activations of a step
+    are such blocks.
 
     Returns:
-        Whether it did; other allocators than glibc's are left alone.
+        Whether it was configured; only glibc's allocator is.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

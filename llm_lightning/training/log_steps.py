@@ -4,10 +4,14 @@ import lightning as L
 
 
 def is_logged(trainer: L.Trainer, step: int) -> bool:
-    """Returns whether loggers hear of an optimizer step, 1 for the first.
+    """Returns whether the values of an optimizer step are written by loggers.
 
-    What is logged at other steps is put together and thrown away: time that shows beside a step on
-    the kept states of frozen blocks.
+    Lightning collects and discards values that are logged at other steps, which takes noticeable
+    time compared with a step on cached activations.
+
+    Args:
+        trainer: whose ``log_every_n_steps`` applies.
+        step: number of the step, from 1.
     """
     every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
     return every > 0 and step % every == 0

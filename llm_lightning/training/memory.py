@@ -1,4 +1,4 @@
-"""Peak memory of a stretch of work."""
+"""Peak memory use."""
 
 import resource
 import sys
@@ -11,9 +11,9 @@ _STATUS = Path("/proc/self/status")
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Starts a new measurement, so that a sweep's later runs do not inherit an earlier peak.
+    """Starts a new measurement, so that later runs of a sweep do not report an earlier peak.
 
-    Only Linux and CUDA can; elsewhere :func:`peak_memory_mib` speaks of the whole process.
+    Works on Linux and CUDA; elsewhere :func:`peak_memory_mib` covers the whole life of the process.
     """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -22,7 +22,7 @@ def reset_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory_mib(device: torch.device) -> float:
-    """Returns the peak since the reset, in MiB: of a GPU's memory, or else the resident set."""
+    """Returns the peak since the reset, in MiB: GPU memory, or otherwise the resident set."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     if _STATUS.exists():

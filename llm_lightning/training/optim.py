@@ -58,18 +58,18 @@ class AdamW:
     def optimizer(
         self, parameters: Iterable[nn.Parameter], *, fused: bool = True
     ) -> torch.optim.AdamW:
-        """Builds the optimizer over the parameters that train; frozen ones are in no group.
+        """Returns an optimizer over the trainable parameters.
 
         Args:
-            parameters: frozen ones may be among them.
-            fused: whether a step is one pass over memory, which is faster on CPUs and GPUs.
+            parameters: of the model; frozen ones are ignored.
+            fused: whether to use the fused kernel, which is faster on CPUs and GPUs.
 
         Raises:
             ValueError: if nothing trains.
         """
         trainable = [parameter for parameter in parameters if parameter.requires_grad]
         if not trainable:
-            raise ValueError("nothing trains: the finetune strategy left no parameter trainable")
+            raise ValueError("nothing trains: the strategy of finetune left no parameter trainable")
         matrices = [p for p in trainable if p.ndim >= 2 or self.decay_norms_and_biases]
         vectors = [p for p in trainable if p.ndim < 2 and not self.decay_norms_and_biases]
         groups = [
@@ -85,15 +85,19 @@ class AdamW:
         )
 
     def scheduler(self, optimizer: torch.optim.Optimizer, total_steps: int) -> LambdaLR:
-        """Builds the schedule; it is stepped once per optimizer step."""
+        """Returns the schedule, which must be stepped once per optimizer step."""
         factor: Callable[[int], float] = partial(self.lr_factor, total_steps=total_steps)
         return LambdaLR(optimizer, factor)
 
     def lr_factor(self, step: int, total_steps: int) -> float:
-        """Returns the share of ``lr`` at optimizer step ``step``, counted from 0.
+        """Returns the factor of ``lr`` at an optimizer step.
 
-        The warm-up's first step already moves (1 / warm-up steps); the cosine reaches 0 just
-        after the last step.
+        The first step of a warm-up already trains (factor 1 / warm-up steps); the cosine reaches 0
+        just after the last step.
+
+        Args:
+            step: number of the step, from 0.
+            total_steps: of the whole run.
         """
         warmup_steps = round(self.warmup_fraction * total_steps)
         if step < warmup_steps:

@@ -1,4 +1,4 @@
-"""Which precision a device is good at."""
+"""The precision that is fastest on a device."""
 
 import torch
 
@@ -6,10 +6,10 @@ AUTO = "auto"
 
 
 def resolve(precision: str, accelerator: str) -> str:
-    """Returns Lightning's name of a precision; ``auto`` is ``bf16-mixed`` where that is native.
+    """Returns Lightning's name of a precision; ``auto`` is ``bf16-mixed`` on devices with bf16.
 
-    That is so on NVIDIA GPUs from compute capability 8.0 on, and on CPUs with AVX512-BF16 or AMX.
-    Elsewhere bf16 is emulated, and slower than fp32.
+    NVIDIA GPUs support it from compute capability 8.0, CPUs with AVX512-BF16 or AMX. Elsewhere bf16
+    is emulated, and slower than fp32.
 
     Args:
         precision: as in ``trainer.precision``.

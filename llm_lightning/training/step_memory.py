@@ -1,4 +1,4 @@
-"""What one training step keeps in memory, part by part."""
+"""Memory of one training step by what it is used for."""
 
 from collections.abc import Iterable
 from typing import Any, cast
@@ -7,19 +7,19 @@ import lightning as L
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from llm_lightning.finetuning.qlora import packed_bytes
+from llm_lightning.finetuning.qlora import quantized_bytes
 
 
 def memory_by_part(module: L.LightningModule, batch: Any) -> dict[str, int]:
-    """Measures what a step keeps, with the optimizer as it is; the gradients are gone afterwards.
+    """Measures the memory of a training step; deletes the gradients.
 
     Args:
         module: attached to a trainer that is training.
-        batch: what the step computes, on any device.
+        batch: of the step, on any device.
 
     Returns:
-        Bytes of ``weights``, ``gradients``, ``optimizer`` and ``activations``. The last are what
-        the forward pass keeps for the backward pass; what comes and goes within a layer is more.
+        Bytes of ``weights``, ``gradients``, ``optimizer`` (state) and ``activations``: the tensors
+        that the forward pass saves for the backward pass, without those that are temporary.
     """
     trainer = module.trainer
     for parameter in module.parameters():
@@ -51,12 +51,12 @@ def memory_by_part(module: L.LightningModule, batch: Any) -> dict[str, int]:
 
 
 def weight_bytes(model: nn.Module) -> int:
-    """Bytes of parameters and buffers; a packed matrix counts with what it takes to expand it."""
+    """Returns the bytes of parameters and buffers; quantized matrices include their scales."""
     layers = [m for m in model.modules() if getattr(m, "is_quantized", False)]
-    packed = [cast(nn.Linear, layer) for layer in layers]
-    their_own = {id(layer.weight) for layer in packed}
+    quantized = [cast(nn.Linear, layer) for layer in layers]
+    their_own = {id(layer.weight) for layer in quantized}
     dense = (t for t in (*model.parameters(), *model.buffers()) if id(t) not in their_own)
-    return _distinct(dense) + sum(map(packed_bytes, packed))
+    return _distinct(dense) + sum(map(quantized_bytes, quantized))
 
 
 def _distinct(tensors: Iterable[Tensor]) -> int:

@@ -12,7 +12,8 @@ from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from llm_lightning.backbone.checkpoint import load_weights
-from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
+from llm_lightning.backbone.gpt2 import GPT2
+from llm_lightning.backbone.gpt_config import GPTConfig
 
 SIZES = {"n_layer": 2, "n_head": 2, "n_embd": 8, "n_positions": 16, "vocab_size": 40}
 
@@ -114,7 +115,7 @@ def test_every_wrong_key_is_listed_at_once(
 def test_a_key_given_twice_is_listed(model: GPT2, state: dict[str, Tensor], tmp_path: Path) -> None:
     state["wte.weight"] = state["transformer.wte.weight"].clone()
     save_file(state, tmp_path / "twice.safetensors")
-    with pytest.raises(ValueError, match=r"twice: (transformer\.)?wte\.weight and"):
+    with pytest.raises(ValueError, match=r"duplicate: (transformer\.)?wte\.weight and"):
         load_weights(model, tmp_path / "twice.safetensors")
 
 
@@ -168,7 +169,7 @@ def test_pickles_are_never_run(
     torch.save({"wte.weight": Exploit()}, "model.pt")
     Path("plain.pt").write_bytes(pickle.dumps(Exploit(), protocol=2))
     for name in ("model.pt", "plain.pt"):
-        with pytest.raises(ValueError, match=f"{name} holds something else than tensors"):
+        with pytest.raises(ValueError, match=f"{name} contains objects other than tensors"):
             load_weights(model, Path(name))
     assert not Path("exploited").exists()
 
@@ -190,7 +191,8 @@ MEASURE = """
 import sys
 from pathlib import Path
 import torch
-from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
+from llm_lightning.backbone.gpt2 import GPT2
+from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.backbone.checkpoint import load_weights
 from llm_lightning.training.memory import peak_memory_mib, reset_peak_memory
 cpu = torch.device('cpu')

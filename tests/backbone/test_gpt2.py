@@ -7,7 +7,8 @@ from torch import nn
 from transformers import GPT2Config, GPT2Model
 
 from llm_lightning.backbone.checkpoint import load_weights
-from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
+from llm_lightning.backbone.gpt2 import GPT2
+from llm_lightning.backbone.gpt_config import GPTConfig
 
 LAYOUTS = {
     "gpt2_small": (12, 12),

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 from transformers import GPT2LMHeadModel
 
 from llm_lightning.backbone.checkpoint import load_weights, save_weights
-from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
+from llm_lightning.backbone.gpt2 import GPT2
+from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.backbone.tokenizer import encode
 from llm_lightning.backbone.weights import ModelConfig, locate
 from llm_lightning.commands.main import conf_dir

@@ -10,7 +10,8 @@ from loopback import Loopback
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from llm_lightning.backbone.checkpoint import load_weights
-from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
+from llm_lightning.backbone.gpt2 import GPT2
+from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.backbone.weights import ModelConfig, _promised_sha256, locate
 from llm_lightning.network import Unavailable
 
@@ -56,7 +57,9 @@ def test_what_is_no_source_is_refused(tmp_path: Path) -> None:
     for weights in ("./nowhere", "nowhere", "missing/model.safetensors"):
         with pytest.raises(ValueError, match="pretrained, random, an existing file or folder"):
             locate(ModelConfig(weights=weights))
-    with pytest.raises(ValueError, match=r"no model\.safetensors or pytorch_model\.bin in there"):
+    with pytest.raises(
+        ValueError, match=r"the folder contains no model\.safetensors or pytorch_model\.bin"
+    ):
         locate(ModelConfig(weights=str(tmp_path)))
     with pytest.raises(ValueError, match="no weights are published for nano"):
         locate(ModelConfig(name="nano", weights="pretrained"))
@@ -125,3 +128,25 @@ def test_hub_that_says_nothing_is_given_up_in_time(tmp_path: Path) -> None:
         assert time.monotonic() - started < 60  # most of it is the new process
     host = server.url.removeprefix("http://")
     assert said == [f"unavailable {host} did not answer within 4 s"]
+
+
+def test_the_fingerprint_is_that_of_the_content_and_computed_once(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = folder / "model.safetensors"
+    expected = hashlib.sha256(file.read_bytes()).hexdigest()
+    found = locate(ModelConfig(weights=str(folder)))
+    assert found.fingerprint() == expected
+    hashed: list[object] = []
+    digest = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda *a: (hashed.append(a), digest(*a))[1])
+    assert locate(ModelConfig(weights=str(file))).fingerprint() == expected
+    assert hashed == [], "the same file is not hashed again"
+
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes(file.read_bytes())
+    assert locate(ModelConfig(weights=str(copy))).fingerprint() == expected
+    time.sleep(0.02)  # more than the resolution of modification times
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    assert found.fingerprint() == hashlib.sha256(file.read_bytes()).hexdigest() != expected
+    assert locate(ModelConfig(weights="random")).fingerprint() is None

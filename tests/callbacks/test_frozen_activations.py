@@ -1,95 +1,81 @@
-"""Frozen blocks that are run once give the losses of frozen blocks that are run every time."""
+"""Frozen blocks that run once give the same losses as frozen blocks that run in every epoch."""
 
-import json
-import sys
+import weakref
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
-
-from llm_lightning.callbacks import frozen_activations as prefix
-from llm_lightning.commands import main as cli
-
-MODEL = (
-    "model=nano", "model.weights=random", "model.n_layer=3", "model.n_embd=32", "model.n_head=2",
-    "model.n_positions=64",
-)  # fmt: skip
-RUN = (
-    *MODEL,
-    "trainer.max_epochs=2",
-    "trainer.log_every_n_steps=1",
-    "optim.lr=1e-3",
-    "trainer.precision=32-true",
+import torch
+from lightning.fabric.utilities import move_data_to_device
+from small_runs import (
+    LAST_LAYER,
+    ROOM,
+    assert_same,
+    instructions,
+    messages,
+    run,
+    task_for,
 )
-MESSAGES = (
-    "data=table", "data.path=messages.csv", "data.text_column=t", "data.label_column=l",
-    "data.batch_size=4",
-)  # fmt: skip
+
+from llm_lightning.callbacks import frozen_activations
+from llm_lightning.callbacks.frozen_activations import FrozenActivations
+from llm_lightning.data.module import DataModule
+from llm_lightning.finetuning.frozen_activations.memory import LastInMemory
+
 BITSANDBYTES = pytest.mark.skipif(
     find_spec("bitsandbytes") is None, reason="bitsandbytes, of the extra qlora, is missing"
 )
+pytestmark = pytest.mark.filterwarnings("ignore:.*`logger=False`")
 
 
 @pytest.fixture(autouse=True)
-def _messages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(prefix, "_memory", {})
-    words = [f"w{i}" for i in range(15)]
-    rows = [f'"{" ".join(words[i % 7 : 8 + i * 5 % 11])} {i}",{"ab"[i % 2]}' for i in range(40)]
-    Path("messages.csv").write_text("t,l\n" + "\n".join(rows) + "\n")
-    records = [
-        {"instruction": " ".join(words[i % 5 :]), "input": "", "output": words[i % 7] + " yes"}
-        for i in range(40)
-    ]
-    Path("records.json").write_text(json.dumps(records))
+    monkeypatch.setattr(frozen_activations, "_last_in_memory", LastInMemory())
 
 
-def run(monkeypatch: pytest.MonkeyPatch, runs_dir: str, *arguments: str) -> dict[str, Any]:
-    """Runs the command; returns its losses and what its summary says of the prefix."""
-    monkeypatch.setattr(sys, "argv", ["llm_lightning", *arguments, f"runs_dir={runs_dir}"])
-    cli.main()
-    folder = next(Path(runs_dir).glob("*/seed_123"))
-    curves = pd.read_csv(folder / "metrics.csv")
-    summary = json.loads((folder / "summary.json").read_text())
-    return {
-        "train": curves["train/loss"].dropna().to_numpy(),
-        "val": curves["val/loss"].dropna().to_numpy(),
-        "final": [summary["metrics"][split]["loss"] for split in ("train", "val", "test")],
-        "prefix": summary["frozen_prefix"],
-    }
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many examples went through the frozen blocks each time that they were computed."""
+    counts: list[int] = []
+    compute = frozen_activations.compute_all
+
+    def counting(trainer: Any, task: Any, data: Any, cache: Any, splits: Any) -> None:
+        counts.append(cache.num_examples)
+        compute(trainer, task, data, cache, splits)
+
+    monkeypatch.setattr(frozen_activations, "compute_all", counting)
+    return counts
 
 
-def assert_same(cached: dict[str, Any], plain: dict[str, Any]) -> None:
-    assert plain["prefix"] is None
-    for key in ("train", "val", "final"):
-        assert cached[key] == pytest.approx(plain[key], abs=1e-5)
-    assert len(cached["train"]) > 5
-
-
-CLASSIFIERS = {
-    "last_layer": (("finetune=last_layer",), 3),
-    "last_block": (("finetune=last_block",), 2),
-    "last_two_blocks": (("finetune=last_two_blocks",), 1),
-    "lora on the last block": (("finetune=lora", "finetune.blocks=1", "finetune.dropout=0.1"), 2),
-    "qlora on the last block": (("finetune=qlora", "finetune.blocks=1"), 2),
-    "last position, padded": (
-        ("task.position=last", "task.mask_padding=false", "data.padding=max_length"), 2,
-    ),
+TWO_BLOCKS = {"_target_": f"{ROOM}.strategies.TopBlocks", "num_blocks": 2}
+LORA = {"_target_": f"{ROOM}.adaptation.LoRA", "blocks": 1, "dropout": 0.1}
+QLORA = {"_target_": f"{ROOM}.qlora.QLoRA", "blocks": 1}
+PADDED = {"padding": "max_length"}
+# Settings of task and data, and how many blocks are frozen.
+CLASSIFIERS: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
+    "last_layer": ({"finetune": LAST_LAYER}, {}, 3),
+    "last_block": ({}, {}, 2),
+    "last_two_blocks": ({"finetune": TWO_BLOCKS}, {}, 1),
+    "lora on the last block": ({"finetune": LORA}, {}, 2),
+    "qlora on the last block": ({"finetune": QLORA}, {}, 2),
+    "last position, padded": ({"task": {"pooling": "last", "mask_padding": False}}, PADDED, 2),
     "last position, padded, last_layer": (
-        ("finetune=last_layer", "task.position=last", "data.padding=max_length"), 3,
+        {"finetune": LAST_LAYER, "task": {"pooling": "last"}}, PADDED, 3,
     ),
-    "mean of all, padded": (("task.position=mean", "data.padding=max_length"), 2),
-    "mean of real tokens, last_layer": (("finetune=last_layer", "task.position=mean_real"), 3),
-    "first": (("task.position=first",), 2),
-    "no padding": (("data.padding=none", "data.batch_size=1"), 2),
-    "not causal": (("model.causal=false",), 2),
+    "mean of all, padded": ({"task": {"pooling": "mean"}}, PADDED, 2),
+    "mean of real tokens, last_layer": (
+        {"finetune": LAST_LAYER, "task": {"pooling": "mean_real"}}, {}, 3,
+    ),
+    "first": ({"task": {"pooling": "first"}}, {}, 2),
+    "no padding": ({}, {"padding": "none", "batch_size": 1}, 2),
+    "not causal": ({"model": {"causal": False}}, {}, 2),
     "not causal, not masked, padded": (
-        ("model.causal=false", "task.mask_padding=false", "data.padding=max_length"), 2,
+        {"model": {"causal": False}, "task": {"mask_padding": False}}, PADDED, 2,
     ),
-    "dropout before the head": (("task.head_dropout=0.2",), 2),
+    "dropout before the head": ({"task": {"head_dropout": 0.2}}, {}, 2),
 }  # fmt: skip
 
 
@@ -97,140 +83,125 @@ CLASSIFIERS = {
     "name",
     [pytest.param(name, marks=BITSANDBYTES if "qlora" in name else ()) for name in CLASSIFIERS],
 )
-def test_classifiers_have_the_same_losses(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    settings, depth = CLASSIFIERS[name]
-    arguments = ("+experiment=last_block", *MESSAGES, *RUN, *settings)
-    cached = run(monkeypatch, "cached", *arguments)
-    assert cached["prefix"]["blocks"] == depth
-    assert cached["prefix"]["examples"] == 40
-    assert_same(cached, run(monkeypatch, "plain", *arguments, "finetune.cache_prefix=false"))
+def test_classifiers_have_the_same_losses(name: str) -> None:
+    settings, fields, depth = CLASSIFIERS[name]
+    cached = run(messages(**fields), task_for(messages(**fields), **settings), FrozenActivations())
+    assert cached["facts"]["blocks"] == depth
+    assert cached["facts"]["examples"] == 40
+    assert_same(cached, run(messages(**fields), task_for(messages(**fields), **settings)))
 
 
-LANGUAGE = {
-    "last_block": (("task.tie_weights=false", "finetune=last_block"), 2),
-    "last_layer": (("task.tie_weights=false", "finetune=last_layer"), 3),
-    "tied, last_block": (("finetune=last_block",), 2),
-    "lora on the last block": (("finetune=lora", "finetune.blocks=1"), 2),
+UNTIED = {"tie_weights": False}
+LANGUAGE: dict[str, tuple[dict[str, Any], int]] = {
+    "last_block": ({"task": UNTIED}, 2),
+    "last_layer": ({"task": UNTIED, "finetune": LAST_LAYER}, 3),
+    "tied, last_block": ({}, 2),
+    "lora on the last block": ({"finetune": LORA | {"dropout": 0.0}}, 2),
 }
 
 
 @pytest.mark.parametrize("mask", ["none", "prompt"])
 @pytest.mark.parametrize("name", LANGUAGE)
-def test_language_models_have_the_same_losses(
-    monkeypatch: pytest.MonkeyPatch, name: str, mask: str
-) -> None:
+def test_language_models_have_the_same_losses(name: str, mask: str) -> None:
     settings, depth = LANGUAGE[name]
-    arguments = (
-        "+experiment=instruct_nano", "data.path=records.json", f"data.mask={mask}", *RUN,
-        "model.n_positions=128", "data.batch_size=4", "task.generation.max_new_tokens=1", *settings,
-    )  # fmt: skip
-    cached = run(monkeypatch, "cached", *arguments)
-    assert cached["prefix"]["blocks"] == depth
-    assert_same(cached, run(monkeypatch, "plain", *arguments, "finetune.cache_prefix=false"))
+    data = instructions(mask=mask)
+    cached = run(data, task_for(data, **settings), FrozenActivations(), max_epochs=1)
+    assert cached["facts"]["blocks"] == depth
+    data = instructions(mask=mask)
+    assert_same(cached, run(data, task_for(data, **settings), max_epochs=1))
 
 
-def test_last_layer_keeps_one_vector_an_example(monkeypatch: pytest.MonkeyPatch) -> None:
-    arguments = ("+experiment=last_block", *MESSAGES, *RUN)
-    facts = run(monkeypatch, "runs", *arguments, "finetune=last_layer")["prefix"]
+def test_last_layer_stores_one_vector_per_example() -> None:
+    data = messages()
+    facts = run(data, task_for(data, finetune=LAST_LAYER), FrozenActivations(), max_epochs=1)[
+        "facts"
+    ]
     assert facts["mib"] * 2**20 == 40 * 32 * 4
+    assert facts["kept_in"] == "memory"
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        ("finetune=all",),
-        ("finetune=lora",),
-        ("model.resid_pdrop=0.1",),
-        ("task.position=last",),  # padded to the longest of the batch: it differs by batch
-        ("~callbacks.prefix",),
-        (
-            "trainer.limit_train_batches=1",
-            "trainer.limit_val_batches=1",
-            "trainer.limit_test_batches=1",
-        ),
-    ],
-)
-def test_what_changes_with_the_batch_or_epoch_is_not_kept(
-    monkeypatch: pytest.MonkeyPatch, settings: tuple[str, ...]
-) -> None:
-    arguments = ("+experiment=last_block", *MESSAGES, *RUN, *settings)
-    assert run(monkeypatch, "runs", *arguments)["prefix"] is None
-
-
-def test_the_start_table_says_what_is_saved(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = ("+experiment=last_block", *MESSAGES, *RUN)
-    run(monkeypatch, "runs", *arguments)
-    # Passes: train and val 2 epochs and the final evaluation, test once; 2 of 3 blocks are saved
-    # in all but the first of them.
-    counts = {"train": 28, "val": 4, "test": 8}
-    saved = 2 * (28 + 4) * 2 / (3 * ((28 + 4) * 3 + 8))
-    out = capsys.readouterr().out
-    assert all(f"{split}: {count}" in out for split, count in counts.items())
-    assert f"blocks 0 to 1 run once for every example; {saved:.0%} of all forward passes" in out
-
-
-def test_seeds_share_what_does_not_depend_on_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    computed = []
-    monkeypatch.setattr(prefix, "_compute", _counting(prefix._compute, computed))
-    arguments = (
-        "+experiment=last_block", *MESSAGES, "model=nano", "trainer.max_epochs=1",
-        "trainer.log_every_n_steps=1",
-    )  # fmt: skip
-    for settings in (
-        ("seed=1",),
-        ("seed=2",),
-        ("seed=2", "optim.lr=1e-3"),
-        ("seed=1", "data.max_length=9"),
+def test_settings_that_activations_do_not_depend_on_share_them(computed: list[int]) -> None:
+    for settings, fields in (
+        ({}, {"seed": 1}),
+        ({}, {"seed": 2}),
+        ({"lr": 1e-2}, {"seed": 2}),
+        ({}, {"seed": 1, "max_length": 9}),  # gives other activations
     ):
-        run_one = (*arguments, *settings)
-        monkeypatch.setattr(sys, "argv", ["llm_lightning", *run_one])
-        cli.main()
-    assert computed == [40, 40]  # another length gives other states
+        data = messages(**fields)
+        run(data, task_for(data, **settings), FrozenActivations(), max_epochs=1)
+    assert computed == [40, 40]
 
 
-@pytest.mark.parametrize("damage", ["none", "cut", "changed", "unsealed"])
-def test_states_too_large_for_memory_are_in_a_file_that_runs_share(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, damage: str
+def test_old_activations_are_freed_before_new_ones_are_computed(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    computed: list[int] = []
-    monkeypatch.setattr(prefix, "_compute", _counting(prefix._compute, computed))
-    arguments = ("+experiment=last_block", *MESSAGES, *RUN)
-    plain = run(monkeypatch, "plain", *arguments, "finetune.cache_prefix=false")
-    in_file = (*arguments, "callbacks.prefix.memory_mib=0")
-    first = run(monkeypatch, "first", *in_file)
-    assert first["prefix"]["kept_in"] == "file"
+    alive: list[bool] = []
+    storages: list[weakref.ref[torch.UntypedStorage]] = []
+    tasks = []  # a sweep's earlier model may live on, and so may its reference to the cache
+    compute = frozen_activations.compute_all
+
+    def watching(trainer: Any, task: Any, data: Any, cache: Any, splits: Any) -> None:
+        alive.append(any(rows() is not None for rows in storages))
+        storages.append(weakref.ref(cache.rows))
+        compute(trainer, task, data, cache, splits)
+
+    monkeypatch.setattr(frozen_activations, "compute_all", watching)
+    for max_length in (20, 9):
+        data = messages(max_length=max_length)
+        tasks.append(task_for(data))
+        run(data, tasks[-1], FrozenActivations(), max_epochs=1)
+    assert alive == [False, False]
+    first, second = (task.frozen_activations for task in tasks)
+    assert first is not None
+    assert "train" not in first, "the earlier model computes its frozen blocks again"
+    assert second is not None
+    assert "train" in second
+
+
+@pytest.mark.parametrize("damage", ["none", "cut", "changed", "no checksum"])
+def test_activations_too_large_for_memory_are_in_a_file_that_runs_share(
+    tmp_path: Path, computed: list[int], damage: str
+) -> None:
+    def cached() -> dict[str, Any]:
+        data = messages()
+        return run(data, task_for(data), FrozenActivations(memory_mib=0), max_epochs=1)
+
+    plain = run(messages(), task_for(messages()), max_epochs=1)
+    first = cached()
+    assert first["facts"]["kept_in"] == "file"
     assert_same(first, plain)
 
-    folder = tmp_path / "cache" / "prefixes"
-    file = next(folder.glob("*.states"))
+    folder = tmp_path / "cache" / "frozen_activations"
+    file = next(folder.glob("*.activations"))
     if damage == "cut":
         file.write_bytes(file.read_bytes()[:-1])
     elif damage == "changed":
         file.write_bytes(bytes([file.read_bytes()[0] ^ 1]) + file.read_bytes()[1:])
-    elif damage == "unsealed":
+    elif damage == "no checksum":
         file.with_suffix(".sha256").unlink()
-    assert_same(run(monkeypatch, "second", *in_file), plain)
-    assert len(computed) == (1 if damage == "none" else 2)
-    assert {path.suffix for path in folder.iterdir()} == {".states", ".sha256", ".lock"}
+    assert_same(cached(), plain)
+    assert computed == ([40] if damage == "none" else [40, 40])
+    assert {path.suffix for path in folder.iterdir()} == {".activations", ".sha256", ".lock"}
 
 
-def test_no_room_is_an_error_that_says_what_to_do(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = ("+experiment=last_block", *MESSAGES, *RUN, "callbacks.prefix.memory_mib=0")
-    monkeypatch.setattr(sys, "argv", ["llm_lightning", *arguments, "callbacks.prefix.disk_mib=0"])
-    with pytest.raises(SystemExit):
-        cli.main()
-    out = " ".join(capsys.readouterr().err.split())
-    assert "callbacks.prefix.disk_mib must be at least" in out
-    assert "finetune.cache_prefix=false" in out
+def test_a_full_disk_is_an_error_that_says_what_to_do() -> None:
+    data = messages()
+    with pytest.raises(ValueError, match=r"activations\.disk_mib must be at least") as caught:
+        run(data, task_for(data), FrozenActivations(memory_mib=0, disk_mib=0))
+    assert "finetune.cache_frozen_activations=false" in str(caught.value)
 
 
-def _counting(compute: Any, computed: list[int]) -> Any:
-    def counted(trainer: Any, task: Any, data: Any, cache: Any, splits: Any) -> None:
-        computed.append(cache.num_examples)
-        compute(trainer, task, data, cache, splits)
+def test_negative_sizes_are_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"callbacks\.frozen_activations\.disk_mib must be at least 0"
+    ):
+        FrozenActivations(disk_mib=-1)
 
-    return counted
+
+@pytest.mark.parametrize("make", [messages, instructions])
+def test_indices_stay_on_the_cpu_when_a_batch_moves(make: Callable[[], DataModule]) -> None:
+    data = make()
+    batch = next(iter(data.sorted_batches("train", 64)))
+    moved = move_data_to_device(batch, torch.device("meta"))  # as Lightning moves batches
+    assert {name for name, t in moved._asdict().items() if t.is_meta} == {*batch._fields[:-1]}
+    assert torch.equal(moved.indices, batch.indices)

@@ -1,6 +1,6 @@
 import pytest
 
-from llm_lightning.callbacks.sample_responses import answers_table
+from llm_lightning.callbacks.sample_responses import responses_table
 
 
 @pytest.mark.filterwarnings("ignore:html5lib's sanitizer is deprecated")  # TensorBoard's own
@@ -8,7 +8,7 @@ def test_texts_are_shown_as_they_stand_whatever_marks_they_hold() -> None:
     from tensorboard.plugin_util import markdown_to_safe_html
 
     row = ("Make *this* `<b>bold</b>`.", "a|b", "[x](y) & _z_", "one\n# two\\n")
-    page = markdown_to_safe_html(answers_table([row]))
+    page = markdown_to_safe_html(responses_table([row]))
     cells = [part.split("</td>")[0] for part in page.split("<td>")[1:]]
     assert cells == [
         "Make *this* `&lt;b&gt;bold&lt;/b&gt;`.",

@@ -1,3 +1,4 @@
+from types import SimpleNamespace
 from typing import Any
 
 import lightning as L
@@ -6,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from llm_lightning.callbacks import throughput
 from llm_lightning.callbacks.throughput import Throughput
 from llm_lightning.data.batching import Batch, Example, Padder
+from llm_lightning.training import clock
 
 
 class Linear(L.LightningModule):
@@ -45,14 +46,66 @@ def fit(*callbacks: L.Callback) -> L.Trainer:
 def test_operations_are_those_of_forward_and_backward_per_real_token(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    clock = iter(range(100))
-    monkeypatch.setattr(throughput.time, "perf_counter", lambda: float(next(clock)))
+    ticks = iter(range(100))
+    monkeypatch.setattr(clock.time, "perf_counter", lambda: float(next(ticks)))
     found = fit(Throughput()).callback_metrics
-    # Each of two batches takes one tick. A product of (B, 4) and (4, 3) is 2 * 12 * B operations,
-    # as much again for the gradient; the first batch of 2 has 8 real tokens, both have 12.
-    assert found["time/tokens_per_second"] == 12 / 2
-    assert found["time/tflops_per_second"] * 1e12 == pytest.approx(2 * 2 * 12 * 2 / 8 * 6)
+    # One tick passes between the start of the epoch and the log after the second batch. A product
+    # of (B, 4) and (4, 3) is 2 * 12 * B operations, as much again for the gradient; the first
+    # batch of 2 has 8 real tokens, both have 12.
+    assert found["time/tokens_per_second"] == 12
+    assert found["time/tflops_per_second"] * 1e12 == pytest.approx(2 * 2 * 12 * 2 / 8 * 12)
     assert "time/mfu" not in found, "the peak of a CPU is not known"
+
+
+class FakeGpu:
+    """A device on which launching takes no time, and work is done when it is waited for."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seconds, self.pending = 0.0, 0.0
+        monkeypatch.setattr(clock.time, "perf_counter", lambda: self.seconds)
+        monkeypatch.setattr(torch.cuda, "synchronize", self.synchronize)
+
+    def synchronize(self, device: torch.device) -> None:
+        self.seconds, self.pending = self.seconds + self.pending, 0.0
+
+
+class FakeModule:
+    def __init__(self) -> None:
+        self.logged: dict[str, float] = {}
+
+    def log(self, name: str, value: float) -> None:
+        self.logged[name] = value
+
+
+def test_asynchronous_work_of_steps_counts_and_that_of_validation_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gpu, module, callback = FakeGpu(monkeypatch), FakeModule(), Throughput()
+    trainer: Any = SimpleNamespace(
+        strategy=SimpleNamespace(root_device=torch.device("cuda:0")),
+        log_every_n_steps=2,
+        global_step=0,
+    )
+    batch = Padder(max_length=8).collate([Example([1] * 5, 0)])
+
+    def step(trainer: Any) -> None:
+        callback.on_train_batch_start()
+        gpu.pending += 2.0  # forward, backward and optimizer
+        trainer.global_step += 1
+        callback.on_train_batch_end(trainer, module, None, batch, 0)  # type: ignore[arg-type]
+
+    def validate() -> None:
+        callback.on_validation_start(trainer, module)  # type: ignore[arg-type]
+        gpu.pending += 50.0
+        callback.on_validation_end(trainer, module)  # type: ignore[arg-type]
+
+    for _ in range(2):  # epochs are measured separately
+        callback.on_train_epoch_start(trainer, module)  # type: ignore[arg-type]
+        step(trainer)
+        assert gpu.pending == 2.0, "steps without a log do not wait for the device"
+        validate()
+        step(trainer)
+        assert module.logged["time/tokens_per_second"] == 2 * 5 / (2 * 2.0)
 
 
 def test_utilization_is_the_share_of_the_peak(monkeypatch: pytest.MonkeyPatch) -> None:

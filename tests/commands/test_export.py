@@ -1,58 +1,97 @@
-"""The command: finished runs become folders that others read."""
+"""The command: finished runs become folders for other libraries."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from functools import cache
+from io import StringIO
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 from exporting.tasks_to_export import code_of
 from safetensors.torch import load_file, save_file
 
+import llm_lightning
 from llm_lightning.backbone.tokenizer import encode
 from llm_lightning.commands import export
 from llm_lightning.commands import main as cli
 from llm_lightning.exporting import formats, transformers_folder
-from llm_lightning.runs.folder import load_classifier, load_language_model
+from llm_lightning.runs.load import load_classifier, load_language_model
 
 TEXTS = ["ok", "You won a prize!", "see you at 7? " * 4]
 
+COMMANDS = {
+    "last_block": ("+experiment=last_block", "data.max_length=24"),
+    "mean": ("+experiment=last_block", "task.pooling=mean_real"),
+    "lora": ("+experiment=lora", "optim.lr=1e-2"),
+    "qlora": ("+experiment=qlora", "optim.lr=1e-2"),
+    "instruct": ("+experiment=instruct_nano",),
+    "instruct_lora": ("+experiment=instruct_lora", "optim.lr=1e-3"),
+    "baseline": ("+experiment=baseline_majority",),
+}
+
+Runs = Callable[[str], Path]
+
+
+class Export(NamedTuple):
+    """A folder that the command wrote, and what it printed."""
+
+    folder: Path
+    out: str
+    err: str
+
+
+Exports = Callable[[str, str], Export]
+
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Finished runs by name, each made when it is first asked for."""
-    return Runs(tmp_path_factory.mktemp("runs"))
+def run_of(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """The folder of a finished run, by a name in ``COMMANDS``; each is trained when first used."""
+    parent = tmp_path_factory.mktemp("runs")
+    records = [
+        {"instruction": f"Count to {number}.", "input": "", "output": "Here: " + "1 " * number}
+        for number in range(1, 31)
+    ]
+    (parent / "records.json").write_text(json.dumps(records))
 
-
-SHORT = ("task.generation.max_new_tokens=1",)
-
-
-class Runs(dict[str, Path]):
-    commands: ClassVar = {
-        "last_block": ("+experiment=last_block", "data.max_length=24"),
-        "mean": ("+experiment=last_block", "task.position=mean_real"),
-        "lora": ("+experiment=lora", "optim.lr=1e-2"),
-        "qlora": ("+experiment=qlora", "optim.lr=1e-2"),
-        "instruct": ("+experiment=instruct_nano", *SHORT),
-        "instruct_lora": ("+experiment=instruct_lora", "optim.lr=1e-2", *SHORT),
-        "baseline": ("+experiment=baseline_majority",),
-    }
-
-    def __init__(self, parent: Path) -> None:
-        super().__init__()
-        self.parent = parent
-
-    def __missing__(self, name: str) -> Path:
-        small = () if name == "baseline" else ("model=nano", "trainer=smoke")
-        arguments = (*self.commands[name], *small, f"runs_dir={self.parent / name}")
+    @cache
+    def folder_of(name: str) -> Path:
+        arguments = [*COMMANDS[name], f"runs_dir={parent / name}"]
+        if name != "baseline":
+            arguments += ["model=nano", "trainer=smoke"]
+        if name.startswith("instruct"):
+            arguments += [
+                f"data.path={parent / 'records.json'}", "data.batch_size=2",
+                "trainer.max_epochs=1", "task.generation.max_new_tokens=1",
+            ]  # fmt: skip
         with pytest.MonkeyPatch.context() as patch:
-            patch.chdir(self.parent)
-            patch.setattr(sys, "argv", ["llm_lightning", *arguments])
-            cli.main()
-        self[name] = next((self.parent / name).glob("*/seed_123"))
-        return self[name]
+            patch.chdir(parent)
+            patch.setattr(sys, "argv", ["llm_lightning"])
+            assert cli.main(arguments) == 0
+        return next((parent / name).glob("*/seed_123"))
+
+    return folder_of
+
+
+@pytest.fixture(scope="module")
+def export_of(run_of: Runs, tmp_path_factory: pytest.TempPathFactory) -> Exports:
+    """The export of a run in a format; each is written when first used, and must stay as it is."""
+
+    @cache
+    def exported(name: str, kind: str) -> Export:
+        run, folder = run_of(name), tmp_path_factory.mktemp("export") / "out"
+        with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+            status = export.main([str(run), "--format", kind, "--out", str(folder)])
+        assert status == 0, err.getvalue()
+        return Export(folder, out.getvalue(), err.getvalue())
+
+    return exported
 
 
 def words(text: str) -> str:
@@ -60,14 +99,14 @@ def words(text: str) -> str:
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    """What the command says when it fails."""
+    """The error of a command that fails."""
     assert export.main([*map(str, arguments)]) == 1
     return words(capsys.readouterr().err)
 
 
-def differences(said: str) -> dict[str, float]:
+def differences(shown: str) -> dict[str, float]:
     """What was compared, and the difference, as the command prints them."""
-    lines = said.partition("largest difference of logits from the run's:")[2].splitlines()
+    lines = shown.partition("largest difference of logits from the run's:")[2].splitlines()
     pairs = [line.strip().rsplit(": ", 1) for line in lines if line.strip()]
     return {what: float(number) for what, number in pairs}
 
@@ -77,64 +116,55 @@ def differences(said: str) -> dict[str, float]:
     [
         ("last_block", "hf", ["transformers", "model.weights=<this folder>"]),
         ("lora", "hf", ["transformers", "model.weights=<this folder>"]),
-        ("lora", "peft", ["PEFT, over the base"]),
+        ("lora", "peft", ["PEFT, on the base"]),
         ("mean", "merged", ["model.weights=<this folder>"]),
         ("instruct_lora", "hf", ["transformers", "model.weights=<this folder>"]),
-        ("instruct_lora", "peft", ["PEFT, over the base"]),
+        ("instruct_lora", "peft", ["PEFT, on the base"]),
         ("instruct_lora", "merged", ["model.weights=<this folder>"]),
     ],
 )
-def test_every_format_says_how_far_it_is_from_the_run(
-    runs: dict[str, Path], run: str, kind: str, compared: list[str],
-    tmp_path: Path, capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    out = tmp_path / "out"
-    folder = runs[run]
-    capsys.readouterr()
-    assert export.main([str(folder), "--format", kind, "--out", str(out)]) == 0
-    told = capsys.readouterr()
-    assert told.err == ""
-    found = differences(told.out)
+def test_every_format_reports_its_difference_from_the_run(
+    run_of: Runs, export_of: Exports, run: str, kind: str, compared: list[str]
+) -> None:
+    folder, out, err = export_of(run, kind)
+    assert err == ""
+    found = differences(out)
     assert list(found) == compared
     assert max(found.values()) <= 1e-4
-    for file in out.rglob("*.*"):
-        assert str(file.relative_to(out)) in told.out
-    for file in [*out.rglob("*.json"), out / "README.md"]:
-        assert str(folder.parent.parent) not in file.read_text(), "paths of this machine stay here"
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    for file in folder.rglob("*.*"):
+        assert str(file.relative_to(folder)) in out
+    for file in [*folder.rglob("*.json"), folder / "README.md"]:
+        runs_dir = run_of(run).parent.parent
+        assert str(runs_dir) not in file.read_text(), "paths of this machine stay here"
+    assert [path.name for path in folder.parent.iterdir()] == ["out"]
 
 
+@pytest.mark.slow
 def test_a_gguf_export_has_both_files_and_the_prompt(
-    runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    export_of: Exports,
 ) -> None:
-    out = tmp_path / "out"
-    folder = runs["instruct"]
-    capsys.readouterr()
-    assert export.main([str(folder), "--format", "gguf", "--out", str(out)]) == 0
-    found = differences(capsys.readouterr().out)
-    assert list(found) == ["model-f16.gguf, expanded", "model-q8_0.gguf, expanded"]
+    folder, out, _ = export_of("instruct", "gguf")
+    found = differences(out)
+    assert list(found) == ["model-f16.gguf, dequantized", "model-q8_0.gguf, dequantized"]
     f16, q8 = found.values()
     assert 0 < f16 < q8 < 1
-    lines = (out / "Modelfile").read_text().splitlines()
+    lines = (folder / "Modelfile").read_text().splitlines()
     assert lines[0] == "FROM ./model-f16.gguf"
     assert "PARAMETER num_predict 1" in lines
     assert "### Instruction:" in lines
 
 
-def test_qlora_is_merged_onto_the_expanded_base_and_says_what_that_changes(
-    runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_qlora_is_merged_into_the_dequantized_base_and_reports_what_that_changes(
+    export_of: Exports,
 ) -> None:
-    folder = runs["qlora"]
-    capsys.readouterr()
-    assert export.main([str(folder), "--format", "merged", "--out", str(tmp_path / "out")]) == 0
-    told = capsys.readouterr()
-    assert told.err == ""
-    found = differences(told.out)
+    folder, out, err = export_of("qlora", "merged")
+    assert err == ""
+    found = differences(out)
     merged, again = found.values()
-    assert "merged onto the expanded base (the run's is in four bits)" in found
-    assert 1e-4 < merged < 0.5, "bf16 is seen"
+    assert "merged into the dequantized base (the run's is in four bits)" in found
+    assert 1e-4 < merged < 0.5, "bf16 shows"
     assert again < 1e-4
-    weights = load_file(tmp_path / "out" / "model.safetensors")
+    weights = load_file(folder / "model.safetensors")
     assert {value.dtype for value in weights.values()} == {torch.float32}
 
 
@@ -149,22 +179,21 @@ def card_code(out: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("run", ["lora", "qlora", "instruct_lora"])
 @torch.no_grad()
 def test_the_code_on_an_adapters_card_gives_the_runs_logits(
-    runs: dict[str, Path], run: str, tmp_path: Path
+    run_of: Runs, export_of: Exports, run: str
 ) -> None:
-    assert export.main([str(runs[run]), "--format", "peft", "--out", str(tmp_path)]) == 0
-    made = card_code(tmp_path)
+    made = card_code(export_of(run, "peft").folder)
     model, tokenizer = made["model"], made["tokenizer"]
     batch = tokenizer(TEXTS, return_tensors="pt", padding=True)
     lengths = batch["attention_mask"].sum(dim=1)
     assert len(set(lengths.tolist())) == 3
     theirs = model(**batch).logits
     if run == "instruct_lora":
-        ours = load_language_model(runs[run])[0](batch["input_ids"])
+        ours = load_language_model(run_of(run))[0](batch["input_ids"])
         is_real = batch["attention_mask"].bool()
         torch.testing.assert_close(theirs[is_real], ours[is_real], atol=1e-4, rtol=1e-4)
         return
-    task = load_classifier(runs[run])[0]
-    tolerance = 1e-4 if run == "lora" else 0.1  # the run computes in bf16, four bits expanded
+    task = load_classifier(run_of(run))[0]
+    tolerance = 1e-4 if run == "lora" else 0.1  # the run computes in bf16
     torch.testing.assert_close(
         theirs, task(batch["input_ids"], lengths), atol=tolerance, rtol=tolerance
     )
@@ -172,14 +201,14 @@ def test_the_code_on_an_adapters_card_gives_the_runs_logits(
 
 
 def test_the_pipeline_on_a_card_classifies_as_predict_does(
-    runs: dict[str, Path], tmp_path: Path
+    run_of: Runs, export_of: Exports
 ) -> None:
-    from llm_lightning.commands.predict import predict
+    from llm_lightning.runs.prediction import predict
 
-    folder = runs["last_block"]
-    assert export.main([str(folder), "--format", "hf", "--out", str(tmp_path)]) == 0
-    found = card_code(tmp_path)["classify"]([*TEXTS, "word " * 40], truncation=True)
-    expected = predict(load_classifier(folder)[0], [*TEXTS, "word " * 40])
+    found = card_code(export_of("last_block", "hf").folder)["classify"](
+        [*TEXTS, "word " * 40], truncation=True
+    )
+    expected = predict(load_classifier(run_of("last_block"))[0], [*TEXTS, "word " * 40])
     assert expected[-1].truncated
     assert [row["label"] for row in found] == [row.label for row in expected]
     assert [row["score"] for row in found] == pytest.approx(
@@ -187,39 +216,33 @@ def test_the_pipeline_on_a_card_classifies_as_predict_does(
     )
 
 
-def test_the_pipeline_on_a_card_writes_as_generate_does(
-    runs: dict[str, Path], tmp_path: Path
-) -> None:
+def test_the_pipeline_on_a_card_writes_as_generate_does(run_of: Runs, export_of: Exports) -> None:
     from llm_lightning.backbone.generation import GenerationOptions, generate
 
-    folder = runs["instruct"]
-    assert export.main([str(folder), "--format", "hf", "--out", str(tmp_path)]) == 0
-    write = card_code(tmp_path)["write"]
+    write = card_code(export_of("instruct", "hf").folder)["write"]
     prompt = "Once upon a time"
     text = write(prompt, max_new_tokens=8, max_length=None, do_sample=False)[0]["generated_text"]
-    task = load_language_model(folder)[0]
+    task = load_language_model(run_of("instruct"))[0]
     options = GenerationOptions(max_new_tokens=8)
     ours = generate(task.backbone, task.head, [encode(prompt)], options)[0]
     assert encode(text)[: len(encode(prompt)) + len(ours)] == encode(prompt) + ours
 
 
-def test_an_export_is_trained_on(
-    runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+def test_a_run_starts_from_an_export(
+    run_of: Runs, export_of: Exports, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With steps of next to nothing, the loss of ``model.weights=<folder>`` is the run's."""
-    out = tmp_path / "out"
-    assert export.main([str(runs["lora"]), "--format", "merged", "--out", str(out)]) == 0
+    out = export_of("lora", "merged").folder
     monkeypatch.chdir(tmp_path)
     arguments = (
         "+experiment=last_block", "model=nano", "trainer=smoke", f"model.weights={out}",
         "optim.lr=1e-12", "runs_dir=again",
     )  # fmt: skip
-    monkeypatch.setattr(sys, "argv", ["llm_lightning", *arguments])
-    cli.main()
+    monkeypatch.setattr(sys, "argv", ["llm_lightning"])
+    assert cli.main(arguments) == 0
     metrics = [
         json.loads((folder / "summary.json").read_text())["metrics"]["test"]["loss"]
-        for folder in (runs["lora"], next((tmp_path / "again").glob("*/seed_123")))
+        for folder in (run_of("lora"), next((tmp_path / "again").glob("*/seed_123")))
     ]
     assert metrics[0] == pytest.approx(metrics[1], abs=1e-4)
 
@@ -228,27 +251,27 @@ def test_an_export_is_trained_on(
 
 
 @pytest.mark.parametrize(
-    ("run", "kind", "told"),
+    ("run", "kind", "message"),
     [
         ("last_block", "gguf", "--format gguf is for language models; this run is a classifier"),
         ("last_block", "peft", "this run trained with finetune=TopBlocks and has none there"),
-        ("mean", "hf", "this run has task.position=mean_real: use --format merged"),
-        ("baseline", "hf", "is a baseline: it has no network to export"),
+        ("mean", "hf", "this run has task.pooling=mean_real: use --format merged"),
+        ("baseline", "hf", "is a baseline: it has no network"),
     ],
 )
 def test_what_a_format_cannot_hold_is_refused(
-    runs: dict[str, Path], run: str, kind: str, told: str,
+    run_of: Runs, run: str, kind: str, message: str,
     tmp_path: Path, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    said = refusal(capsys, runs[run], "--format", kind, "--out", tmp_path / "out")
-    assert told in said
+    shown = refusal(capsys, run_of(run), "--format", kind, "--out", tmp_path / "out")
+    assert message in shown
     assert not any(tmp_path.iterdir())
 
 
 def test_an_unfinished_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
-    said = refusal(capsys, tmp_path / "run", "--format", "hf", "--out", tmp_path / "out")
-    assert "is not the folder of a finished run" in said
+    shown = refusal(capsys, tmp_path / "run", "--format", "hf", "--out", tmp_path / "out")
+    assert "is not the folder of a finished run" in shown
 
 
 def test_a_foreign_folder_is_refused_before_anything_is_loaded(
@@ -257,8 +280,8 @@ def test_a_foreign_folder_is_refused_before_anything_is_loaded(
     out = tmp_path / "project"
     out.mkdir()
     (out / "precious.txt").write_text("work")
-    said = refusal(capsys, tmp_path / "no run", "--format", "hf", "--out", out)
-    assert "is not empty and holds no export; name another folder" in said
+    shown = refusal(capsys, tmp_path / "no run", "--format", "hf", "--out", out)
+    assert "is not empty and contains no export; name another folder" in shown
     assert [path.name for path in out.iterdir()] == ["precious.txt"]
 
 
@@ -272,8 +295,8 @@ def test_a_missing_extra_is_named_with_the_line_that_installs_it(
 ) -> None:  # fmt: skip
     for name in missing:
         monkeypatch.setitem(sys.modules, name, None)  # what makes an import fail
-    said = refusal(capsys, tmp_path, "--format", kind, "--out", tmp_path / "out")
-    assert f"needs {' and '.join(missing)}: pip install 'llm-lightning[export]'" in said
+    shown = refusal(capsys, tmp_path, "--format", kind, "--out", tmp_path / "out")
+    assert f"needs {' and '.join(missing)}: pip install 'llm-lightning[export]'" in shown
 
 
 # --- what differs ---------------------------------------------------------------------------------
@@ -281,7 +304,7 @@ def test_a_missing_extra_is_named_with_the_line_that_installs_it(
 
 @pytest.fixture
 def tampered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exports whose file is not what was to be written: one bias is another."""
+    """Exports with a mistake in their file: one bias is another."""
     write = transformers_folder.write_merged
 
     def write_and_tamper(task: Any, model: Any, folder: Path) -> None:
@@ -297,22 +320,22 @@ def tampered(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("tampered")
 @pytest.mark.parametrize("kind", ["hf", "merged"])
 def test_an_export_that_differs_fails_and_leaves_nothing(
-    runs: dict[str, Path], kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run_of: Runs, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    said = refusal(capsys, runs["lora"], "--format", kind, "--out", out)
-    assert f"{out.name} was not written" in said
-    assert "does not compute what the run computes" in said
-    assert "it must be a number, at most 0.001" in said
+    shown = refusal(capsys, run_of("lora"), "--format", kind, "--out", out)
+    assert f"{out.name} was not written" in shown
+    assert "does not compute the same as the run" in shown
+    assert "it must be a number, at most 0.001" in shown
     assert not any(tmp_path.iterdir())
 
 
-def test_a_former_export_outlives_one_that_fails(
-    runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+def test_an_earlier_export_outlives_one_that_fails(
+    run_of: Runs, export_of: Exports, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    arguments = [str(runs["lora"]), "--format", "merged", "--out", str(tmp_path)]
-    assert export.main(arguments) == 0
+    arguments = [str(run_of("lora")), "--format", "merged", "--out", str(tmp_path)]
+    shutil.copytree(export_of("lora", "merged").folder, tmp_path, dirs_exist_ok=True)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     nan = [torch.tensor([float("nan")] * 2)] * 5
     monkeypatch.setattr(formats, "write", lambda *_: {"this": nan})
@@ -320,16 +343,19 @@ def test_a_former_export_outlives_one_that_fails(
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
-def test_the_command_works_from_another_folder_and_says_nothing_else(
-    runs: dict[str, Path], tmp_path: Path
+@pytest.mark.slow
+def test_the_command_works_from_another_folder_and_prints_nothing_else(
+    run_of: Runs, tmp_path: Path
 ) -> None:
-    """Libraries that are imported on the way keep their advice to themselves."""
-    command = [sys.executable, "-m", "llm_lightning.commands.export", str(runs["lora"])]
+    """Libraries that are imported on the way print no advice."""
+    root = str(Path(llm_lightning.__file__).parents[1])
     done = subprocess.run(
-        [*command, "--format", "peft", "--out", "out"],
+        [sys.executable, "-m", "llm_lightning", "export", run_of("lora"), "--format", "peft",
+         "--out", "out"],
+        env=os.environ | {"PYTHONPATH": root},
         cwd=tmp_path, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stderr == ""
     first, *_, last = [line for line in done.stdout.splitlines() if line.strip()]
     assert first.split() == ["out", "MiB"]
-    assert last.startswith("  PEFT, over the base: ")
+    assert last.startswith("  PEFT, on the base: ")

@@ -9,9 +9,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from llm_lightning.backbone.tokenizer import gpt2_encoding
 from llm_lightning.commands import generate
 from llm_lightning.commands import main as cli
-from llm_lightning.run_format.responses import ANSWERS
-from llm_lightning.runs import folder as run_folder
-from llm_lightning.runs import run
+from llm_lightning.data.prompts import Record
+from llm_lightning.run_format import files
+from llm_lightning.run_format.summary import read_summary, write_summary
+from llm_lightning.runs.generation import stream_text
+from llm_lightning.runs.load import load_language_model
 
 
 @pytest.fixture(scope="module")
@@ -24,25 +26,28 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "+experiment=instruct", "trainer=smoke", "model=nano", "model.weights=random",
             "task.generation.max_new_tokens=4", "runs_dir=runs",
         ]  # fmt: skip
-        patch.setattr(sys, "argv", ["llm_lightning", *arguments])
-        cli.main()
+        patch.setattr(sys, "argv", ["llm_lightning"])
+        assert cli.main(arguments) == 0
     return next((parent / "runs").glob("*/seed_123"))
 
 
-def test_run_ends_with_answers_and_scores(folder: Path) -> None:
+def test_run_ends_with_responses_and_scores(folder: Path) -> None:
     summary = json.loads((folder / "summary.json").read_text())
-    entries = json.loads((folder / ANSWERS).read_text())
-    assert len(entries) == summary["answers"]["examples"] == 110
+    entries = json.loads((folder / files.RESPONSES).read_text())
+    assert len(entries) == summary["responses"]["examples"] == 110
     assert all(
         set(entry) >= {"instruction", "input", "output", "model_response"} for entry in entries
     )
     for name in ("exact_match", "rouge_l", "token_f1"):
-        score = summary["answers"]["scores"][name]
+        score = summary["responses"]["scores"][name]
         assert 0 <= score["low"] <= score["mean"] <= score["high"] <= 1
-    assert len((folder / run_folder.ANSWER_SCORES).read_text().splitlines()) == 111
+        assert summary["responses"]["untrained_scores"][name]["n"] == 110
+    untrained = json.loads((folder / files.UNTRAINED_RESPONSES).read_text())
+    assert [entry["instruction"] for entry in untrained] == [e["instruction"] for e in entries]
+    assert len((folder / files.RESPONSE_SCORES).read_text().splitlines()) == 111
 
 
-def test_tensorboard_shows_losses_speed_and_sample_answers(folder: Path) -> None:
+def test_tensorboard_shows_losses_speed_and_sample_responses(folder: Path) -> None:
     events = EventAccumulator(str(folder)).Reload()
     assert {
         "train/loss",
@@ -53,7 +58,7 @@ def test_tensorboard_shows_losses_speed_and_sample_answers(folder: Path) -> None
         "test/response_loss",
         "final/test_rouge_l",
     } <= set(events.Tags()["scalars"])
-    samples = events.Tensors("val/answers/text_summary")[-1]
+    samples = events.Tensors("val/responses/text_summary")[-1]
     text = samples.tensor_proto.string_val[0].decode()
     validation = json.loads((folder / "splits" / "val.json").read_text())
     for record in validation[:4]:
@@ -61,57 +66,56 @@ def test_tensorboard_shows_losses_speed_and_sample_answers(folder: Path) -> None
         assert record["output"] in text
 
 
-def test_interrupting_the_answers_leaves_a_finished_run(
+def test_interrupting_the_responses_leaves_a_finished_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(run, "answer_test_split", interrupted)
     arguments = [
         "+experiment=instruct", "trainer=smoke", "model=nano", "model.weights=random",
-        "task.generation.max_new_tokens=4",
+        "task.generation.max_new_tokens=4", "untrained_responses=false",
     ]  # fmt: skip
-    monkeypatch.setattr(sys, "argv", ["llm_lightning", *arguments])
-    with pytest.raises(SystemExit) as caught:
-        cli.main()
-    assert caught.value.code == 130
-    told = capsys.readouterr().err
-    assert "python -m llm_lightning generate" in told
-    assert "--answers" in told
+    monkeypatch.setattr(sys, "argv", ["llm_lightning"])
+    with monkeypatch.context() as patch:
+        patch.setattr("llm_lightning.runs.responses.generate_responses", interrupted)
+        with pytest.raises(KeyboardInterrupt) as caught:
+            cli.main(arguments)
+    assert "python -m llm_lightning generate" in str(caught.value)
+    assert "--responses" in str(caught.value)
     left = next(Path("runs").glob("*/seed_123"))
-    assert run_folder.read_summary(left)["answers"] is None
-    assert generate.main([str(left), "--answers"]) == 0
-    assert run_folder.read_summary(left)["answers"]["examples"] == 110
+    assert read_summary(left).responses is None
+    assert generate.main([str(left), "--responses"]) == 0
+    assert read_summary(left).responses.examples == 110
 
 
 def test_a_classifier_is_sent_to_its_own_command(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    summary = run_folder.read_summary(folder)
-    run_folder.write_summary(tmp_path, summary | {"kind": "classification"})
+    summary = json.loads((folder / "summary.json").read_text())
+    accuracy = {split: {"accuracy": 0.5} for split in ("train", "val", "test")}
+    other = {"kind": "classification", "class_names": ["a", "b"], "metrics": accuracy}
+    (tmp_path / "summary.json").write_text(json.dumps(summary | other))
     assert generate.main([str(tmp_path), "Name a colour."]) == 1
     assert "use python -m llm_lightning predict" in " ".join(
         capsys.readouterr().err.replace("│", " ").split()
     )
 
 
-def test_an_instruction_is_answered_and_options_count(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def say(*options: str) -> str:
+def test_options_change_the_response(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def response(*options: str) -> str:
         capsys.readouterr()
         assert generate.main([str(folder), "Name a colour.", *options]) == 0
         return capsys.readouterr().out
 
-    assert say() == say()
-    longer = say("--max-new-tokens", "12")
-    assert longer.startswith(say().rstrip("\n"))
-    assert len(longer) > len(say())
-    sampled = [say("--temperature", "1", "--seed", seed) for seed in ("1", "1", "2")]
+    assert response() == response()
+    longer = response("--max-new-tokens", "12")
+    assert longer.startswith(response().rstrip("\n"))
+    assert len(longer) > len(response())
+    sampled = [response("--temperature", "1", "--seed", seed) for seed in ("1", "1", "2")]
     assert sampled[0] == sampled[1] != sampled[2]
-    assert say("--temperature", "1", "--top-k", "1") == say()
+    assert response("--temperature", "1", "--top-k", "1") == response()
 
 
 def test_the_input_is_part_of_the_prompt(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +125,7 @@ def test_the_input_is_part_of_the_prompt(folder: Path, monkeypatch: pytest.Monke
         prompts.extend(given)
         return []
 
-    monkeypatch.setattr(generate, "stream_tokens", remember)
+    monkeypatch.setattr("llm_lightning.runs.generation.stream_tokens", remember)
     assert generate.main([str(folder), "Pick one.", "--input", "red or blue"]) == 0
     assert (
         gpt2_encoding()
@@ -130,14 +134,14 @@ def test_the_input_is_part_of_the_prompt(folder: Path, monkeypatch: pytest.Monke
     )
 
 
-def test_streamed_pieces_are_the_whole_answer(folder: Path) -> None:
-    model, _ = run_folder.load_language_model(folder)
-    record = generate.Record("Name a colour.")
-    pieces = list(generate.stream_text(model, record, model.options.generation))
+def test_streamed_pieces_are_the_whole_response(folder: Path) -> None:
+    model, _ = load_language_model(folder)
+    record = Record("Name a colour.")
+    pieces = list(stream_text(model, record, model.options.generation))
     assert 1 < len(pieces) <= 4
 
 
-def test_without_an_instruction_lines_are_answered_until_the_input_ends(
+def test_without_an_instruction_each_line_of_input_is_one(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("Name a colour.\n\nName a fruit.\n"))
@@ -151,17 +155,17 @@ def test_without_an_instruction_lines_are_answered_until_the_input_ends(
     assert out == answers
 
 
-def test_answers_go_on_after_an_interruption_and_reach_the_summary(
+def test_responses_continue_after_an_interruption_and_reach_the_summary(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    summary = run_folder.read_summary(folder)
-    before = (folder / ANSWERS).read_bytes()
-    (folder / ANSWERS).unlink()
-    run_folder.write_summary(folder, summary | {"answers": None})
-    assert generate.main([str(folder), "--answers"]) == 0
-    assert (folder / ANSWERS).read_bytes() == before
-    again = run_folder.read_summary(folder)["answers"]
-    assert again["scores"] == summary["answers"]["scores"]
+    summary = read_summary(folder)
+    before = (folder / files.RESPONSES).read_bytes()
+    (folder / files.RESPONSES).unlink()
+    write_summary(folder, summary.model_copy(update={"responses": None}))
+    assert generate.main([str(folder), "--responses"]) == 0
+    assert (folder / files.RESPONSES).read_bytes() == before
+    again = read_summary(folder)
+    assert again.responses.scores == summary.responses.scores
     assert "ROUGE-L" in capsys.readouterr().out
 
 

@@ -12,8 +12,7 @@ from judge_server import DIGEST, VERSION, JudgeServer, Say, Slow, Status
 
 from llm_lightning.commands import judge
 from llm_lightning.evaluation.judging import exchange
-
-ANSWERS = "instruction-data-with-response.json"
+from llm_lightning.run_format.files import RESPONSES
 
 
 @pytest.fixture(autouse=True)
@@ -29,13 +28,13 @@ def server() -> Iterator[JudgeServer]:
         yield running
 
 
-def make_run(folder: Path, *answers: str, first: int = 0) -> Path:
+def make_run(folder: Path, *responses: str, first: int = 0) -> Path:
     folder.mkdir(parents=True)
     entries = [
         {"instruction": f"task {n}", "input": "", "output": "right", "model_response": text}
-        for n, text in enumerate(answers, first)
+        for n, text in enumerate(responses, first)
     ]
-    (folder / ANSWERS).write_text(json.dumps(entries))
+    (folder / RESPONSES).write_text(json.dumps(entries))
     return folder
 
 
@@ -43,7 +42,7 @@ def run(*arguments: object) -> int:
     return judge.main([str(argument) for argument in arguments])
 
 
-def told(text: str) -> str:
+def words(text: str) -> str:
     return " ".join(text.replace("│", " ").split())
 
 
@@ -58,7 +57,7 @@ def test_result_is_written_and_shown(
     server.script(Say('{"score": 80}'), Say("40 or 60"), Say('{"score": 100}'), after_warm_up=True)
     assert run(folder, "--model", "llama3", "--url", server.url) == 0
     result = read(folder / "judge-llama3-score100.json")
-    assert result["answers"] == ANSWERS
+    assert result["responses"] == RESPONSES
     assert result["judge"] == {
         "api": "ollama",
         "url": server.url,
@@ -87,15 +86,18 @@ def test_result_is_written_and_shown(
         (None, "40 or 60"),
         (100, '{"score": 100}'),
     ]
-    shown = told(capsys.readouterr().out)
+    shown = words(capsys.readouterr().out)
     assert "60.00" in shown
     assert "30.55" in shown, "the standard error"
     assert "between 45.00 and 70.00" in shown
     assert f"ollama {VERSION} at {server.url}" in shown
-    assert sorted(path.name for path in folder.iterdir()) == [ANSWERS, "judge-llama3-score100.json"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        RESPONSES,
+        "judge-llama3-score100.json",
+    ]
 
 
-def test_long_path_is_told_whole(
+def test_long_path_is_shown_whole(
     server: JudgeServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = make_run(tmp_path / ("x" * 200), "1")
@@ -131,7 +133,7 @@ def test_json_for_programs(
 
 def test_file_of_any_name_keeps_its_name(server: JudgeServer, tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", "1")
-    (folder / ANSWERS).rename(folder / "base.json")
+    (folder / RESPONSES).rename(folder / "base.json")
     assert run(folder / "base.json", "--model", "llama3", "--url", server.url) == 0
     assert (folder / "judge-llama3-score100-base.json").is_file()
 
@@ -149,13 +151,13 @@ def test_comparison_is_paired(
     server.reply = reply
     command = ["--compare", a, b, "--model", "llama3", "--url", server.url]
     assert run(*command) == 0
-    shown = told(capsys.readouterr().out)
+    shown = words(capsys.readouterr().out)
     assert "11 items scored on both sides" in shown
-    assert "11 items are shared; left out: 1 only A has, 2 only B has" in shown
-    assert "do not tell" not in shown
+    assert "11 items are shared; left out: 1 only in A, 2 only in B" in shown
+    assert "contains 0" not in shown
     asked = len(server.chats)
     server.close()
-    assert run(*command, "--json") == 0, "every reply is kept"
+    assert run(*command, "--json") == 0, "every reply is cached"
     assert len(server.chats) == asked
     result = json.loads(capsys.readouterr().out)
     assert (result["shared"], result["only_a"], result["only_b"]) == (11, 1, 2)
@@ -171,7 +173,7 @@ def test_run_does_not_differ_from_itself(
 ) -> None:
     folder = make_run(tmp_path / "run", "1", "2")
     assert run("--compare", folder, folder, "--model", "llama3", "--url", server.url) == 0
-    assert "these items do not tell the two apart" in told(capsys.readouterr().out)
+    assert "these items show no difference between the two" in words(capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("trouble", ["no server", "no model", "failing", "refusing"])
@@ -187,23 +189,23 @@ def test_trouble_is_explained_and_nothing_written(
         model, expected = "llama4", "it has llama3:latest, phi3:mini. Get it with: ollama pull"
     elif trouble == "failing":
         server.script(*[Status(500, {"error": "out of memory"})] * 4)
-        expected = "was asked 4 times; last: HTTP 500: out of memory 0 of 2 replies are kept"
+        expected = "was asked 4 times; last: HTTP 500: out of memory 0 of 2 replies are cached"
     else:
         server.script(Status(400, {"error": "no [red]"}))
         expected = "HTTP 400: no [red]"
     assert run(folder, "--model", model, "--url", server.url) == 1
     captured = capsys.readouterr()
-    assert expected in told(captured.err)
+    assert expected in words(captured.err)
     assert captured.out == ""
-    assert [path.name for path in folder.iterdir()] == [ANSWERS]
+    assert [path.name for path in folder.iterdir()] == [RESPONSES]
 
 
-def test_wrong_second_run_is_told_before_the_first_is_judged(
+def test_wrong_second_run_is_reported_before_the_first_is_judged(
     server: JudgeServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = make_run(tmp_path / "run", "1")
     assert run("--compare", folder, tmp_path / "x", "--model", "llama3", "--url", server.url) == 1
-    assert "does not exist" in told(capsys.readouterr().err)
+    assert "does not exist" in words(capsys.readouterr().err)
     assert server.gets == []
 
 
@@ -224,10 +226,10 @@ def test_wrong_arguments_are_named(
 ) -> None:
     with pytest.raises(SystemExit):
         run(*arguments)
-    assert message in told(capsys.readouterr().err)
+    assert message in words(capsys.readouterr().err)
 
 
-def test_interrupted_command_stops_soon_and_goes_on_later(
+def test_interrupted_command_stops_soon_and_continues_later(
     server: JudgeServer, tmp_path: Path
 ) -> None:
     folder = make_run(tmp_path / "run", "1", "2", "3")
@@ -235,9 +237,19 @@ def test_interrupted_command_stops_soon_and_goes_on_later(
     # Shells start what runs in the background deaf to SIGINT, and children inherit that.
     script = (
         "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "runpy.run_module('llm_lightning.commands.judge', run_name='__main__')"
+        "runpy.run_module('llm_lightning', run_name='__main__')"
     )
-    command = [sys.executable, "-c", script, folder, "--model", "llama3", "--url", server.url]
+    command = [
+        sys.executable,
+        "-c",
+        script,
+        "judge",
+        folder,
+        "--model",
+        "llama3",
+        "--url",
+        server.url,
+    ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         while len(server.chats) < 3:
@@ -251,8 +263,8 @@ def test_interrupted_command_stops_soon_and_goes_on_later(
         process.kill()
         process.communicate()
     assert process.returncode == 130
-    assert "interrupted: 1 of 3 replies are kept; the same command goes on" in told(errors)
-    assert [path.name for path in folder.iterdir()] == [ANSWERS]
+    assert "interrupted: 1 of 3 replies are cached; the same command continues" in words(errors)
+    assert [path.name for path in folder.iterdir()] == [RESPONSES]
     assert run(folder, "--model", "llama3", "--url", server.url) == 0
     result = read(folder / "judge-llama3-score100.json")
     assert [item["score"] for item in result["items"]] == [9, 50, 50]

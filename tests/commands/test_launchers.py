@@ -17,7 +17,6 @@ from omegaconf import OmegaConf
 from program import SMOKE, command
 
 from llm_lightning.commands import main as cli
-from llm_lightning.commands import sweep
 
 LONG = (
     "+experiment=lora", *SMOKE, "trainer.max_epochs=40", "model.n_layer=2", "model.n_embd=32",
@@ -62,6 +61,10 @@ def wait_for(what: str, found: Callable[[], Any]) -> Any:
     raise TimeoutError(what)
 
 
+def flat(framed: str) -> str:
+    return " ".join(framed.replace("│", " ").split())
+
+
 def summaries() -> list[dict[str, Any]]:
     return [json.loads(file.read_text()) for file in sorted(Path("runs").glob("*/*/summary.json"))]
 
@@ -85,17 +88,17 @@ def test_a_missing_plugin_names_its_extra(
     plugin: str,
     extra: str,
 ) -> None:
-    monkeypatch.setattr(sweep, "find_spec", lambda name: None)
+    monkeypatch.setattr("llm_lightning.presentation.extras.find_spec", lambda name: None)
     assert command(monkeypatch, "-m", "+experiment=lora", *SMOKE, choice) == 1
     told = capsys.readouterr().err
-    assert f"{plugin} is not installed: pip install 'llm-lightning[{extra}]'" in told
+    assert f"needs {plugin}: pip install 'llm-lightning[{extra}]'" in flat(told)
     assert not list(Path().rglob("status.json"))
 
 
 def test_a_search_in_the_wrong_direction_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sweep, "find_spec", lambda name: name)
+    monkeypatch.setattr("llm_lightning.presentation.extras.find_spec", lambda name: name)
     search = ("-m", "+experiment=lora", *SMOKE, "hydra/sweeper=search", "objective=accuracy")
     assert command(monkeypatch, *search) == 1
     told = capsys.readouterr().err
@@ -210,7 +213,7 @@ def test_a_killed_job_goes_on_when_it_is_submitted_again(tasks: Callable[[], lis
     (summary,) = summaries()
     assert (summary["epochs"], summary["optimizer_steps"]) == (40, 160)
     (output,) = Path("runs").glob("*/*/output.txt")
-    assert output.read_text().count("going on after epoch") == 1
+    assert output.read_text().count("resuming after epoch") == 1
 
 
 @SUBMITIT
@@ -230,7 +233,7 @@ def test_a_job_that_is_preempted_is_queued_again_and_goes_on(
     (summary,) = summaries()
     assert summary["epochs"] == 40
     (output,) = Path("runs").glob("*/*/output.txt")
-    assert output.read_text().count("going on after epoch") == 1
+    assert output.read_text().count("resuming after epoch") == 1
 
 
 # A cluster of one node: what SLURM's commands do, as far as submitit and a job look at it.

@@ -1,6 +1,8 @@
 """The command as a user types it: what it prints, and what it refuses in which words."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,7 +65,7 @@ def test_explicit_paths_never_fall_back(
         ),
         ("optim.lr=-1", "optim.lr must be above 0, got -1.0"),
         ("data.padding=none", "data.padding=none needs data.batch_size=1, got 8"),
-        ("task.position=middle", "task.position must be one of"),
+        ("task.pooling=middle", "task.pooling must be one of"),
         ("finetune=last_n_blocks", "finetune.num_blocks has no default: give it a value"),
         ("model.n_head=3", "model.n_embd must be a multiple of model.n_head"),
         ("model.init=empty", "model.init must be gpt2 or torch, got 'empty'"),
@@ -132,27 +134,30 @@ def test_without_a_known_experiment_the_answer_is_a_list(
 ) -> None:
     status, told = refused(monkeypatch, capsys, *arguments)
     assert status == 2
-    assert told.startswith(f"{problem} Experiments: all everything trains".strip())
+    heading = "Experiments: python -m llm_lightning +experiment=NAME all everything trains"
+    assert told.startswith(f"{problem} {heading}".strip())
+    assert "Commands: python -m llm_lightning NAME --help predict" in told
     assert "Example: python -m llm_lightning +experiment=last_block" in told
     assert not Path("runs").exists()
 
 
-def test_help_lists_experiments(
+def test_help_lists_experiments_and_commands(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as caught:
-        start(monkeypatch, "--help")
-    assert caught.value.code == 0
-    assert "row_01" in capsys.readouterr().out
+    start(monkeypatch, "--help")
+    told = capsys.readouterr().out
+    assert "row_01" in told
+    for command in ("predict", "generate", "judge", "report", "export"):
+        assert f"  {command}" in told
 
 
-def test_a_stand_in_never_replaces_a_real_run(
+def test_a_fallback_never_replaces_a_real_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     start(monkeypatch, "+experiment=last_layer", *SMOKE)
     folder = next(Path("runs").glob("*/seed_123"))
     summary = json.loads((folder / "summary.json").read_text())
-    (folder / "summary.json").write_text(json.dumps(summary | {"notices": []}))  # a real run
+    (folder / "summary.json").write_text(json.dumps(summary | {"fallbacks": []}))  # a real run
     status, told = refused(monkeypatch, capsys, "+experiment=last_layer", *SMOKE)
     assert status == 1
     assert "holds a run on the real data and weights" in told
@@ -177,3 +182,25 @@ def test_a_folder_that_is_no_run_is_left_alone(
     status, told = refused(monkeypatch, capsys, "+experiment=last_layer", *SMOKE)
     assert (status, precious.read_text()) == (1, "x")
     assert "is not empty and holds no run" in told
+
+
+@pytest.mark.parametrize("command", ["predict", "generate", "judge", "report", "export"])
+def test_every_command_documents_itself(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        start(monkeypatch, command, "--help")
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: python -m llm_lightning {command}")
+
+
+def test_the_help_imports_nothing_heavy() -> None:
+    """Which is why it takes well under a second."""
+    script = (
+        "import sys\n"
+        "from llm_lightning.commands.main import main\n"
+        "assert main(['--help']) == 0\n"
+        "heavy = {'torch', 'lightning', 'pandas', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)

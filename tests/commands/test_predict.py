@@ -10,7 +10,8 @@ import pytest
 
 from llm_lightning.commands import main as cli
 from llm_lightning.commands import predict
-from llm_lightning.runs.folder import load_classifier
+from llm_lightning.runs.load import load_classifier
+from llm_lightning.runs.prediction import predict as classify
 
 TEXTS = ["You won a prize!", "see you at 7?", ""]
 
@@ -21,21 +22,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("made")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(made)
-        patch.setattr(
-            sys,
-            "argv",
-            [
-                "",
-                "+experiment=last_block",
-                "model=nano",
-                "model.weights=random",
-                "trainer=smoke",
-                "trainer.limit_test_batches=null",
-                "optim.lr=1e-3",
-                "data.max_length=24",
-            ],
-        )
-        cli.main()
+        patch.setattr(sys, "argv", ["llm_lightning"])
+        arguments = [
+            "+experiment=last_block", "model=nano", "model.weights=random", "trainer=smoke",
+            "trainer.limit_test_batches=null", "optim.lr=1e-3", "data.max_length=24",
+        ]  # fmt: skip
+        assert cli.main(arguments) == 0
     moved = tmp_path_factory.mktemp("moved") / "run"
     shutil.move(next((made / "runs").glob("*/seed_123")), moved)
     return moved
@@ -49,13 +41,13 @@ def test_predictions_are_those_of_the_run(run: Path) -> None:
     recorded = pd.read_csv(run / "predictions_test.csv")
     model, summary = load_classifier(run)
     assert not model.training
-    predictions = predict.predict(model, recorded["text"].tolist())
+    predictions = classify(model, recorded["text"].tolist())
     assert [p.label for p in predictions] == recorded["predicted"].tolist()
     assert [p.probabilities["spam"] for p in predictions] == pytest.approx(
         recorded["probability_spam"].tolist(), abs=1e-5
     )
     truncated = sum(p.truncated for p in predictions)
-    assert truncated == summary["data"]["splits"]["test"]["truncated"] > 0
+    assert truncated == summary.data.splits["test"].truncated > 0
 
 
 def test_arguments_file_and_standard_input_agree(
@@ -84,9 +76,9 @@ def test_arguments_file_and_standard_input_agree(
 
 def test_a_text_does_not_depend_on_its_neighbours(run: Path) -> None:
     model, _ = load_classifier(run)
-    together = predict.predict(model, [*TEXTS, "a much longer text " * 9])
+    together = classify(model, [*TEXTS, "a much longer text " * 9])
     for text, expected in zip(TEXTS, together, strict=False):
-        alone = predict.predict(model, [text])[0]
+        alone = classify(model, [text])[0]
         assert alone.probability == pytest.approx(expected.probability, abs=1e-6)
 
 
@@ -130,7 +122,7 @@ def test_wrong_folders_and_files_are_named(
 
 def test_command_works_from_another_folder(run: Path, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "llm_lightning.commands.predict", str(run), "hello", "--json"],
+        [sys.executable, "-m", "llm_lightning", "predict", str(run), "hello", "--json"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

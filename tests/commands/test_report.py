@@ -1,4 +1,4 @@
-"""The command: what it writes, what it says, and how long it takes."""
+"""The command: what it writes, what it prints, and how long it takes."""
 
 import random
 import sys
@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
-from reporting.study import run_folders
+from reporting import run_folders
 
 from llm_lightning.commands import main as cli
 from llm_lightning.commands import report
@@ -21,9 +21,10 @@ def _in_a_folder_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.fixture
-def runs(tmp_path: Path) -> Path:
-    root = tmp_path / "runs"
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs of all kinds; no test changes them."""
+    root = tmp_path_factory.mktemp("report") / "runs"
     for seed, missed in ((1, [0, 1]), (2, [0]), (3, [])):
         run_folders.write_classifier(
             root,
@@ -31,23 +32,24 @@ def runs(tmp_path: Path) -> Path:
             seed=seed,
             missed=missed,
             published={"row": 1, "test": 95.0},
-            parameters={"trainable": 7_090_944},
-            seconds={"training": 90.0},
+            parameters={"trainable": 7_090_944, "total": 124_441_346},
+            seconds={"total": 99.0, "training": 90.0, "validation": 1.0, "evaluation": 8.0},
             peak_memory_mib=100.0 * seed,
         )
     run_folders.write_classifier(root, "row_02", missed=[2, 3, 4, 5, 6, 7])
-    run_folders.write_classifier(root, "row_03", notices=["nano replaced gpt2:\n  offline"])
+    run_folders.write_classifier(root, "row_03", fallbacks=["nano replaced gpt2:\n  offline"])
     run_folders.write_classifier(root, "baseline_majority", missed=[1, 3, 5, 7, 9])
-    run_folders.write_answers(root, judged=49.45)
+    run_folders.write_responses(root, judged=49.45)
     run_folders.write_text_model(root)
     run_folders.write_status(root / "row_04" / "seed_1", "failed", error="out of memory")
     return root
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def table(runs: Path) -> pd.DataFrame:
-    assert report.main([str(runs), "--out", "out"]) == 0
-    return pd.read_csv("out/table.csv").set_index("row")
+    out = runs.parent / "out"
+    assert report.main([str(runs), "--out", str(out)]) == 0
+    return pd.read_csv(out / "table.csv").set_index("row")
 
 
 def test_it_writes_a_page_and_two_tables(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -57,13 +59,13 @@ def test_it_writes_a_page_and_two_tables(runs: Path, capsys: pytest.CaptureFixtu
     output = capsys.readouterr().out
     assert "failed runs/row_04/seed_1: out of memory" in output
     assert "not comparable (published 95.00)" in output
-    assert "not comparable (stand-in)" in output
+    assert "not comparable (fallback)" in output
     assert str(Path("a/new/folder/index.html")) in output
 
 
 def test_every_figure_of_the_page_is_a_file_of_its_own(runs: Path) -> None:
     assert report.main([str(runs), "--out", "out"]) == 0
-    Path("out/figures/old.svg").write_text("of a former report")
+    Path("out/figures/old.svg").write_text("of an earlier report")
     assert report.main([str(runs), "--out", "out"]) == 0
     page = Path("out/index.html").read_text()
     files = sorted(Path("out/figures").iterdir())
@@ -71,31 +73,32 @@ def test_every_figure_of_the_page_is_a_file_of_its_own(runs: Path) -> None:
     for file in files:
         root = ElementTree.fromstring(file.read_text())
         assert root.tag == "{http://www.w3.org/2000/svg}svg"
-        assert "var(--card)" in file.read_text()
-        assert root.attrib["aria-label"] in page
+        text = file.read_text()
+        assert 'fill="var(--card)"' in text
+        assert text[text.index("<title ") : text.rindex("</svg>")] in page
 
 
 @pytest.mark.parametrize("columns", ["80", "100"])
 def test_a_narrow_terminal_cuts_no_verdict(
     runs: Path,
+    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     columns: str,
 ) -> None:
+    more = tmp_path / "more"
     monkeypatch.setenv("COLUMNS", columns)
     run_folders.write_classifier(
-        runs, "row_05", overrides=["trainer.limit_train_batches=40"], notices=["nano replaced gpt2"]
+        more,
+        "row_05",
+        overrides=["trainer.limit_train_batches=40"],
+        fallbacks=["nano replaced gpt2"],
     )
-    assert report.main([str(runs)]) == 0
+    assert report.main([str(runs), str(more)]) == 0
     lines = capsys.readouterr().out.splitlines()
     said = [line for line in lines if "comparable" in line]
     assert len(said) == 3  # row_01, row_03 and row_05
     assert all("not comparable" in line for line in said)
-
-
-def test_the_default_folder_is_report(runs: Path) -> None:
-    assert report.main([str(runs)]) == 0
-    assert Path("report/index.html").is_file()
 
 
 def test_accuracies_and_intervals_in_the_table(table: pd.DataFrame) -> None:
@@ -122,7 +125,7 @@ def test_published_values_and_verdicts_in_the_table(table: pd.DataFrame) -> None
     row = table.loc["row_01"]
     assert (row.published_test, row.verdict) == (0.95, "not comparable")
     assert row.verdict_reason == "another test split"
-    assert table.loc["row_03"].stand_in == "nano replaced gpt2"
+    assert table.loc["row_03"].fallback == "nano replaced gpt2"
     assert pd.isna(table.loc["row_03"].compared_with)
 
 
@@ -179,9 +182,10 @@ def test_the_same_runs_give_the_same_tables(runs: Path) -> None:
         assert Path("first", name).read_bytes() == Path("second", name).read_bytes()
 
 
-def test_runs_are_read_and_not_touched(runs: Path) -> None:
+def test_the_default_folder_is_report_and_runs_are_not_touched(runs: Path) -> None:
     before = {file: file.stat().st_mtime_ns for file in runs.rglob("*")}
     assert report.main([str(runs)]) == 0
+    assert Path("report/index.html").is_file()
     assert {file: file.stat().st_mtime_ns for file in runs.rglob("*")} == before
 
 
@@ -199,7 +203,8 @@ def test_mistakes_end_with_one_message(
 ) -> None:
     Path("empty").mkdir()
     Path("file").write_text("")
-    assert report.main(arguments) == 1
+    found = [str(runs) if argument == "runs" else argument for argument in arguments]
+    assert report.main(found) == 1
     assert words in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
@@ -235,7 +240,7 @@ def test_what_real_runs_leave_is_read_whole(
     assert "damaged" not in html
     assert "there is no" not in html
     assert "Learning curve of last_layer" in html
-    assert "Answers side by side" in html
+    assert "Responses side by side" in html
 
 
 @pytest.mark.benchmark

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from program import SMOKE, command
 
-from llm_lightning.commands.main import list_experiments
 from llm_lightning.commands.sweep import count_jobs
+from llm_lightning.config.experiments import list_experiments
 from llm_lightning.run_format import status
 
 

@@ -1,4 +1,4 @@
-"""Every experiment runs, and what stands in where weights cannot be had."""
+"""Every experiment runs, and what happens where weights are unavailable."""
 
 import json
 import math
@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from program import SMOKE, start
 
-from llm_lightning.commands import main as cli
+from llm_lightning.config.experiments import list_experiments
+
+# One of each kind; the others run with the slow tests.
+QUICK = ("baseline_logreg", "instruct_phi3", "lora", "pretrain_nano", "row_15")
 
 
 @pytest.fixture(autouse=True)
@@ -17,14 +21,20 @@ def _wide_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("name", cli.list_experiments())
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow)
+        for name in list_experiments()
+    ],
+)
 def test_every_experiment_runs(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     overrides = []
     if name.startswith("row_"):
         # Wide padding is kept wide, but not to the full context, for the sake of time.
         overrides = ["model.n_positions=128"]
     elif name.startswith("instruct"):
-        overrides = ["task.generation.max_new_tokens=4"]
+        overrides = ["task.generation.max_new_tokens=4", "untrained_responses=false"]
     elif name.startswith("pretrain"):
         Path("book.txt").write_text("It was the best of times, it was the worst of times. " * 200)
         overrides = ["data.path=book.txt", "trainer.log_every_n_steps=1"]
@@ -32,7 +42,7 @@ def test_every_experiment_runs(monkeypatch: pytest.MonkeyPatch, name: str) -> No
     folder = next(Path("runs").glob(f"{name}-*/seed_123"))
     summary = json.loads((folder / "summary.json").read_text())
     assert math.isfinite(summary["metrics"]["test"]["loss"])
-    assert summary["published"] is None, "a stand-in is never set beside published numbers"
+    assert summary["published"] is None, "a fallback is never set beside published numbers"
     has_network = not name.startswith("baseline")
     assert (folder / "checkpoints" / "last.ckpt").is_file() == has_network
 
@@ -50,19 +60,29 @@ def test_unreachable_weights_are_replaced_and_other_model_settings_kept(
     folder = next(Path("runs").glob("*/seed_123"))
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["weights"]["model"] == "nano"
-    assert len(summary["notices"]) == 2
-    assert "openai-community/gpt2-medium@6dcaa7a, which could not be had" in summary["notices"][1]
-    assert "HF_HUB_OFFLINE" in summary["notices"][1]
-    assert "To get the real thing:" in summary["notices"][1]
+    assert len(summary["fallbacks"]) == 2
+    assert (
+        "openai-community/gpt2-medium@6dcaa7a, which could not be downloaded"
+        in summary["fallbacks"][1]
+    )
+    assert "HF_HUB_OFFLINE" in summary["fallbacks"][1]
+    assert "To use the real thing:" in summary["fallbacks"][1]
     fields = torch.load(folder / summary["checkpoint"], weights_only=True)["hyper_parameters"]
     assert (fields["model"]["causal"], fields["model"]["embd_pdrop"]) == (False, 0.1)
+    # The configuration is that of the model which was trained.
+    recorded = OmegaConf.load(folder / "config.yaml").model
+    assert (recorded.name, recorded.n_layer, recorded.embd_pdrop) == ("nano", 6, 0.1)
     assert capsys.readouterr().out.count("gpt2-medium@6dcaa7a") == 2
 
 
 @pytest.mark.parametrize(
-    ("name", "overrides"), [("row_13", ()), ("instruct", ("task.generation.max_new_tokens=4",))]
+    ("name", "overrides"),
+    [
+        ("row_13", ()),
+        ("instruct", ("task.generation.max_new_tokens=4", "untrained_responses=false")),
+    ],
 )
-def test_the_stand_ins_context_is_the_limit(
+def test_the_context_of_the_fallback_is_the_limit(
     monkeypatch: pytest.MonkeyPatch, name: str, overrides: tuple[str, ...]
 ) -> None:
     start(

@@ -5,7 +5,7 @@ from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
 from llm_lightning.data.batching import Padder
 
 
-def test_max_length_padding_is_on_the_right_and_as_wide_as_told() -> None:
+def test_max_length_padding_is_on_the_right_up_to_max_length() -> None:
     padder = Padder(max_length=4, padding="max_length")
     batch = padder.collate(padder.examples([[7], [1, 2, 3]], labels=[1, 0]))
     pad = END_OF_TEXT_ID

@@ -8,6 +8,7 @@ import torch
 from llm_lightning.backbone.tokenizer import encode
 from llm_lightning.data.spam import SmsSpam
 from llm_lightning.data.splits import first_of_each_class, permutation, split_in_order, undersample
+from llm_lightning.data.table import Table
 
 
 @pytest.fixture
@@ -75,6 +76,30 @@ def test_number_of_truncated_texts_is_counted() -> None:
     for name, table in module.splits.items():
         long = sum(len(encode(text)) > 20 for text in table["Text"])
         assert facts["splits"][name]["truncated"] == long > 0
+
+
+def test_each_kind_of_dropped_and_truncated_text_is_described(tmp_path: Path) -> None:
+    texts = {"a": range(30), "b": range(20)}
+    lines = [f"{label} {n} and so on,{label}" for label, numbers in texts.items() for n in numbers]
+    path = tmp_path / "table.csv"
+    path.write_text("\n".join(["text,label", *lines, lines[0]]) + "\n")
+
+    def described(**fields: object) -> list[str]:
+        module = Table(path=str(path), **fields)  # type: ignore[arg-type]
+        module.setup()
+        return module.describe()
+
+    *splits, _, dropped = described(balance="undersample", num_train=12, max_length=3)
+    assert splits == [
+        "train: 12 (6 a, 6 b), 12 truncated",
+        "val: 5 (3 a, 2 b), 5 truncated",
+        "test: 10 (6 a, 4 b), 10 truncated",
+    ]
+    assert dropped == (
+        "1 duplicate text dropped; 7 texts dropped to balance the classes; "
+        "16 training texts dropped by data.num_train=12"
+    )
+    assert len(described(deduplicate=False)) == 4, "no line if nothing is dropped"
 
 
 def test_order_depends_on_the_seed_and_the_epoch_alone(data: SmsSpam) -> None:

@@ -16,7 +16,7 @@ def test_text_has_neither_a_byte_order_mark_nor_other_systems_line_ends(tmp_path
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
-def test_byte_and_line_of_what_is_not_utf8_are_named(mark: bytes) -> None:
+def test_byte_and_line_of_invalid_utf8_are_named(mark: bytes) -> None:
     content = mark + b"fine\ncaf\xe9\n"
     message = f"the file is not UTF-8: byte {content.index(0xE9)} in line 2 cannot be decoded"
     with pytest.raises(ValueError, match=message):

@@ -66,19 +66,19 @@ def test_embedded_instructions_are_split_and_described() -> None:
 
 
 @pytest.mark.parametrize("mask", ["none", "prompt", "prompt_and_header"])
-def test_facts_count_what_is_learnt(tmp_path: Path, mask: str) -> None:
+def test_facts_count_the_tokens_in_the_loss(tmp_path: Path, mask: str) -> None:
     data = Instructions(path=write(tmp_path, 40), mask=mask)
     data.setup()
     split = data.facts()["splits"]["train"]
     labels = [label for one in data.sequences["train"] for label in one.labels.tolist()]
     assert split["tokens"] == len(labels)
     assert split["label_tokens"] == sum(label != NO_LABEL for label in labels)
-    learns_all = mask == "none"
-    assert (split["label_tokens"] == split["tokens"]) == learns_all
+    is_unmasked = mask == "none"
+    assert (split["label_tokens"] == split["tokens"]) == is_unmasked
     assert (split["label_tokens"] == split["response_tokens"]) == (mask == "prompt_and_header")
 
 
-def test_cuts_empty_outputs_and_leakage_are_counted(tmp_path: Path) -> None:
+def test_truncation_empty_outputs_and_leakage_are_counted(tmp_path: Path) -> None:
     rows = entries(20)
     rows[3]["output"] = ""
     rows[4]["instruction"] = "why " * 100
@@ -157,9 +157,9 @@ def test_download_is_verified_and_cached_under_its_own_name() -> None:
 @pytest.mark.parametrize(
     ("content", "sha256", "message"),
     [
-        (b"[1]", "0" * 64, "its sha256 is"),
+        (b"[1]", "0" * 64, "does not match the known hash"),
         (b"<html>not found</html>", None, "it is not JSON"),
-        (b"{}", None, "it holds no list of records"),
+        (b"{}", None, "it is not a list of records"),
     ],
 )
 def test_a_wrong_download_is_not_kept(content: bytes, sha256: str | None, message: str) -> None:
@@ -172,9 +172,9 @@ def test_a_wrong_download_is_not_kept(content: bytes, sha256: str | None, messag
 
 
 @pytest.mark.usefixtures("online")
-def test_another_address_is_not_answered_from_the_cache() -> None:
+def test_another_address_does_not_use_the_same_cached_file() -> None:
     with Loopback() as server:
-        for count in (20, 30):  # the same name: what `data=instructions data.url=...` asks for
+        for count in (20, 30):  # the same name, as with `data=instructions data.url=...`
             url = server.serve(f"/{count}.json", json.dumps(entries(count)).encode())
             data = Instructions(name="same", url=url)
             data.setup()
@@ -198,7 +198,6 @@ def test_a_damaged_cache_is_not_used(tmp_path: Path) -> None:
         server.redirect("/data.json", f"{server.url}/missing.json")
         with pytest.raises(Unavailable) as caught:
             Instructions(url=url).prepare_data()
-        assert not file.exists()
     assert "data.json: HTTP 404" in caught.value.reason
 
 

@@ -1,4 +1,4 @@
-"""Prompts, masks, cuts. ``python tests/data/test_prompts.py`` rewrites the golden files."""
+"""Prompts, masks, truncation. ``python tests/data/test_prompts.py`` rewrites the golden files."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def text_of(tokens: list[int]) -> str:
 
 
 def shown(record: Record, style: str, mask: str) -> str:
-    """One position a line: token read, its text, the label, its text, R if it is a response."""
+    """One position per line: input token and its text, label and its text, R if in a response."""
     sequence = encode_record(record, style, mask, 1024).sequence
     lines = []
     for position, (token, label, in_response) in enumerate(
@@ -42,8 +42,8 @@ def shown(record: Record, style: str, mask: str) -> str:
             strict=True,
         )
     ):
-        learnt = "-" if label == NO_LABEL else f"{label} {text_of([label])!r}"
-        line = f"{position:2d}  {token:5d} {text_of([token])!r:16} -> {learnt:22}"
+        target = "-" if label == NO_LABEL else f"{label} {text_of([label])!r}"
+        line = f"{position:2d}  {token:5d} {text_of([token])!r:16} -> {target:22}"
         lines.append((line + ("R" if in_response else "")).rstrip())
     return "\n".join(lines) + "\n"
 
@@ -62,7 +62,7 @@ def test_tokens_and_labels_of_one_entry(style: str, mask: str) -> None:
 
 
 def book_entry(record: Record) -> tuple[str, str]:
-    """The book's prompt (its format_input) and the whole text it trains on."""
+    """The book's prompt (its format_input) and its whole training text."""
     prompt = f"{BOOK}\n\n### Instruction:\n{record.instruction}"
     prompt += f"\n\n### Input:\n{record.input}" if record.input else ""
     return prompt, f"{prompt}\n\n### Response:\n{record.output}"
@@ -86,17 +86,17 @@ def test_masked_labels_are_those_of_the_books_exercise() -> None:
 
 
 @pytest.mark.parametrize("style", PROMPT_STYLES)
-def test_response_labels_are_the_answer_and_one_end_of_text(style: str) -> None:
+def test_labels_in_responses_are_the_output_and_one_end_of_text(style: str) -> None:
     for record in records():
         sequence = encode_record(record, style, "prompt_and_header", 1024).sequence
-        learnt = sequence.labels[sequence.labels != NO_LABEL].tolist()
-        assert text_of(learnt[:-1]) == record.output
-        assert learnt[-1] == END_OF_TEXT_ID
+        labels = sequence.labels[sequence.labels != NO_LABEL].tolist()
+        assert text_of(labels[:-1]) == record.output
+        assert labels[-1] == END_OF_TEXT_ID
         assert torch.equal(sequence.in_response, sequence.labels != NO_LABEL)
 
 
 @pytest.mark.parametrize("style", PROMPT_STYLES)
-def test_prompt_is_the_beginning_of_what_was_learnt(style: str) -> None:
+def test_prompt_is_the_beginning_of_the_training_text(style: str) -> None:
     for record in records():
         prompt = prompt_ids(record, style, 1024)
         sequence = encode_record(record, style, "prompt_and_header", 1024).sequence
@@ -112,7 +112,7 @@ def test_end_of_text_in_a_users_text_is_ordinary_text() -> None:
     assert sequence.labels.tolist().count(END_OF_TEXT_ID) == 1
 
 
-def test_every_mask_learns_the_same_response() -> None:
+def test_every_mask_keeps_the_response_in_the_loss() -> None:
     losses = [encode_record(ENTRY, "alpaca", mask, 1024).sequence for mask in MASKS]
     counts = [int((sequence.labels != NO_LABEL).sum()) for sequence in losses]
     assert counts == sorted(counts, reverse=True)
@@ -121,7 +121,7 @@ def test_every_mask_learns_the_same_response() -> None:
         assert torch.equal(sequence.in_response, losses[0].in_response)
 
 
-# --- what does not fit ----------------------------------------------------------------------------
+# --- truncation -----------------------------------------------------------------------------------
 
 
 def parts_of(record: Record, max_length: int) -> tuple[str, tuple[str, ...]]:
@@ -141,7 +141,7 @@ def test_the_input_is_cut_first_and_only_as_far_as_need_be() -> None:
     assert text.count("word") - 1 == 50  # "words" in the instruction is one
 
 
-def test_an_input_that_has_no_room_goes_with_its_heading() -> None:
+def test_an_input_without_room_is_dropped_with_its_heading() -> None:
     record = Record("Count the words.", " ".join(["word"] * 60), "Sixty.")
     bare = Record("Count the words.", output="Sixty.")
     length = len(encode_record(bare, "alpaca", "none", 1024).sequence)
@@ -150,14 +150,18 @@ def test_an_input_that_has_no_room_goes_with_its_heading() -> None:
     assert text == book_entry(bare)[1]
 
 
-def words_kept(num_asked: int, num_answered: int, room: int) -> tuple[int, int, tuple[str, ...]]:
-    """Tokens left of an instruction and a response that share ``room``, and what was cut."""
-    record = Record("why" + " why" * (num_asked - 1), "input", "so" + " so" * (num_answered - 1))
+def words_kept(
+    num_instruction: int, num_response: int, room: int
+) -> tuple[int, int, tuple[str, ...]]:
+    """Tokens left of an instruction and a response in ``room`` tokens, and the truncated fields."""
+    record = Record(
+        "why" + " why" * (num_instruction - 1), "input", "so" + " so" * (num_response - 1)
+    )
     frame = len(encode_record(Record("a", output="b"), "alpaca", "none", 1024).sequence) - 2
     text, cut = parts_of(record, frame + room)
     assert text.startswith(f"{BOOK}\n\n### Instruction:\n")
-    asked, answered = text.split("### Instruction:\n")[1].split("\n\n### Response:\n")
-    return len(asked.split()), len(answered.split()), cut
+    instruction, response = text.split("### Instruction:\n")[1].split("\n\n### Response:\n")
+    return len(instruction.split()), len(response.split()), cut
 
 
 @pytest.mark.parametrize(
@@ -179,7 +183,7 @@ def test_the_longer_of_instruction_and_response_is_cut_when_nothing_else_is_left
     assert words_kept(*lengths, room) == (*left, ("input", *cut))
 
 
-def test_a_prompt_is_cut_as_if_the_answer_were_empty() -> None:
+def test_a_prompt_is_truncated_without_room_for_a_response() -> None:
     record = Record("why" + " why" * 59, "input", "so " * 500)
     text = text_of(prompt_ids(record, "alpaca", 60))
     assert len(prompt_ids(record, "alpaca", 60)) == 60
@@ -208,17 +212,17 @@ CHAT = Record(
 )
 
 
-def test_a_conversation_learns_all_its_answers_and_ends_once() -> None:
+def test_the_loss_of_a_conversation_has_all_responses_and_one_end_of_text() -> None:
     sequence = encode_record(CHAT, "alpaca", "prompt_and_header", 1024).sequence
-    learnt = sequence.labels[sequence.labels != NO_LABEL].tolist()
-    assert text_of(learnt[:-1]) == "Mice.Oxen.Houses."
-    assert learnt.count(END_OF_TEXT_ID) == 1
+    labels = sequence.labels[sequence.labels != NO_LABEL].tolist()
+    assert text_of(labels[:-1]) == "Mice.Oxen.Houses."
+    assert labels.count(END_OF_TEXT_ID) == 1
     text = text_of(sequence.ids.tolist())
     assert text.startswith("You know words.\n\nBelow is")
     assert text.count("### Instruction:") == 3
 
 
-def test_the_oldest_turns_go_first() -> None:
+def test_the_oldest_turns_are_dropped_first() -> None:
     full = len(encode_record(CHAT, "alpaca", "none", 1024).sequence)
     text, cut = parts_of(CHAT, full - 3)
     assert cut == ("history 0",)

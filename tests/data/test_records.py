@@ -84,16 +84,19 @@ USER, ASSISTANT = {"role": "user", "content": "a"}, {"role": "assistant", "conte
         ("text", "record 1 must be an object with fields, got 'text'"),
         ({"output": "a"}, "record 1 has no field 'instruction'"),
         ({"instruction": "a", "text": "b"}, "no field 'output' .* it has 'instruction', 'text'"),
-        ({"instruction": "a", "output": 7}, "record 1: output must be a text, got 7"),
+        ({"instruction": "a", "output": 7}, "record 1: output must be a string, got 7"),
         ({"instruction": " ", "output": "a"}, "record 1 has an empty instruction"),
-        ({"instruction": "a", "output": "\ud800"}, "record 1: output holds half of a surrogate"),
+        (
+            {"instruction": "a", "output": "\ud800"},
+            "record 1: output contains an unpaired surrogate",
+        ),
         (
             {"instruction": "a", "output": "b", "history": "c"},
             "record 1: history must be a list, got 'c'",
         ),
         (
             {"instruction": "a", "output": "b", "history": [["c", "d"], ["e"]]},
-            "history, turn 2 must be a pair of user and assistant, got 1 texts",
+            "history, turn 2 must be a pair of user and assistant, got 1 items",
         ),
         ({"messages": 5}, "record 1: messages must be a list, got 5"),
         ({"messages": [USER | {"content": " "}, ASSISTANT]}, "record 1 has an empty instruction"),
@@ -104,7 +107,7 @@ USER, ASSISTANT = {"role": "user", "content": "a"}, {"role": "assistant", "conte
         ({"messages": [USER, {"role": "assistant"}]}, "message 2 must have a role and a content"),
         (
             {"messages": [{"role": "user", "content": 1}, ASSISTANT]},
-            "content must be a text, got 1",
+            "content must be a string, got 1",
         ),
     ],
 )
@@ -117,12 +120,12 @@ def test_a_faulty_record_is_named(tmp_path: Path, entry: Any, message: str) -> N
     ("name", "content", "message"),
     [
         ("a.json", b"{", "a.json is not JSON"),
-        ("a.json", b'{"instruction": "a"}', "must hold a JSON list of records"),
-        ("a.json", b"[]", "a.json holds no records"),
+        ("a.json", b'{"instruction": "a"}', "must contain a JSON list of records"),
+        ("a.json", b"[]", "a.json contains no records"),
         ("a.jsonl", b'{"a": 1}\n{', "a.jsonl, line 2 is not JSON"),
         ("a.jsonl", b"\xff", "a.jsonl is not UTF-8"),
         ("a.parquet", b"PAR1", "is not a readable Parquet file"),
-        ("a.csv", b"a", r"must end in one of \.json, .*, got '\.csv'"),
+        ("a.csv", b"a", r"must have the extension \.json, .*, got '\.csv'"),
     ],
 )
 def test_a_faulty_file_is_named(tmp_path: Path, name: str, content: bytes, message: str) -> None:

@@ -135,7 +135,7 @@ def test_path_may_be_a_zip_a_file_or_a_folder(tmp_path: Path, kind: str) -> None
 def test_faults_of_a_given_path_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"must be an existing file or folder, got .*nowhere"):
         ready(path=str(tmp_path / "nowhere"))
-    with pytest.raises(ValueError, match="holds neither SMSSpamCollection nor"):
+    with pytest.raises(ValueError, match="contains neither SMSSpamCollection nor"):
         ready(path=str(tmp_path))
     (tmp_path / "eggs.tsv").write_text("ham\thello\neggs\tbacon\n")
     with pytest.raises(
@@ -163,22 +163,22 @@ def test_faults_of_a_given_path_are_named(tmp_path: Path) -> None:
         ),
         (
             b"ham\thello\nspam\t \nham\tthere\n",
-            "FILE, row 2: an empty text or no tab; a line must be label<TAB>text, got 'spam' "
+            "FILE, row 2: an empty text or no tab; each line must be label<TAB>text, got 'spam' "
             "(1 such row)",
         ),
         (
             b"ham\thello\nspam\twin\nham see you\nspam free\n",
-            "FILE, row 3: an empty text or no tab; a line must be label<TAB>text, "
+            "FILE, row 3: an empty text or no tab; each line must be label<TAB>text, "
             "got 'ham see you' (2 such rows)",
         ),
         (
             b"label,text\nham,hello\nspam,win\n",
-            "FILE, row 1: an empty text or no tab; a line must be label<TAB>text, "
+            "FILE, row 1: an empty text or no tab; each line must be label<TAB>text, "
             "got 'label,text' (3 such rows)",
         ),
     ],
 )
-def test_what_is_no_collection_is_one_error_with_file_and_row(
+def test_a_faulty_collection_is_one_error_with_file_and_row(
     tmp_path: Path, content: bytes, message: str, quoting: bool
 ) -> None:
     path = tmp_path / "given.tsv"
@@ -196,7 +196,7 @@ def test_a_second_tab_is_an_error_and_not_a_shifted_row(tmp_path: Path, content:
         read_collection(path, quoting=True)
 
 
-def test_texts_of_digits_stay_as_they_stand(tmp_path: Path) -> None:
+def test_texts_of_digits_are_not_changed(tmp_path: Path) -> None:
     path = tmp_path / "given.tsv"
     path.write_bytes(b"ham\t007\nspam\t1e3\n")
     assert read_collection(path, quoting=True)["Text"].tolist() == ["007", "1e3"]
@@ -223,14 +223,15 @@ def test_clean_split_counts_what_it_drops_and_keeps_the_first(tmp_path: Path) ->
     again = [("ham", f"{MESSAGES[0][1]} "), MESSAGES[-1], ("spam", MESSAGES[1][1])]
     path.write_bytes(collection([*MESSAGES, *again]))
     data = ready(path=str(path), split="clean", balance="none")
-    assert data.num_duplicates_dropped == data.facts()["duplicates_dropped"] == 3
+    assert data.facts()["duplicates_dropped"] == 3
+    assert data.describe()[-1] == "3 duplicate texts dropped"
     together = pd.concat([table for _, table in data.splits.items()])
     kept = [(spam.CLASS_NAMES[label], text) for label, text in together.to_numpy()]
     assert sorted(kept) == sorted(MESSAGES)
     assert ready(path=str(path), split="table").facts()["duplicates_dropped"] == 0
 
 
-def test_embedded_messages_stand_in(tmp_path: Path) -> None:
+def test_embedded_messages_replace_the_collection(tmp_path: Path) -> None:
     data = SmsSpam()
     with pytest.raises(Unavailable, match="LLM_LIGHTNING_OFFLINE"):
         data.prepare_data()
@@ -284,7 +285,6 @@ def test_a_damaged_cache_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyP
         (cache / "sms+spam+collection.zip").unlink()
         with pytest.raises(Unavailable):
             download_collection(cache, urls=(f"{server.url}/missing.zip",))
-        assert not file.exists()
 
 
 def test_a_damaged_copy_from_a_given_zip_is_not_used(tmp_path: Path) -> None:

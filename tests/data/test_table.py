@@ -75,14 +75,14 @@ def test_class_names_are_sorted_labels(tmp_path: Path, labels: tuple, names: lis
     assert ready(path=str(path)).splits.class_names == names
 
 
-def test_class_names_may_be_ordered_by_hand(tmp_path: Path) -> None:
+def test_class_names_may_be_given(tmp_path: Path) -> None:
     path = write(rows(), tmp_path / "table.csv")
     data = ready(path=str(path), class_names=["yes", "no"])
     assert data.splits.class_names == ["yes", "no"]
     assert data.splits.train["Label"][data.splits.train["Text"].str.endswith("no")].eq(1).all()
     with pytest.raises(ValueError, match=r"has no rows labelled \['maybe'\]"):
         ready(path=str(path), class_names=["yes", "no", "maybe"])
-    with pytest.raises(ValueError, match="'no' is none of the training labels"):
+    with pytest.raises(ValueError, match="'no' is not one of the training labels"):
         ready(path=str(path), class_names=["yes"])
 
 
@@ -94,16 +94,16 @@ def test_equal_texts_are_kept_once(tmp_path: Path) -> None:
     kept = ready(path=str(path), deduplicate=False)
     assert sum(len(table) for _, table in kept.splits.items()) == 80
     assert kept.test_in_train > 0
-    assert data.num_duplicates_dropped == data.facts()["duplicates_dropped"] == 40
-    assert kept.num_duplicates_dropped == kept.facts()["duplicates_dropped"] == 0
+    assert data.facts()["duplicates_dropped"] == 40
+    assert kept.facts()["duplicates_dropped"] == 0
 
 
 def test_texts_that_differ_in_outer_white_space_are_equal(tmp_path: Path) -> None:
     padded = rows().assign(text=lambda table: " " + table["text"] + "  ")
     data = ready(path=str(write(pd.concat([rows(), padded]), tmp_path / "table.csv")))
     together = pd.concat([part for _, part in data.splits.items()])
-    assert sorted(together["Text"]) == sorted(rows()["text"])  # the first of each, as it stands
-    assert data.num_duplicates_dropped == 40
+    assert sorted(together["Text"]) == sorted(rows()["text"])  # the first of each, unchanged
+    assert data.facts()["duplicates_dropped"] == 40
 
 
 def test_equal_texts_with_different_labels_are_one_error(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_whole_numbers_among_fractions_stay_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("label", ["null", "NaN", '""', '" "', "[1]", '{"a": 1}'])
-def test_what_is_neither_text_nor_number_is_no_label(tmp_path: Path, label: str) -> None:
+def test_a_label_must_be_a_string_or_a_number(tmp_path: Path, label: str) -> None:
     good = "".join(f'{{"text": "text {i}", "label": {i % 2}.5}}\n' for i in range(20))
     bad = f'{{"text": "text 20", "label": {label}}}\n'
     assert fault(tmp_path, "t.jsonl", (good + bad).encode()) == (
@@ -253,7 +253,7 @@ def test_each_fault_is_one_error_with_file_column_and_row(tmp_path: Path) -> Non
         tmp_path, "t.jsonl", json.dumps({"text": "a", "label": "b"}).encode() + b"\n{oops\n"
     )
     assert "FILE is not a readable Parquet file" in fault(tmp_path, "t.parquet", b"PAR?")
-    assert "the ending must be .csv" in fault(tmp_path, "t.xlsx", b"x")
+    assert "the extension must be .csv" in fault(tmp_path, "t.xlsx", b"x")
     for ragged in (b"text,label\na,b,c\nd,e\n", b"text,label\na,b\nd,e,f\n"):
         assert "FILE is not a readable table" in fault(tmp_path, "t.csv", ragged)
     rare = pd.concat([table, pd.DataFrame({"text": ["only one"], "label": ["rare"]})])
@@ -269,7 +269,7 @@ def test_label_seen_only_in_the_test_file_is_named(tmp_path: Path) -> None:
     odd.loc[5, "label"] = "maybe"
     test = write(odd, tmp_path / "test.csv")
     with pytest.raises(
-        ValueError, match="row 6: the label 'maybe' is none of the training"
+        ValueError, match="row 6: the label 'maybe' is not one of the training"
     ) as caught:
         ready(train_path=str(train), val_path=str(train), test_path=str(test))
     assert f"{test}, column 'label'" in str(caught.value)
@@ -281,7 +281,7 @@ def test_label_seen_only_in_the_test_file_is_named(tmp_path: Path) -> None:
         ({}, "needs either data.path or all of"),
         ({"path": "a.csv", "train_path": "b.csv"}, "needs either data.path or all of"),
         ({"train_path": "b.csv"}, "needs either data.path or all of"),
-        ({"path": "a.csv", "fractions": [0.5, 0.5]}, "three positive numbers that add up to 1"),
+        ({"path": "a.csv", "fractions": [0.5, 0.5]}, "three positive numbers that sum to 1"),
         ({"path": "a.csv", "fractions": [0.9, 0.2, 0.1]}, "three positive numbers"),
         ({"path": "a.csv", "padding": "none"}, "padding=none needs data.batch_size=1, got 8"),
         ({"path": "a.csv", "max_length": "long"}, "longest_train, context or a number of tokens"),

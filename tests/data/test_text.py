@@ -55,7 +55,35 @@ def test_without_names_the_end_of_every_text_is_held_out(books: Path) -> None:
     )
 
 
-def test_run_folder_learns_which_file_is_where(books: Path, tmp_path: Path) -> None:
+def test_seed_and_epoch_determine_the_order_without_grouping(books: Path) -> None:
+    def module(seed: int) -> TextFiles:
+        data = TextFiles(
+            path=str(books), group_by_length=False, max_length=8, batch_size=4, seed=seed
+        )
+        data.setup()
+        return data
+
+    def epoch(data: TextFiles) -> list[int]:
+        return [index for batch in loaders[data] for index in batch.indices.tolist()]
+
+    data, again, other = module(1), module(1), module(2)
+    loaders = {one: one.train_dataloader() for one in (data, again, other)}
+    first, second = epoch(data), epoch(data)
+    num_blocks = len(data.sequences["train"])
+    for order in (first, second):
+        assert sorted(order) == list(range(num_blocks)), "each block once an epoch"
+    assert first != second
+    torch.manual_seed(99)
+    list(again.val_dataloader())  # neither the global seed nor another loader changes the order
+    assert epoch(again) == first
+    resumed = module(1)
+    resumed.load_state_dict(again.state_dict())
+    loaders[resumed] = resumed.train_dataloader()
+    assert epoch(again) == second == epoch(resumed)
+    assert epoch(other) != first
+
+
+def test_run_folder_records_the_files_of_each_split(books: Path, tmp_path: Path) -> None:
     data = TextFiles(path=str(books), val_files=["b.txt"], test_files=["c.txt"], max_length=64)
     data.setup()
     data.write_splits(tmp_path / "splits")
@@ -83,7 +111,7 @@ def test_missing_text_is_an_error(fields: dict, message: str) -> None:
     ("fields", "message"),
     [
         ({"held_out": 0.5}, r"data\.held_out must lie in \(0, 0\.5\), got 0\.5"),
-        ({"val_files": ["b.txt"]}, "must be named both, or neither"),
+        ({"val_files": ["b.txt"]}, "must both be set, or neither"),
         ({"max_length": 1}, "between 2 and the model's context"),
         ({"batch_size": 0}, r"data\.batch_size must be at least 1, got 0"),
     ],

@@ -58,7 +58,7 @@ def plan(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Plan:
     """The plan of one run."""
     found = []
     with monkeypatch.context() as patch:
-        patch.setattr("llm_lightning.runs.run.print_plan", lambda made, folder: found.append(made))
+        patch.setattr("llm_lightning.dry_run.printing.print_plan", found.append)
         assert command(patch, *arguments, "dry_run=true") == 0
     (made,) = found
     assert isinstance(made, Plan)
@@ -93,7 +93,7 @@ def test_memory_is_what_a_real_step_keeps(
 ) -> None:
     arguments = (
         f"+experiment={settings[0]}", *TINY, *settings[1:], "trainer.max_epochs=1",
-        "+callbacks.sample_answers.max_new_tokens=2" if "instruct" in settings[0] else "seed=123",
+        "+callbacks.sample_responses.max_new_tokens=2" if "instruct" in settings[0] else "seed=123",
         "task.generation.max_new_tokens=2" if "instruct" in settings[0] else "seed=123",
     )  # fmt: skip
     planned = plan(monkeypatch, *arguments)
@@ -124,7 +124,7 @@ def test_memory_is_what_a_real_step_keeps(
         assert planned.memory["weights"] == real["weights"]
     else:
         packed = summary["finetune"]
-        saved = 2**20 * (packed["as_fp32_mib"] - packed["packed_mib"])
+        saved = 2**20 * (packed["as_fp32_mib"] - packed["quantized_mib"])
         dense = real["weights"] + 3.5 * 2**20 * packed["as_bf16_mib"] / 2  # packed: half a byte
         assert planned.memory["weights"] == pytest.approx(dense - saved, rel=1e-3)
 
@@ -247,7 +247,7 @@ def test_a_finished_run_costs_nothing_and_stays_as_it_is(monkeypatch: pytest.Mon
     summary = run(monkeypatch, *arguments)
     before = everything(Path.cwd())
     planned = plan(monkeypatch, *arguments)
-    assert (planned.before, planned.steps, planned.total_seconds) == ("finished", 0, 0)
+    assert (planned.prior, planned.steps, planned.total_seconds) == ("finished", 0, 0)
     assert planned.trainable == summary["parameters"]["trainable"]
     assert plan(monkeypatch, *arguments, "rerun=true").steps == 4
     assert plan(monkeypatch, *arguments, "optim.lr=1e-3").steps == 4
@@ -266,28 +266,28 @@ def test_of_an_interrupted_run_only_the_rest_counts(monkeypatch: pytest.MonkeyPa
         assert command(patch, *arguments) == 1
     before = everything(Path.cwd())
     planned = plan(monkeypatch, *arguments)
-    assert (planned.before, planned.steps_done, planned.steps) == ("interrupted", 8, 4)
+    assert (planned.prior, planned.steps_done, planned.steps) == ("interrupted", 8, 4)
     assert everything(Path.cwd()) == before
     whole = plan(monkeypatch, *arguments, "rerun=true")
     assert (whole.steps_done, whole.steps) == (0, 12)
 
 
-def test_answers_to_the_test_split_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_responses_to_the_test_split_count(monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = (
         "+experiment=instruct_nano", *TINY, "trainer.max_epochs=1",
         "task.generation.max_new_tokens=8", "task.generation.batch_size=64",
-        "+callbacks.sample_answers.max_new_tokens=2",
+        "+callbacks.sample_responses.max_new_tokens=2",
     )  # fmt: skip
     planned = plan(monkeypatch, *arguments)
-    assert planned.longest_answers_s is not None
-    assert 0 < planned.seconds["answers"] <= planned.longest_answers_s
+    assert planned.longest_responses_s is not None
+    assert 0 < planned.seconds["responses"] <= planned.longest_responses_s
     run(monkeypatch, *arguments)
     (file,) = Path("runs").glob("*/*/summary.json")
     summary = json.loads(file.read_text())
-    file.write_text(json.dumps(summary | {"answers": None}))
-    unanswered = plan(monkeypatch, *arguments)
-    assert (unanswered.before, unanswered.steps, set(unanswered.seconds)) == (
-        "unanswered", 0, {"answers"},
+    file.write_text(json.dumps(summary | {"responses": None}))
+    left = plan(monkeypatch, *arguments)
+    assert (left.prior, left.steps, set(left.seconds)) == (
+        "no responses", 0, {"responses"},
     )  # fmt: skip
 
 
@@ -349,7 +349,7 @@ def test_the_time_is_about_right(
         planned = plan(monkeypatch, *arguments)
         seconds = run(monkeypatch, *arguments)
         real = seconds["seconds"]["total"]
-        answers = seconds["answers"]["seconds"] if seconds["answers"] else 0.0
+        answers = seconds["responses"]["seconds"] if seconds["responses"] else 0.0
         print(f"{settings[0]}: {planned.seconds} of {real:.1f} + {answers:.1f} s")
         ratios.append((planned.total_seconds - planned.seconds.get("answers", 0)) / real)
         if 0.5 < ratios[-1] < 2:

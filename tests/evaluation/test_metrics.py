@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from llm_lightning.evaluation.metrics import ClassificationMetrics
 
-LOSS = torch.tensor([0.5])
+LOSS = torch.tensor(0.5)
 
 
 @pytest.mark.parametrize("num_classes", [2, 4])
@@ -36,9 +36,9 @@ def test_values_equal_scikit_learn_over_ragged_batches(num_classes: int) -> None
 def test_nothing_is_left_after_the_reset() -> None:
     metrics = ClassificationMetrics(2)
     right = torch.tensor([[0.9, 0.1], [0.2, 0.8]])
-    metrics.update(LOSS, right.flip(1), torch.tensor([0, 1]))
+    metrics.update(LOSS.expand(2), right.flip(1), torch.tensor([0, 1]))
     assert metrics.compute_and_reset()["accuracy"] == 0
-    metrics.update(2 * LOSS, right, torch.tensor([0, 1]))
+    metrics.update(2 * LOSS.expand(2), right, torch.tensor([0, 1]))
     values = metrics.compute_and_reset()
     assert values["accuracy"] == values["loss"] == 1
 
@@ -50,7 +50,7 @@ def test_classes_without_examples_are_left_out() -> None:
     )
     labels = torch.tensor([0, 1, 0, 1])
     metrics = ClassificationMetrics(3)
-    metrics.update(LOSS, probabilities, labels)
+    metrics.update(LOSS.expand(4), probabilities, labels)
     values = metrics.compute_and_reset()
     present = [sk.roc_auc_score(labels == c, probabilities[:, c]) for c in (0, 1)]
     assert values["auroc"].item() == pytest.approx(sum(present) / 2)
@@ -63,7 +63,7 @@ def test_classes_without_examples_are_left_out() -> None:
 def test_auroc_of_a_single_class_is_not_a_number(num_classes: int) -> None:
     metrics = ClassificationMetrics(num_classes)
     probabilities = torch.randn(5, num_classes).softmax(dim=1)
-    metrics.update(LOSS, probabilities, torch.ones(5, dtype=torch.long))
+    metrics.update(LOSS.expand(5), probabilities, torch.ones(5, dtype=torch.long))
     values = metrics.compute_and_reset()
     assert values["auroc"].isnan()
     assert values["accuracy"] == values["balanced_accuracy"]

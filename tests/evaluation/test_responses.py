@@ -6,11 +6,12 @@ import torch
 from torch import nn
 
 from llm_lightning.backbone.generation import GenerationOptions, generate
-from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
+from llm_lightning.backbone.gpt2 import GPT2
+from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.backbone.tokenizer import gpt2_encoding
 from llm_lightning.data.prompts import Record, Turn
 from llm_lightning.evaluation import responses as module
-from llm_lightning.evaluation.responses import answer_records, prompt_tokens
+from llm_lightning.evaluation.responses import generate_responses, prompt_tokens
 
 RECORDS = [
     Record("Name a colour.", output="Red is a colour."),
@@ -33,32 +34,32 @@ def network() -> tuple[GPT2, nn.Linear]:
 def test_file_has_the_books_fields_and_the_references(
     network: tuple[GPT2, nn.Linear], tmp_path: Path
 ) -> None:
-    file = tmp_path / "answers.json"
-    answers, num_tokens = answer_records(*network, RECORDS, "alpaca", OPTIONS, file)
+    file = tmp_path / "responses.json"
+    responses, num_tokens = generate_responses(*network, RECORDS, "alpaca", OPTIONS, file)
     entries = json.loads(file.read_text())
-    assert [entry["model_response"] for entry in entries] == answers
+    assert [entry["model_response"] for entry in entries] == responses
     assert num_tokens == len(RECORDS) * 5
     assert list(entries[1]) == ["instruction", "input", "output", "model_response"]
     assert entries[1]["output"] == "friend"
     assert entries[3]["history"] == [["Plural of mouse?", "Mice."]]
-    assert [path.name for path in tmp_path.iterdir()] == ["answers.json"]
+    assert [path.name for path in tmp_path.iterdir()] == ["responses.json"]
 
 
-def test_answers_are_what_the_model_writes_after_each_prompt(
+def test_responses_are_what_the_model_writes_after_each_prompt(
     network: tuple[GPT2, nn.Linear], tmp_path: Path
 ) -> None:
     greedy = GenerationOptions(max_new_tokens=5, batch_size=3)
-    answers, _ = answer_records(*network, RECORDS, "alpaca", greedy, tmp_path / "a.json")
-    for record, answer in zip(RECORDS, answers, strict=True):
+    responses, _ = generate_responses(*network, RECORDS, "alpaca", greedy, tmp_path / "a.json")
+    for record, response in zip(RECORDS, responses, strict=True):
         prompt = prompt_tokens(record, "alpaca", 96, greedy)
         (tokens,) = generate(*network, [prompt], greedy)
-        assert answer == gpt2_encoding().decode(tokens).strip()
+        assert response == gpt2_encoding().decode(tokens).strip()
 
 
-def test_interrupted_answering_goes_on_and_ends_the_same(
+def test_an_interrupted_call_continues_and_ends_the_same(
     network: tuple[GPT2, nn.Linear], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, _ = answer_records(*network, RECORDS, "alpaca", OPTIONS, tmp_path / "whole.json")
+    whole, _ = generate_responses(*network, RECORDS, "alpaca", OPTIONS, tmp_path / "whole.json")
     calls = []
 
     def interrupted(*args: object) -> list[list[int]]:
@@ -67,44 +68,44 @@ def test_interrupted_answering_goes_on_and_ends_the_same(
             raise KeyboardInterrupt
         return generate(*args)  # type: ignore[arg-type]
 
-    file = tmp_path / "answers.json"
+    file = tmp_path / "responses.json"
     monkeypatch.setattr(module, "generate", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        answer_records(*network, RECORDS, "alpaca", OPTIONS, file)
+        generate_responses(*network, RECORDS, "alpaca", OPTIONS, file)
     assert not file.exists()
-    answers, num_tokens = answer_records(*network, RECORDS, "alpaca", OPTIONS, file)
+    responses, num_tokens = generate_responses(*network, RECORDS, "alpaca", OPTIONS, file)
     assert len(calls) == 3, "one batch of two was left to do"
     assert num_tokens == 2 * 5
-    assert answers == whole
+    assert responses == whole
     assert json.loads(file.read_text())[0]["model_response"] == whole[0]
 
 
-def test_answers_made_with_other_options_are_not_gone_on_with(
+def test_responses_made_with_other_options_are_not_continued(
     network: tuple[GPT2, nn.Linear], tmp_path: Path
 ) -> None:
-    file = tmp_path / "answers.json"
-    part = tmp_path / "answers.json.part"
+    file = tmp_path / "responses.json"
+    part = tmp_path / "responses.json.part"
     part.write_text('{"options": {}, "prompts": []}\n{"index": 0, "model_response": "old"}\n')
-    answers, _ = answer_records(*network, RECORDS, "alpaca", OPTIONS, file)
-    assert "old" not in answers
+    responses, _ = generate_responses(*network, RECORDS, "alpaca", OPTIONS, file)
+    assert "old" not in responses
 
 
-def test_half_a_line_of_a_killed_process_is_answered_again(
+def test_half_a_line_of_a_killed_process_is_generated_again(
     network: tuple[GPT2, nn.Linear], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = tmp_path / "answers.json"
-    whole, _ = answer_records(*network, RECORDS, "alpaca", OPTIONS, tmp_path / "whole.json")
+    file = tmp_path / "responses.json"
+    whole, _ = generate_responses(*network, RECORDS, "alpaca", OPTIONS, tmp_path / "whole.json")
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", lambda self: None)  # a copy of what a batch leaves
-        answer_records(*network, RECORDS, "alpaca", OPTIONS, file)
-    part = tmp_path / "answers.json.part"
+        generate_responses(*network, RECORDS, "alpaca", OPTIONS, file)
+    part = tmp_path / "responses.json.part"
     text = part.read_text()
     part.write_text(text[: text.rindex('"model_response"') + 5])
-    answers, _ = answer_records(*network, RECORDS, "alpaca", OPTIONS, file)
-    assert answers == whole
+    responses, _ = generate_responses(*network, RECORDS, "alpaca", OPTIONS, file)
+    assert responses == whole
 
 
-def test_prompts_leave_room_for_an_answer_and_keep_the_instruction() -> None:
+def test_prompts_leave_room_for_a_response_and_keep_the_instruction() -> None:
     record = Record("Count the words.", "word " * 200, "200")
     options = GenerationOptions(max_new_tokens=20)
     tokens = prompt_tokens(record, "alpaca", 96, options)

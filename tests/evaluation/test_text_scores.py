@@ -3,15 +3,16 @@ import math
 
 import pytest
 
-from llm_lightning.evaluation.text_scores import SCORES, score_answers, summarize_scores
+from llm_lightning.evaluation.text_scores import SCORES, score_responses, summarize_scores
+from llm_lightning.run_format.summary import Score
 
 
-def scores(reference: str, answer: str) -> dict[str, float]:
-    return {name: values[0] for name, values in score_answers([reference], [answer]).items()}
+def scores(reference: str, response: str) -> dict[str, float]:
+    return {name: values[0] for name, values in score_responses([reference], [response]).items()}
 
 
 @pytest.mark.parametrize(
-    ("reference", "answer", "exact_match", "rouge_l", "token_f1"),
+    ("reference", "response", "exact_match", "rouge_l", "token_f1"),
     [
         # Lin (2004), section 3.1: the two candidates for "police killed the gunman".
         ("police killed the gunman", "police kill the gunman", 0, 3 / 4, 2 / 3),
@@ -31,10 +32,10 @@ def scores(reference: str, answer: str) -> dict[str, float]:
     ],
 )
 def test_known_values(
-    reference: str, answer: str, exact_match: float, rouge_l: float, token_f1: float
+    reference: str, response: str, exact_match: float, rouge_l: float, token_f1: float
 ) -> None:
     expected = {"exact_match": exact_match, "rouge_l": rouge_l, "token_f1": token_f1}
-    assert scores(reference, answer) == pytest.approx(expected, abs=1e-6)
+    assert scores(reference, response) == pytest.approx(expected, abs=1e-6)
 
 
 def test_rouge_l_is_that_of_its_definition_on_random_words() -> None:
@@ -56,8 +57,8 @@ def _longest_common(one: tuple[str, ...], other: tuple[str, ...]) -> int:
     return max(_longest_common(one[1:], other), _longest_common(one, other[1:]))
 
 
-def test_every_answer_is_scored_in_its_place() -> None:
-    values = score_answers(["a", "b", "c"], ["a", "x", "c"])
+def test_every_response_is_scored_in_its_place() -> None:
+    values = score_responses(["a", "b", "c"], ["a", "x", "c"])
     assert tuple(values) == SCORES
     assert values["exact_match"] == [1, 0, 1]
 
@@ -69,8 +70,9 @@ def test_summary_has_the_mean_its_interval_and_the_number() -> None:
     assert 0 <= summary["low"] < 0.6 < summary["high"] <= 1  # type: ignore[operator]
     assert summary["n"] == 5
     json.dumps(summary, allow_nan=False)
+    assert Score(**summary).model_dump() == summary  # type: ignore[arg-type]
 
 
 def test_lengths_must_agree() -> None:
-    with pytest.raises(ValueError, match="got 1 references and 2 answers"):
-        score_answers(["a"], ["a", "b"])
+    with pytest.raises(ValueError, match="got 1 references and 2 responses"):
+        score_responses(["a"], ["a", "b"])

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from llm_lightning.backbone.gpt2 import GPT2
+from llm_lightning.run_format.summary import Summary, WeightFacts
 from llm_lightning.tasks.classifier import Classifier
 from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.tasks.task import Task
@@ -59,6 +60,14 @@ def moved(task: Any) -> Any:
         else:
             parameter += 0.1 * torch.randn_like(parameter)
     return task.eval()
+
+
+def summary() -> Summary:
+    """Those fields of a run's summary that a card shows."""
+    return Summary.model_construct(
+        name="my run", seed=1, fallbacks=[], metrics={"test": {"loss": 0.5, "accuracy": None}},
+        weights=WeightFacts.model_construct(model="tiny"),
+    )  # fmt: skip
 
 
 def base_of(task: Task) -> GPT2:

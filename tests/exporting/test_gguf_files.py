@@ -8,7 +8,8 @@ import gguf
 import pytest
 import torch
 
-from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
+from llm_lightning.backbone.gpt2 import GPT2
+from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
 from llm_lightning.exporting import gguf_files
 from llm_lightning.exporting.dense import Dense
@@ -27,7 +28,7 @@ def random_model(config: GPTConfig = CONFIG, *, is_tied: bool = False) -> Dense:
 
 @pytest.fixture
 def _without_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The reader takes seconds for 100,257 strings, which tests of tensors need not wait for."""
+    """The reader takes seconds for 100,257 strings, which tests of tensors do not need."""
     monkeypatch.setattr(gguf_files, "_add_tokenizer", lambda *_: None)
 
 
@@ -48,7 +49,7 @@ def test_half_precision_files_hold_the_very_halves(tmp_path: Path, is_tied: bool
 
 @pytest.mark.usefixtures("_without_tokenizer")
 def test_tensors_have_the_names_and_shapes_of_the_architecture(tmp_path: Path) -> None:
-    """Those that llama.cpp asks for; the reader gives the innermost dimension first."""
+    """llama.cpp's; the reader gives the innermost dimension first."""
     model = random_model()
     write_gguf(model, tmp_path / "m.gguf", "tiny", "f16")
     found = {t.name: t for t in gguf.GGUFReader(tmp_path / "m.gguf").tensors}
@@ -82,7 +83,7 @@ def test_eight_bits_are_within_half_a_step_of_their_block(tmp_path: Path) -> Non
             assert torch.equal(got, value), name
             continue
         steps = value.reshape(-1, 32).abs().amax(dim=1, keepdim=True) / 127
-        # The scale of a block is itself kept in 16 bits.
+        # The scale of a block is itself stored in 16 bits.
         worst = ((got - value).reshape(-1, 32).abs() / steps).max()
         assert 0.4 < worst < 0.6, name
 
@@ -111,7 +112,7 @@ def field(reader: gguf.GGUFReader, key: str) -> Any:
     return found.contents()
 
 
-def test_the_file_says_what_it_is(whole: gguf.GGUFReader) -> None:
+def test_the_file_describes_the_model(whole: gguf.GGUFReader) -> None:
     expected = {
         "general.architecture": "gpt2",
         "general.name": "tiny",

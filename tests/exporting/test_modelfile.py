@@ -1,10 +1,11 @@
-"""What Ollama is told is what the run learnt."""
+"""Ollama gets the prompts of training and the sampling of the run."""
 
 import pytest
 
 from llm_lightning.backbone.generation import GenerationOptions
 from llm_lightning.backbone.tokenizer import encode
-from llm_lightning.data.prompts import PROMPT_STYLES, Record, prompt_ids
+from llm_lightning.data.prompt_styles import PROMPT_STYLES
+from llm_lightning.data.prompts import Record, prompt_ids
 from llm_lightning.exporting.modelfile import modelfile
 
 
@@ -28,7 +29,7 @@ def test_the_prompt_is_token_for_token_the_one_of_training(style: str, system: s
 
 
 def test_the_plain_style_differs_by_the_newlines_at_the_end_alone() -> None:
-    """As the card says: whoever encodes the prompt by itself gets one token for both."""
+    """As on the card: encoding the prompt by itself gives one token for both."""
     text = modelfile("m.gguf", "plain", GenerationOptions(), 64)
     learnt = prompt_ids(Record("Name a colour."), "plain", 1024)
     given = encode(filled(text, "Name a colour."))
@@ -45,7 +46,7 @@ def test_a_model_of_plain_texts_is_given_the_text_alone() -> None:
 
 
 @pytest.mark.parametrize("style", PROMPT_STYLES)
-def test_answers_end_where_a_text_or_a_next_question_would_begin(style: str) -> None:
+def test_responses_end_where_a_text_or_a_next_question_would_begin(style: str) -> None:
     lines = modelfile("m.gguf", style, GenerationOptions(), 64).splitlines()
     stops = [line for line in lines if line.startswith("PARAMETER stop")]
     opening = {"alpaca": ["### Instruction:"], "phi3": ["<|user|>"], "plain": []}[style]

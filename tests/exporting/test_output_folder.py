@@ -43,7 +43,7 @@ def test_the_folder_itself_stays_that_a_shell_may_stand_in(
     assert files(tmp_path) == {"config.json", "README.md"}
 
 
-def test_a_former_export_goes_and_what_others_put_there_stays(tmp_path: Path) -> None:
+def test_an_earlier_export_goes_and_other_files_stay(tmp_path: Path) -> None:
     export(tmp_path, "adapter_config.json", "base/config.json", "model-f16.gguf")
     (tmp_path / "notes.txt").write_text("mine")
     export(tmp_path, "config.json")
@@ -75,5 +75,5 @@ def test_what_is_no_export_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"--out .*file is a file; name a folder"):
         check_free(file)
     (tmp_path / CARD).write_text("# My project\nbuilt on llm_lightning\n")
-    with pytest.raises(ValueError, match="is not empty and holds no export"):
+    with pytest.raises(ValueError, match="is not empty and contains no export"):
         check_free(tmp_path)

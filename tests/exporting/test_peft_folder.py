@@ -42,7 +42,7 @@ def through_peft(task: Task, folder: Path) -> PeftModel:
     model.tie_weights()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        # PEFT's own use of a name that transformers gives up.
+        # PEFT's use of a name that transformers deprecates.
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing")
         return PeftModel.from_pretrained(model, folder).eval()
 
@@ -111,7 +111,7 @@ def test_language_models_compute_the_same_in_peft(
     write_peft(task, dense(task), tmp_path)
     assert_same_logits(task, tmp_path)
     keys = set(load_file(tmp_path / "adapter_model.safetensors"))
-    # A frozen tied head is the base's own, and no copy of 50,257 rows travels with an adapter.
+    # A frozen tied head is the base's own, and no copy of 50,257 rows is saved with an adapter.
     is_own = head == "lora" or not tie_weights
     assert ("base_model.model.lm_head.weight" in keys) == is_own
 
@@ -130,7 +130,7 @@ def test_separate_adapters_become_blocks_of_one(tmp_path: Path) -> None:
     assert b.eq(0).all()
 
 
-def test_config_says_what_peft_must_know(tmp_path: Path) -> None:
+def test_config_has_what_peft_needs(tmp_path: Path) -> None:
     task = classifier(lora(dropout=0.1))
     write_peft(task, dense(task), tmp_path)
     config = json.loads((tmp_path / "adapter_config.json").read_text())
@@ -148,7 +148,7 @@ def test_runs_without_adapters_in_blocks_are_refused(finetune: dict[str, Any]) -
         check_can(classifier(finetune), "peft")
 
 
-def test_adapters_of_many_blocks_do_not_answer_to_each_others_names(tmp_path: Path) -> None:
+def test_adapters_of_many_blocks_are_not_confused_by_name(tmp_path: Path) -> None:
     """Block 1 beside block 11, and ranks that differ: PEFT finds modules by parts of names."""
     finetune = lora(targets=["h.1.attn.c_attn", "h.11.mlp.c_fc", "h.1.mlp.c_proj"], head="frozen")
     task = classifier(finetune, model=TINY | {"n_layer": 12})
@@ -185,7 +185,7 @@ def test_a_base_on_the_hub_is_named_with_its_revision(
 
 
 @pytest.mark.parametrize("source", [base("random"), base("pretrained"), base("/data/my-gpt2")])
-def test_a_base_from_elsewhere_travels_along(source: dict[str, Any], tmp_path: Path) -> None:
+def test_a_base_from_elsewhere_is_exported_too(source: dict[str, Any], tmp_path: Path) -> None:
     task = classifier(lora())
     task.base = source
     write_peft(task, dense(task), tmp_path)

@@ -1,4 +1,4 @@
-"""Adapters over four bits, in the hands of others."""
+"""Adapters on a four-bit base, loaded by other libraries."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from exporting.tasks_to_export import code_of
+from exporting.tasks_to_export import code_of, summary
 
 from llm_lightning.backbone.checkpoint import save_weights
-from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
+from llm_lightning.backbone.gpt2 import GPT2
+from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
 from llm_lightning.backbone.weights import ModelConfig, locate
 from llm_lightning.exporting.card import write_card
@@ -22,15 +23,11 @@ needs_bitsandbytes = pytest.mark.skipif(
 )
 
 SIZES = {"n_layer": 3, "n_head": 2, "n_embd": 64, "n_positions": 32, "vocab_size": 50257}
-SUMMARY = {
-    "name": "qlora", "seed": 1, "notices": [], "weights": {"model": "tiny"},
-    "metrics": {"test": {"loss": 0.5}},
-}  # fmt: skip
 
 
 @torch.no_grad()
 def trained_over(hub: Path, **finetune: Any) -> Classifier:
-    """A classifier over a base that the Hub has, ``hub`` standing for it."""
+    """A classifier on a base from the Hub, for which ``hub`` is a substitute."""
     base = GPT2(GPTConfig(**SIZES))
     for parameter in base.parameters():
         parameter += 0.1 * torch.randn_like(parameter)
@@ -64,8 +61,8 @@ def test_the_code_on_the_card_computes_what_the_run_computes(
     task = trained_over(hub, dora=dora, double_quantization=double_quantization)
     model = dense(task)
     write_peft(task, model, folder)
-    write_card(folder, "peft", task, SUMMARY, model, [])
-    # DoRA's own base travels along; otherwise the Hub's is packed again, as it was in training.
+    write_card(folder, "peft", task, summary(), model, [])
+    # DoRA's base is exported too; otherwise the Hub's is quantized again, as in training.
     assert (folder / "base").exists() is dora
     code = code_of(folder)
     assert ("load_in_4bit=True" in code) is not dora

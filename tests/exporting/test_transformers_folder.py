@@ -118,12 +118,12 @@ def test_an_own_output_embedding_is_not_lost_silently(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("finetune", [ALL, lora(dora=True, head="lora")])
 @pytest.mark.parametrize(
-    ("position", "causal"), [("mean", True), ("last", True), ("mean_real", False)]
+    ("pooling", "causal"), [("mean", True), ("last", True), ("mean_real", False)]
 )
 def test_merged_holds_every_classifier(
-    finetune: dict, position: str, causal: bool, tmp_path: Path
+    finetune: dict, pooling: str, causal: bool, tmp_path: Path
 ) -> None:
-    task = classifier(finetune, task={"position": position}, model=TINY | {"causal": causal})
+    task = classifier(finetune, task={"pooling": pooling}, model=TINY | {"causal": causal})
     with pytest.raises(ValueError, match="use --format merged"):
         check_transformers_can(task)
     write_merged(task, dense(task), tmp_path)
@@ -154,7 +154,7 @@ def test_classes_have_their_names(tmp_path: Path) -> None:
 def test_more_classes_than_columns_cannot_move_a_bias(tmp_path: Path) -> None:
     task = classifier(num_classes=12)
     with pytest.raises(
-        ValueError, match="asks for independent rows, and this head has 12 rows of 8"
+        ValueError, match="requires linearly independent rows, but this head has 12 rows of 8"
     ):
         write_merged(task, dense(task), tmp_path)
 

@@ -13,7 +13,7 @@ from llm_lightning.exporting.transformers_folder import write_merged
 from llm_lightning.exporting.verification import (
     SAMPLES,
     TOLERANCE,
-    Comparison,
+    LogitDifference,
     largest_difference,
     logits_of,
     reloaded,
@@ -31,7 +31,7 @@ def test_the_largest_difference_of_all() -> None:
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_what_is_not_a_number_is_no_agreement_wherever_it_stands(place: int) -> None:
+def test_nan_is_never_agreement_wherever_it_is(place: int) -> None:
     theirs = [torch.zeros(2) for _ in range(3)]
     theirs[place] = torch.tensor([0.0, NAN])
     assert math.isnan(largest_difference([torch.zeros(2)] * 3, theirs))
@@ -50,7 +50,7 @@ def test_what_is_not_a_number_is_no_agreement_wherever_it_stands(place: int) -> 
 def test_only_numbers_within_the_limit_are_close(
     difference: float, limit: float, is_close: bool
 ) -> None:
-    assert Comparison("this", difference, limit).is_close is is_close
+    assert LogitDifference("this", difference, limit).is_close is is_close
 
 
 def test_samples_are_of_different_lengths_and_padded() -> None:

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
+from llm_lightning.backbone.gpt2 import GPT2
+from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.finetuning.adaptation import LoRA
 from llm_lightning.finetuning.lora import adapters
 from llm_lightning.finetuning.strategies import from_dict
@@ -160,9 +161,12 @@ def test_fields_out_of_range_are_refused(fields: dict[str, object], message: str
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"targets": ["qq"]}, "'qq' matches nothing; there are q, k, v, out, fc1, fc2, h.0.attn"),
-        ({"targets": ["h.0.mlp.*"], "blocks": 1}, r"'h.0.mlp.\*' matches nothing; .* h.2.mlp"),
-        ({"targets": []}, r"finetune.targets must name something to adapt, got \[\]"),
+        (
+            {"targets": ["qq"]},
+            "'qq' matches no layer; possible are q, k, v, out, fc1, fc2, h.0.attn",
+        ),
+        ({"targets": ["h.0.mlp.*"], "blocks": 1}, r"'h.0.mlp.\*' matches no layer; .* h.2.mlp"),
+        ({"targets": []}, r"finetune.targets must name at least one layer, got \[\]"),
         ({"blocks": 4}, "finetune.blocks must be at most the model's 3 blocks, got 4"),
         ({"blocks": [0, 3, 7]}, r"the model's blocks are 0 to 2, got \[3, 7\]"),
     ],

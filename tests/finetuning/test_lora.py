@@ -79,7 +79,7 @@ def test_merging_computes_the_same_and_unmerging_gives_the_base_back(rows: str, 
     unmerged, weight, values = layer(x), layer.weight, layer.weight.clone()
     layer.merge()
     torch.testing.assert_close(layer(x), unmerged, atol=1e-5, rtol=1e-5)
-    with pytest.raises(ValueError, match="merged already"):
+    with pytest.raises(ValueError, match="already merged"):
         layer.merge()
     layer.unmerge()
     assert layer.weight is weight

@@ -9,12 +9,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
+from llm_lightning.backbone.gpt2 import GPT2
+from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.backbone.weights import ModelConfig, Weights
 from llm_lightning.finetuning import qlora
 from llm_lightning.finetuning.coverage import parameter_groups
 from llm_lightning.finetuning.lora import adapters
-from llm_lightning.finetuning.qlora import NF4Linear, NF4LoRALinear, QLoRA, packed_bytes
+from llm_lightning.finetuning.qlora import NF4Linear, NF4LoRALinear, QLoRA, quantized_bytes
 from llm_lightning.tasks.classifier import Classifier
 
 needs_bitsandbytes = pytest.mark.skipif(
@@ -203,12 +204,12 @@ def test_merging_is_in_full_precision_and_can_be_undone() -> None:
     assert found.weight.dtype == torch.float32
     assert torch.equal(found.weight, merged)
     assert torch.equal(found(x), F.linear(x, merged, found.bias))
-    with pytest.raises(ValueError, match="a merged weight is not quantised"):
+    with pytest.raises(ValueError, match="a merged weight cannot be quantized"):
         found.quantize(double_quantization=True)
     found.unmerge()
     assert found.weight is packed
     assert torch.equal(found(x), before)
-    with pytest.raises(ValueError, match="quantised already"):
+    with pytest.raises(ValueError, match="already quantized"):
         found.quantize(double_quantization=True)
 
 
@@ -230,7 +231,7 @@ def test_the_matrices_of_355m_take_less_than_30_percent_of_bf16() -> None:
         facts = strategy.describe(model)
         assert facts["as_bf16_mib"] == 2 * 12 * 1024**2 / 2**20
         layers = [m for m in model.modules() if isinstance(m, (NF4Linear, NF4LoRALinear))]
-        assert facts["packed_mib"] == pytest.approx(sum(map(packed_bytes, layers)) / 2**20)
+        assert facts["quantized_mib"] == pytest.approx(sum(map(quantized_bytes, layers)) / 2**20)
         shares.append(facts["share_of_bf16"])
     # 4 bits a weight, and for 64 weights 8 bits (doubly quantised) or 32.
     assert shares == pytest.approx([(4 + 8 / 64) / 16, (4 + 32 / 64) / 16], rel=0.01)

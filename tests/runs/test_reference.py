@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from llm_lightning.backbone.gpt2 import GPTConfig
+from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.data.spam import SmsSpam
 from llm_lightning.tasks.classifier import Classifier
 
@@ -21,7 +21,7 @@ def test_first_losses_are_those_of_the_books_script(sms_zip: Path) -> None:
     data = SmsSpam(path=str(sms_zip), split="table", padding="max_length")
     data.setup()
     model = Classifier(
-        task={"position": "last", "mask_padding": False},
+        task={"pooling": "last", "mask_padding": False},
         model=vars(GPTConfig(init="torch")),
         finetune={"_target_": "llm_lightning.finetuning.strategies.TopBlocks", "num_blocks": 1},
         optim={},

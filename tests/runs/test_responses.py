@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from llm_lightning.runs import responses as answering
+from llm_lightning.runs import responses
 from llm_lightning.backbone.generation import GenerationOptions, generate
 from llm_lightning.backbone.weights import ModelConfig, Weights
 from llm_lightning.tasks.language_model import LanguageModel
@@ -36,8 +36,8 @@ def language_model(strategy: str, **fields: Any) -> LanguageModel:
 def test_answers_are_in_bf16_where_the_run_was_and_the_device_is(
     monkeypatch: pytest.MonkeyPatch, trained_in: str, native: str, expected: torch.dtype
 ) -> None:
-    monkeypatch.setattr(answering, "resolve", lambda precision, accelerator: native)
-    model = answering.ready_to_answer(language_model("strategies.AllLayers"), CPU, trained_in)
+    monkeypatch.setattr(responses, "resolve", lambda precision, accelerator: native)
+    model = responses.ready_to_generate(language_model("strategies.AllLayers"), CPU, trained_in)
     assert {parameter.dtype for parameter in model.parameters()} == {expected}
     assert model.head.weight is model.backbone.wte.weight
     assert not model.training
@@ -59,14 +59,14 @@ def test_answers_are_in_bf16_where_the_run_was_and_the_device_is(
 def test_bf16_logits_are_near_those_in_full_precision(
     monkeypatch: pytest.MonkeyPatch, strategy: str
 ) -> None:
-    monkeypatch.setattr(answering, "resolve", lambda precision, accelerator: "bf16-mixed")
+    monkeypatch.setattr(responses, "resolve", lambda precision, accelerator: "bf16-mixed")
     model = language_model(strategy).eval()
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.02)
     ids = torch.randint(50257, (3, 12))
     expected = model(ids)
-    ready = answering.ready_to_answer(model, CPU, "bf16-mixed")
+    ready = responses.ready_to_generate(model, CPU, "bf16-mixed")
     found = ready(ids)
     assert found.dtype == torch.bfloat16
     # 8 bits of mantissa, through two blocks.

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from llm_lightning.commands import main as cli
-from llm_lightning.runs.folder import load_classifier, load_language_model
+from llm_lightning.runs.load import load_classifier, load_language_model
 
 RUN = (
     "trainer=smoke", "model=nano", "trainer.max_epochs=3", "trainer.limit_val_batches=null",
@@ -32,8 +32,9 @@ def _in_a_folder_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 
 def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Path:
     """Runs to the end; returns the run's folder."""
-    monkeypatch.setattr(sys, "argv", ["llm_lightning", *arguments])
-    cli.main()
+    monkeypatch.setattr(sys, "argv", ["llm_lightning"])
+    if status := cli.main(arguments):
+        raise SystemExit(status)
     runs_dir = next(a.removeprefix("runs_dir=") for a in arguments if a.startswith("runs_dir="))
     return next(Path(runs_dir).glob("*/seed_123"))
 
@@ -49,11 +50,11 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, *arguments: str, in_epoch: int) -
         if (trainer.current_epoch, index) == (in_epoch, 1):
             raise Killed
 
-    monkeypatch.setattr(sys, "argv", ["llm_lightning", *arguments])
+    monkeypatch.setattr(sys, "argv", ["llm_lightning"])
     with monkeypatch.context() as patch:
         patch.setattr(L.Callback, "on_train_batch_start", kill)
         with pytest.raises(Killed):
-            cli.main()
+            cli.main(arguments)
     runs_dir = next(a.removeprefix("runs_dir=") for a in arguments if a.startswith("runs_dir="))
     return next(Path(runs_dir).glob("*/seed_123"))
 
@@ -81,7 +82,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     assert again == killed
     assert command(monkeypatch, *settings, "runs_dir=killed") == killed
     told = capsys.readouterr().out
-    assert told.count("going on after epoch 2 of the interrupted run") == 2
+    assert told.count("resuming after epoch 2 of the interrupted run") == 2
     assert "epoch 1/3" in told
     for name in ("best", "last"):
         expected, got = trained(whole, name), trained(killed, name)
@@ -103,14 +104,14 @@ def test_starting_over_and_other_settings_forget_the_interrupted_run(
     assert (folder / "checkpoints" / "resume.ckpt").is_file()
     command(monkeypatch, *arguments, "rerun=true")
     told = capsys.readouterr().out
-    assert "going on" not in told
+    assert "resuming" not in told
     assert told.count("epoch 1/2") == 2  # and once before the interruption
     folder = interrupt(monkeypatch, *arguments, "rerun=true", in_epoch=1)
     capsys.readouterr()
     config = folder / "config.yaml"
     config.write_text(config.read_text().replace("lr: 0.0008", "lr: 0.0007"))
     command(monkeypatch, *arguments)
-    assert "going on" not in capsys.readouterr().out
+    assert "resuming" not in capsys.readouterr().out
 
 
 def test_data_that_changed_meanwhile_are_refused(
@@ -128,7 +129,7 @@ def test_data_that_changed_meanwhile_are_refused(
         command(monkeypatch, *arguments)
     assert ended.value.code == 1
     told = " ".join(capsys.readouterr().err.replace("│", " ").split())
-    assert "data are not what they were" in told
+    assert "data have changed since" in told
     assert "rerun=true" in told
 
 
@@ -149,7 +150,7 @@ def test_a_checkpoint_holds_what_trained_and_the_bases_fingerprint(
     assert (folder / "checkpoints/last.ckpt").stat().st_size < 3_000_000
 
     model, summary = load_classifier(folder)
-    assert summary["finetune"] == {"adapters": 24, "rank": 16, "effective_scale": 1.0}
+    assert summary.finetune == {"adapters": 24, "rank": 16, "effective_scale": 1.0}
     for name, value in checkpoint["state_dict"].items():
         assert torch.equal(model.state_dict()[name], value)
 

@@ -13,8 +13,8 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from llm_lightning.runs import record as run_summary
 from llm_lightning.evaluation.metrics import METRICS
-from llm_lightning.commands.predict import predict
-from llm_lightning.runs.folder import load_classifier
+from llm_lightning.runs.prediction import predict
+from llm_lightning.runs.load import load_classifier
 
 
 @pytest.fixture(autouse=True)
@@ -66,8 +66,8 @@ def test_experiment_end_to_end(
     assert set(summary["metrics"]) == {"train", "val", "test"}
     for values in summary["metrics"].values():
         assert set(values) == set(METRICS)
-    assert len(summary["notices"]) == 1  # the messages; the model was asked for by name
-    assert summary["notices"][0].startswith(
+    assert len(summary["fallbacks"]) == 1  # the messages; the model was asked for by name
+    assert summary["fallbacks"][0].startswith(
         "The embedded messages replaced the SMS Spam Collection"
     )
     assert summary["optimizer_steps"] == 4
@@ -100,9 +100,9 @@ def test_experiment_end_to_end(
     assert "precision, recall, F1 and AUROC are of 'spam'" in printed
     assert "tensorboard --logdir runs" in printed
     assert "198,786" in printed
-    assert printed.count("stand-in: these numbers say nothing about the real thing") == 2
-    assert "0 of 300 test texts also stand in training" in printed
-    assert "llm_lightning.commands.predict" in printed
+    assert printed.count("fallback: these numbers are not comparable with those of the real thing") == 2
+    assert "0 of 300 test texts also occur in training" in printed
+    assert "llm_lightning predict" in printed
 
 
 def test_tensorboard_has_curves_hyperparameters_and_final_metrics(
@@ -120,7 +120,7 @@ def test_tensorboard_has_curves_hyperparameters_and_final_metrics(
     of_other_tasks = {"task.tie_weights", "data.prompt_style", "data.mask"}
     assert set(run_summary.HPARAMS) - of_other_tasks < set(shown)
     assert shown["optim.lr"].number_value == 1e-3
-    assert shown["task.position"].string_value == "last_real"
+    assert shown["task.pooling"].string_value == "last_real"
     summary = json.loads((folder / "summary.json").read_text())
     final = events.Scalars("final/test_accuracy")[-1].value
     assert final == pytest.approx(summary["metrics"]["test"]["accuracy"])
@@ -210,7 +210,7 @@ def test_class_weights_reach_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fields["class_weights"] == pytest.approx([1050 / (2 * ham), 1050 / (2 * spam)])
 
 
-# --- stand-ins and errors -------------------------------------------------------------------------
+# --- fallbacks and errors -------------------------------------------------------------------------
 
 
 def test_the_tables_checkpoint_is_that_of_the_last_step(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,7 +222,7 @@ def test_the_tables_checkpoint_is_that_of_the_last_step(monkeypatch: pytest.Monk
     folder = next(Path("runs").glob("*/seed_123"))
     recorded = pd.read_csv(folder / "predictions_test.csv")
     model, summary = load_classifier(folder)
-    assert torch.load(folder / summary["checkpoint"], weights_only=True)["global_step"] == 12
+    assert torch.load(folder / str(summary.checkpoint), weights_only=True)["global_step"] == 12
     predicted = [p.probabilities["spam"] for p in predict(model, recorded["text"].tolist())]
     assert predicted == pytest.approx(recorded["probability_spam"].tolist(), abs=1e-5)
 
@@ -234,7 +234,7 @@ def test_without_checkpoints_none_is_named(
     folder = next(Path("runs").glob("*/seed_123"))
     assert not list(folder.glob("**/*.ckpt"))
     assert json.loads((folder / "summary.json").read_text())["checkpoint"] is None
-    assert "llm_lightning.commands.predict" not in capsys.readouterr().out
+    assert "llm_lightning predict" not in capsys.readouterr().out
     with pytest.raises(ValueError, match="kept no checkpoint"):
         load_classifier(folder)
 

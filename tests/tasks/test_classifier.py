@@ -8,11 +8,11 @@ from torch.utils.data import DataLoader
 
 from llm_lightning.data.batching import Batch, Example, Padder
 from llm_lightning.tasks.classifier import Classifier
-from llm_lightning.tasks.pooling import POSITIONS, mean, positions_read
-from llm_lightning.tasks.task import Diverged
+from llm_lightning.tasks.pooling import POOLINGS, mean, pooled_positions
+from llm_lightning.training.divergence import Diverged
 
 TINY = {"n_layer": 2, "n_head": 2, "n_embd": 8, "n_positions": 32, "vocab_size": 50257}
-TASK_KEYS = ("position", "mask_padding", "label_smoothing", "head_dropout")
+TASK_KEYS = ("pooling", "mask_padding", "label_smoothing", "head_dropout")
 ALL = {"_target_": "llm_lightning.finetuning.strategies.AllLayers"}
 LAST_BLOCK = {"_target_": "llm_lightning.finetuning.strategies.TopBlocks", "num_blocks": 1}
 
@@ -73,21 +73,21 @@ pytestmark = [
 def test_each_position_reads_what_its_name_says() -> None:
     hidden = torch.arange(24.0).reshape(2, 3, 4)
     lengths = torch.tensor([2, 3])
-    for position, expected in {"last_real": [1, 2], "last": [2, 2], "first": [0, 0]}.items():
-        read = positions_read(lengths, 3, position)
+    for pooling, expected in {"last_real": [1, 2], "last": [2, 2], "first": [0, 0]}.items():
+        read = pooled_positions(lengths, 3, pooling)
         assert read is not None
         assert read.flatten().tolist() == expected
     real = torch.stack([hidden[0, :2].mean(0), hidden[1].mean(0)])
     torch.testing.assert_close(mean(hidden, lengths, "mean_real"), real)
     assert torch.equal(mean(hidden, lengths, "mean"), hidden.mean(1))
-    assert positions_read(lengths, 3, "mean") is None
+    assert pooled_positions(lengths, 3, "mean") is None
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("causal", [True, False])
-@pytest.mark.parametrize("position", ["last_real", "first", "mean_real"])
-def test_padding_does_not_change_what_is_read_from_real_tokens(position: str, causal: bool) -> None:
-    model = classifier(position=position, model=TINY | {"causal": causal})
+@pytest.mark.parametrize("pooling", ["last_real", "first", "mean_real"])
+def test_padding_does_not_change_what_is_read_from_real_tokens(pooling: str, causal: bool) -> None:
+    model = classifier(pooling=pooling, model=TINY | {"causal": causal})
     rows = examples([3, 9, 5])
     narrow = Padder(max_length=32, padding="batch").collate(rows)
     wide = Padder(max_length=32, padding="max_length").collate(rows)
@@ -100,9 +100,9 @@ def test_padding_does_not_change_what_is_read_from_real_tokens(position: str, ca
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("position", ["last", "mean"])
-def test_the_books_first_rows_do_depend_on_padding(position: str) -> None:
-    model = classifier(position=position, mask_padding=False)
+@pytest.mark.parametrize("pooling", ["last", "mean"])
+def test_the_books_first_rows_do_depend_on_padding(pooling: str) -> None:
+    model = classifier(pooling=pooling, mask_padding=False)
     rows = examples([3, 9])
     narrow = Padder(max_length=32, padding="batch").collate(rows)
     wide = Padder(max_length=32, padding="max_length").collate(rows)
@@ -332,7 +332,7 @@ def test_building_leaves_the_global_random_state_alone() -> None:
 
 
 def test_checkpoint_reloads_without_unpickling_code(tmp_path: Any) -> None:
-    model = classifier(position="mean_real", class_weights=[1.0, 2.0])
+    model = classifier(pooling="mean_real", class_weights=[1.0, 2.0])
     trainer = L.Trainer(
         max_epochs=1,
         accelerator="cpu",
@@ -352,7 +352,7 @@ def test_checkpoint_reloads_without_unpickling_code(tmp_path: Any) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"position": "middle"}, f"task.position must be one of {', '.join(POSITIONS)}"),
+        ({"pooling": "middle"}, f"task.pooling must be one of {', '.join(POOLINGS)}"),
         ({"label_smoothing": 1.0}, r"task.label_smoothing must lie in \[0, 1\), got 1.0"),
     ],
 )

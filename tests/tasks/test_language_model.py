@@ -9,7 +9,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from llm_lightning.backbone.checkpoint import save_weights
-from llm_lightning.backbone.gpt2 import GPT2, GPTConfig
+from llm_lightning.backbone.gpt2 import GPT2
+from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.data.sequences import NO_LABEL, TokenSequence, collate
 from llm_lightning.tasks.language_model import LanguageModel
 

@@ -1,6 +1,6 @@
 """JSON over HTTP with a server that may be slow, busy or gone.
 
-Times are bounded as a whole: requests' own time-outs are those of single reads, and name
+Each request has a limit on its whole duration: httpx's own time-outs limit single reads, and name
 resolution has none.
 """
 
@@ -14,7 +14,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-import requests
+import httpx2
+import tenacity
 
 from llm_lightning.network import ANSWER_TIMEOUT_S, in_daemon, innermost, offline
 
@@ -23,25 +24,25 @@ logger = logging.getLogger(__name__)
 BACKOFF_S = 1.0
 """Pause before the first retry, in seconds; it doubles with each further one."""
 LONGEST_PAUSE_S = 120.0
-"""A server that asks for a longer pause is given up, in seconds."""
+"""A server whose Retry-After is longer is not retried, in seconds."""
 
 _TEXT_SHOWN = 300
 
 
 class NoServer(OSError):
-    """Nothing that could be talked to answers at an address."""
+    """Nothing answers at an address, or it may not be contacted."""
 
 
 class ServerFailed(OSError):
-    """A server that was there does not give a usable answer."""
+    """A server is there, but gives no usable answer."""
 
 
-class Refused(ValueError):
-    """A server does not want a request as it is: HTTP 3xx or 4xx.
+class RequestRefused(ValueError):
+    """A server rejects a request as it is: HTTP 3xx or 4xx.
 
     Args:
         status: HTTP status.
-        message: what the server says about it.
+        message: the server's reason.
     """
 
     def __init__(self, status: int, message: str) -> None:
@@ -59,7 +60,7 @@ class _TryAgain(Exception):
     Args:
         reason: what happened.
         answered: whether anything came back.
-        pause_s: how long the server wants to be left alone, in seconds; None if it did not say.
+        pause_s: the server's Retry-After, in seconds; None if it gave none.
     """
 
     def __init__(self, reason: str, answered: bool = False, pause_s: float | None = None) -> None:
@@ -73,13 +74,13 @@ class Exchange:
     Args:
         url: address of the server, without a path of the protocol.
         timeout_s: time for one answer, in seconds.
-        retries: further attempts after a drop, a time-out, HTTP 429 or 5xx.
+        retries: further attempts after a dropped connection, a time-out, HTTP 429 or 5xx.
         key: bearer key; ``None`` sends none. It never appears in a message.
 
     Raises:
-        ValueError: if ``url`` is no address of a server, or names a user or a password, or
-            ``key`` cannot be sent.
-        NoServer: if ``LLM_LIGHTNING_OFFLINE=1`` forbids it, which it does not on this machine.
+        ValueError: if ``url`` is not the address of a server, or contains a user or a password,
+            or ``key`` cannot be sent.
+        NoServer: if ``LLM_LIGHTNING_OFFLINE=1`` forbids it; this machine itself is exempt.
     """
 
     def __init__(self, url: str, timeout_s: float, retries: int, key: str | None = None) -> None:
@@ -87,27 +88,29 @@ class Exchange:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"--url must look like http://localhost:11434, got {url!r}")
         if parts.username or parts.password or parts.query:
-            raise ValueError("--url is written to the results: keys belong into OPENAI_API_KEY")
+            raise ValueError("--url is written to the results: set a key with OPENAI_API_KEY")
         self.url = url.rstrip("/")
         self._is_local = _is_local(parts.hostname)
         if offline() and not self._is_local:
             raise NoServer(f"{self.url}: LLM_LIGHTNING_OFFLINE=1 forbids the network")
         if key and not (key.isascii() and key.isprintable()):
-            # HTTP would refuse it in a message that shows it.
-            raise ValueError("OPENAI_API_KEY holds a line end or another character no key has")
+            # httpx would refuse it in a message that shows it.
+            raise ValueError("OPENAI_API_KEY contains a line end or another invalid character")
         self._timeout_s = timeout_s
         self._retries = retries
         self._key = key
+        # Loading the certificates takes longer than a request; plain HTTP needs none.
+        self._tls = httpx2.create_ssl_context() if parts.scheme == "https" else False
         self._stopped: Future[None] = Future()
         self._lock = threading.Lock()
 
     def get(self, path: str) -> Any:
-        """The JSON at a path, decided at once: one attempt, within ``ANSWER_TIMEOUT_S``.
+        """Returns the JSON at a path: one attempt, within ``ANSWER_TIMEOUT_S``.
 
         Raises:
             NoServer: if nothing answers.
-            ServerFailed: if what answers is no JSON, or HTTP 429 or 5xx.
-            Refused: HTTP 3xx and 4xx.
+            ServerFailed: if the answer is not JSON, or HTTP 429 or 5xx.
+            RequestRefused: HTTP 3xx and 4xx.
         """
         try:
             return self._attempt("GET", path, None, ANSWER_TIMEOUT_S)
@@ -116,7 +119,7 @@ class Exchange:
             raise kind(f"{self.url}: {error}") from error
 
     def post(self, path: str, body: dict[str, Any], patience: float = 1.0) -> Any:
-        """The JSON answer to a JSON body.
+        """Returns the JSON answer to a JSON body.
 
         Args:
             path: path on the server.
@@ -125,32 +128,35 @@ class Exchange:
 
         Raises:
             ServerFailed: if no attempt gets an answer.
-            Refused: HTTP 3xx and 4xx but 429, without another attempt.
+            RequestRefused: HTTP 3xx and 4xx except 429, without another attempt.
             Stopped: once :meth:`stop` was called.
         """
-        for attempt in range(self._retries + 1):
-            try:
-                return self._attempt("POST", path, body, patience * self._timeout_s)
-            except _TryAgain as error:
-                pause_s = error.pause_s
-                if pause_s is None:
-                    pause_s = BACKOFF_S * 2**attempt
-                elif pause_s > LONGEST_PAUSE_S:
-                    told = f"{error}; wants a pause of {pause_s:.0f} s"
-                    raise ServerFailed(f"{self.url}: {told}") from error
-                if attempt == self._retries:
-                    times = "once" if attempt == 0 else f"{attempt + 1} times"
-                    raise ServerFailed(f"{self.url} was asked {times}; last: {error}") from error
-                logger.info("%s: %s; next attempt in %g s", self.url, error, pause_s)
-            if wait({self._stopped}, pause_s).done:
-                raise Stopped
-        raise AssertionError("the last attempt returns or raises")
+        attempts = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(_TryAgain),
+            stop=tenacity.stop_after_attempt(self._retries + 1),
+            wait=_pause,
+            sleep=self._sleep,
+            before_sleep=self._log,
+            reraise=True,
+        )
+        try:
+            return attempts(self._attempt, "POST", path, body, patience * self._timeout_s)
+        except _TryAgain as error:
+            times = "once" if self._retries == 0 else f"{self._retries + 1} times"
+            raise ServerFailed(f"{self.url} was asked {times}; last: {error}") from error
 
     def stop(self) -> None:
         """Ends every waiting :meth:`post`, from any thread; requests under way are abandoned."""
         with self._lock:
             if not self._stopped.done():
                 self._stopped.set_result(None)
+
+    def _sleep(self, seconds: float) -> None:
+        if wait({self._stopped}, seconds).done:
+            raise Stopped
+
+    def _log(self, state: tenacity.RetryCallState) -> None:
+        logger.info("%s: %s; next attempt in %g s", self.url, _failure(state), state.upcoming_sleep)
 
     def _attempt(self, method: str, path: str, body: dict[str, Any] | None, time_s: float) -> Any:
         answer = in_daemon(lambda: self._send(method, path, body, time_s))
@@ -162,52 +168,69 @@ class Exchange:
             if not done:
                 raise TimeoutError
             response = answer.result()
-        except (TimeoutError, requests.Timeout) as error:
+        except (TimeoutError, httpx2.TimeoutException) as error:
             raise _TryAgain(f"no answer within {time_s:g} s") from error
-        except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
+        except httpx2.TransportError as error:
             raise _TryAgain(innermost(error)) from error
-        except requests.RequestException as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise ServerFailed(f"{self.url}: {innermost(error)}") from error
         return self._read(response)
 
     def _send(
         self, method: str, path: str, body: dict[str, Any] | None, time_s: float
-    ) -> requests.Response:
-        with requests.Session() as session:
-            # A proxy of the environment knows nothing of this machine's own addresses.
-            session.trust_env = not self._is_local
-            return session.request(
-                method,
-                self.url + path,
-                json=body,
-                timeout=(min(time_s, ANSWER_TIMEOUT_S), time_s),
-                allow_redirects=False,
-                # Not as a header, which the user's .netrc would replace.
-                auth=_bearer(self._key) if self._key else None,
-            )
+    ) -> httpx2.Response:
+        # A client of its own: an abandoned request must not hold up the connections of others.
+        return httpx2.request(
+            method,
+            self.url + path,
+            json=body,
+            timeout=httpx2.Timeout(time_s, connect=min(time_s, ANSWER_TIMEOUT_S)),
+            follow_redirects=False,
+            auth=_bearer(self._key) if self._key else None,
+            verify=self._tls,
+            # A proxy of the environment cannot reach this machine's own addresses.
+            trust_env=not self._is_local,
+        )
 
-    def _read(self, response: requests.Response) -> Any:
+    def _read(self, response: httpx2.Response) -> Any:
         status = response.status_code
         if 200 <= status < 300:
             try:
                 return response.json()
             except ValueError as error:
-                told = self._safe(response.text)
-                raise _TryAgain(f"not JSON: {told!r}", answered=True) from error
-        told = self._safe(_error_text(response) or response.reason or "no reason given")
+                reason = self._safe(response.text)
+                raise _TryAgain(f"not JSON: {reason!r}", answered=True) from error
+        reason = self._safe(_error_text(response) or response.reason_phrase or "no reason given")
         if status == 429 or status >= 500:
-            raise _TryAgain(f"HTTP {status}: {told}", True, _retry_after(response))
+            pause_s = _retry_after(response)
+            if pause_s is not None and pause_s > LONGEST_PAUSE_S:
+                raise ServerFailed(
+                    f"{self.url}: HTTP {status}: {reason}; retry only after {pause_s:.0f} s"
+                )
+            raise _TryAgain(f"HTTP {status}: {reason}", True, pause_s)
         if 300 <= status < 400:
-            told = f"redirects to {response.headers.get('Location')}: give that as --url"
-        raise Refused(status, f"{self.url} refused: HTTP {status}: {told}")
+            reason = f"redirects to {response.headers.get('Location')}: give that as --url"
+        raise RequestRefused(status, f"{self.url} refused: HTTP {status}: {reason}")
 
     def _safe(self, text: str) -> str:
         shown = text.replace(self._key, "***") if self._key else text
         return " ".join(shown[: 2 * _TEXT_SHOWN].split())[:_TEXT_SHOWN]
 
 
-def _bearer(key: str) -> Callable[[requests.PreparedRequest], requests.PreparedRequest]:
-    def sign(request: requests.PreparedRequest) -> requests.PreparedRequest:
+def _pause(state: tenacity.RetryCallState) -> float:
+    """The server's Retry-After, else a pause that doubles with each attempt; in seconds."""
+    asked = _failure(state).pause_s
+    return tenacity.wait_exponential(BACKOFF_S)(state) if asked is None else asked
+
+
+def _failure(state: tenacity.RetryCallState) -> _TryAgain:
+    error = state.outcome.exception() if state.outcome else None
+    assert isinstance(error, _TryAgain)  # the only exception that is retried
+    return error
+
+
+def _bearer(key: str) -> Callable[[httpx2.Request], httpx2.Request]:
+    def sign(request: httpx2.Request) -> httpx2.Request:
         request.headers["Authorization"] = f"Bearer {key}"
         return request
 
@@ -221,7 +244,7 @@ def _is_local(host: str) -> bool:
         return host == "localhost"
 
 
-def _error_text(response: requests.Response) -> str:
+def _error_text(response: httpx2.Response) -> str:
     """The server's own words: Ollama's ``error``, OpenAI's ``error.message``, or the body."""
     try:
         error = response.json()["error"]
@@ -230,8 +253,8 @@ def _error_text(response: requests.Response) -> str:
         return response.text
 
 
-def _retry_after(response: requests.Response) -> float | None:
-    """The pause that a server asks for, in seconds; None if it does not or not clearly."""
+def _retry_after(response: httpx2.Response) -> float | None:
+    """The Retry-After of an answer, in seconds; None if it has none or it is unclear."""
     value = response.headers.get("Retry-After", "").strip()
     if value.isdecimal():
         return float(value)

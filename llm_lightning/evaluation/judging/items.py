@@ -1,21 +1,21 @@
-"""The answers to be judged, read from the file that a run wrote."""
+"""The responses to be judged, read from the file that a run wrote."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llm_lightning.run_format.responses import RESPONSE
+from llm_lightning.run_format.files import RESPONSE
 
 
 @dataclass(frozen=True)
 class Item:
-    """A task, its reference answer and the answer of a model."""
+    """A task, its reference and the response of a model."""
 
     task: str
-    """The task as text: what was said before, the instruction and, if there is one, the input."""
+    """The task as text: earlier turns, the instruction and, if there is one, the input."""
     reference: str
-    answer: str
+    response: str
 
 
 def read_items(file: Path) -> list[Item]:
@@ -25,14 +25,14 @@ def read_items(file: Path) -> list[Item]:
     earlier turns.
 
     Raises:
-        ValueError: if the file is something else; says which entry and what about it.
+        ValueError: if the file is something else; names the entry and what is wrong with it.
     """
     try:
         entries = json.loads(file.read_text(encoding="utf-8-sig"))
     except ValueError as error:  # of the decoder as well as of JSON
         raise ValueError(f"{file} is not JSON in UTF-8: {error}") from error
     if not isinstance(entries, list) or not entries:
-        raise ValueError(f"{file} must hold a JSON list with at least one answer")
+        raise ValueError(f"{file} must be a JSON list with at least one response")
     return [_item(entry, f"{file}: entry {index}") for index, entry in enumerate(entries)]
 
 
@@ -42,7 +42,7 @@ def _item(entry: Any, where: str) -> Item:
     return Item(
         task=_task(entry, where),
         reference=_text(entry, "output", where),
-        answer=_text(entry, RESPONSE, where),
+        response=_text(entry, RESPONSE, where),
     )
 
 
@@ -58,7 +58,7 @@ def _task(entry: dict[str, Any], where: str) -> str:
     """The task in Alpaca's form.
 
     Not taken from the prompt styles, which belong to the judged model and may change: every
-    reply that a judge gave would have to be asked for again.
+    cached reply would be lost.
     """
     parts = []
     if system := _text(entry, "system", where, default=""):

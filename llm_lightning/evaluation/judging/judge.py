@@ -1,7 +1,7 @@
-"""A judge's scores of a list of answers: asked, kept, counted.
+"""A judge's scores of a list of responses: requested, cached, counted.
 
-A reply that was kept is not asked for again. Where the server does not answer, the replies of the
-model that was last met at its address are enough, if they are all there.
+A cached reply is not requested again. Where the server does not answer, the replies of the model
+that was last found at its address are used, provided that all of them are cached.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,57 +9,50 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from llm_lightning.data.download import cache_dir
-from llm_lightning.evaluation.judging.cache import ReplyCache
-from llm_lightning.evaluation.judging.exchange import NoServer, Refused, ServerFailed
+from llm_lightning.evaluation.judging.exchange import NoServer, RequestRefused, ServerFailed
 from llm_lightning.evaluation.judging.items import Item
-from llm_lightning.evaluation.judging.judgement import Judgement, Settings, Verdict
-from llm_lightning.evaluation.judging.servers import (
-    Identity,
-    Server,
-    connect,
-    context_size,
-)
+from llm_lightning.evaluation.judging.judgement import ItemScore, Judgement, Settings
+from llm_lightning.evaluation.judging.reply_cache import ReplyCache
+from llm_lightning.evaluation.judging.servers import Identity, Server, connect, context_size
+from llm_lightning.presentation.progress import progress_bar
 
 LOADING_PATIENCE = 5.0
-"""How many times the usual time the first reply may take: the model is loaded before it."""
+"""How many times the usual time the first reply may take: the server loads the model first."""
 
 _WARM_UP = Item("### Instruction:\nName the opposite of hot.", "Cold.", "The opposite is cold.")
 
 
 class Unfinished(OSError):
-    """Not every reply could be had; says why, and what was kept."""
+    """Not every reply was received; the message gives the reason and how many are cached."""
 
 
 def judge(items: Sequence[Item], settings: Settings) -> Judgement:
-    """Has every item scored.
+    """Scores every item.
 
     Args:
         items: at least one.
-        settings: by whom and how.
+        settings: which judge, and how.
 
     Raises:
-        NoServer: if nothing answers and not every reply is at hand.
-        Unfinished: if the server fails or refuses on the way. What it said until then is kept,
-            as it is after Ctrl-C.
-        ServerFailed: if what answers is no model server.
-        ValueError: if the server does not have the model, or an address or key is none.
+        NoServer: if nothing answers and not every reply is cached.
+        Unfinished: if the server fails or refuses on the way. Replies received until then are
+            cached, as they are after Ctrl-C.
+        ServerFailed: if what answers is not a model server.
+        ValueError: if the server does not have the model, or the address or key is invalid.
     """
     cache = ReplyCache(cache_dir() / "judge")
-    server, identity, absence = _meet(cache, settings)
+    server, identity, absence = _find_judge(cache, settings)
     rubric = settings.rubric
 
     def question(prompt: str) -> dict[str, Any]:
         asked = identity.question(prompt, rubric.schema, settings.seed)
         return asked | {"rubric": [rubric.name, rubric.version]}
 
-    prompts = [rubric.prompt(item) if item.answer else None for item in items]
+    prompts = [rubric.prompt(item) if item.response else None for item in items]
     distinct = list(dict.fromkeys(prompt for prompt in prompts if prompt is not None))
-    answers = {prompt: cache.find(question(prompt)) for prompt in distinct}
-    missing = [prompt for prompt, answer in answers.items() if answer is None]
+    replies = {prompt: cache.find(question(prompt)) for prompt in distinct}
+    missing = [prompt for prompt, reply in replies.items() if reply is None]
     if missing:
         if server is None:
             raise NoServer(_advice(absence, settings, len(missing), len(distinct))) from absence
@@ -67,38 +60,40 @@ def judge(items: Sequence[Item], settings: Settings) -> Judgement:
 
         def ask(prompt: str) -> None:
             reply = server.ask(question(prompt), num_ctx)
-            answers[prompt] = reply._asdict()
-            cache.keep(question(prompt), reply._asdict())
+            replies[prompt] = reply._asdict()
+            cache.store(question(prompt), reply._asdict())
 
         def warm_up() -> None:
-            # The first reply after loading may differ from what the same question gets later
+            # The first reply after loading may differ from later ones to the same question
             # (ollama/ollama#5274).
             server.ask(question(rubric.prompt(_WARM_UP)), num_ctx, LOADING_PATIENCE)
 
         _ask_all(server, warm_up, ask, missing, len(distinct), settings.concurrency)
 
-    asked_now = set(missing)
-    verdicts = []
+    requested = set(missing)
+    item_scores = []
     for prompt in prompts:
-        answer = answers[prompt] if prompt is not None else None
-        if answer is None:
-            verdicts.append(Verdict(rubric.lowest, None, cached=False))
+        reply = replies[prompt] if prompt is not None else None
+        if reply is None:
+            item_scores.append(ItemScore(rubric.lowest, None, cached=False))
         else:
-            score = rubric.score(answer["text"])
-            verdicts.append(Verdict(score, answer["text"], cached=prompt not in asked_now))
-    given = [answer for answer in answers.values() if answer is not None]
+            score = rubric.score(reply["text"])
+            item_scores.append(ItemScore(score, reply["text"], cached=prompt not in requested))
+    given = [reply for reply in replies.values() if reply is not None]
     return Judgement(
         items=list(items),
-        verdicts=verdicts,
+        item_scores=item_scores,
         settings=settings,
         identity=identity,
-        versions=sorted({answer["version"] for answer in given if answer["version"]}),
-        enforced=sorted({answer["enforced"] for answer in given}),
+        versions=sorted({reply["version"] for reply in given if reply["version"]}),
+        enforced=sorted({reply["enforced"] for reply in given}),
     )
 
 
-def _meet(cache: ReplyCache, settings: Settings) -> tuple[Server | None, Identity, NoServer | None]:
-    """The server and who it is; without one, who was last met there and what is wrong."""
+def _find_judge(
+    cache: ReplyCache, settings: Settings
+) -> tuple[Server | None, Identity, NoServer | None]:
+    """The server and its identity; without a server, the cached identity and the error."""
     address = {"url": settings.url, "api": settings.api, "model": settings.model}
     try:
         server = connect(
@@ -110,17 +105,17 @@ def _meet(cache: ReplyCache, settings: Settings) -> tuple[Server | None, Identit
             raise NoServer(_advice(error, settings)) from error
         return None, Identity(**known), error
     if cache.find(address) != asdict(server.identity):
-        cache.keep(address, asdict(server.identity))
+        cache.store(address, asdict(server.identity))
     return server, server.identity, None
 
 
 def _advice(error: NoServer | None, settings: Settings, missing: int = 0, wanted: int = 0) -> str:
-    kept = f"{missing} of {wanted} replies are not at hand from earlier calls either.\n"
+    uncached = f"{missing} of {wanted} replies are not cached from earlier calls either.\n"
     start = "start the server"
     if settings.api != "openai":
         start = f"start one with `ollama serve`, get the model with `ollama pull {settings.model}`"
     return (
-        f"No model server answers:\n  {error}\n{kept if missing else ''}"
+        f"No model server answers:\n  {error}\n{uncached if missing else ''}"
         f"What to do: {start}, or name another one with --url"
     )
 
@@ -133,33 +128,25 @@ def _ask_all(
     wanted: int,
     concurrency: int,
 ) -> None:
-    """Asks every prompt; should that fail, says how many of the wanted replies are kept."""
-    kept = wanted - len(prompts)
-    console = Console(stderr=True)
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    with progress, ThreadPoolExecutor(concurrency) as pool:
-        bar = progress.add_task("loading the judge", total=wanted, completed=kept)
+    """Asks every prompt; if that fails, reports how many of the wanted replies are cached."""
+    cached = wanted - len(prompts)
+    with progress_bar() as progress, ThreadPoolExecutor(concurrency) as pool:
+        bar = progress.add_task("loading the judge", total=wanted, completed=cached)
         try:
             warm_up()
             progress.update(bar, description="judging")
             for future in as_completed([pool.submit(ask, prompt) for prompt in prompts]):
                 future.result()
-                kept += 1
-                progress.update(bar, completed=kept)
+                cached += 1
+                progress.update(bar, completed=cached)
         except BaseException as error:
             server.stop()
             pool.shutdown(cancel_futures=True)
-            told = f"{kept} of {wanted} replies are kept; the same command goes on from there"
+            so_far = (
+                f"{cached} of {wanted} replies are cached; the same command continues from there"
+            )
             if isinstance(error, KeyboardInterrupt):
-                raise KeyboardInterrupt(told) from None
-            if isinstance(error, ServerFailed | Refused):
-                raise Unfinished(f"{error}\n{told}") from error
+                raise KeyboardInterrupt(so_far) from None
+            if isinstance(error, ServerFailed | RequestRefused):
+                raise Unfinished(f"{error}\n{so_far}") from error
             raise

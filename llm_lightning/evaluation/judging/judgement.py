@@ -1,12 +1,12 @@
-"""What a judge said about a list of answers, and what follows from it."""
+"""A judge's scores of a list of responses, and their summary."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from llm_lightning.evaluation.bootstrap import mean_interval
 from llm_lightning.evaluation.judging.items import Item
 from llm_lightning.evaluation.judging.rubrics import Rubric
 from llm_lightning.evaluation.judging.servers import MAX_TOKENS, Identity
+from llm_lightning.statistics import bootstrap_mean
 
 
 @dataclass(frozen=True)
@@ -24,48 +24,48 @@ class Settings:
     timeout_s: float = 120.0
     """Time for one reply, in seconds."""
     retries: int = 3
-    """Further attempts after a drop, a time-out, HTTP 429 or 5xx."""
+    """Further attempts after a dropped connection, a time-out, HTTP 429 or 5xx."""
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What the judge says about one item."""
+class ItemScore:
+    """The judge's score of one item."""
 
     score: int | None
-    """None if the reply does not say clearly which."""
+    """None if the reply does not give one clearly."""
     reply: str | None
-    """None of an empty answer, which has the lowest score unasked."""
+    """None of an empty response, which gets the lowest score without a request."""
     cached: bool
-    """Whether the reply was kept from an earlier call."""
+    """Whether the reply comes from an earlier call."""
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """The verdicts on a list of items."""
+    """The scores of a list of items."""
 
     items: list[Item]
-    verdicts: list[Verdict]
+    item_scores: list[ItemScore]
     settings: Settings
     identity: Identity
     versions: list[str]
     """Of the servers that the replies came from."""
     enforced: list[str]
-    """How the form of the replies was asked for; see :class:`~.servers.Reply`."""
+    """How the form of the replies was enforced; see :class:`~.servers.Reply`."""
 
     def report(self) -> dict[str, Any]:
-        """Settings, counts, mean and verdicts, as plain JSON.
+        """Returns settings, counts, mean and scores as plain JSON.
 
         ``mean``, ``low`` and ``high`` (its 95 % interval) and ``standard_error`` are over the
-        items with a score, those with an empty answer among them. ``bounds`` is what the mean
-        would be if every other item had the lowest or the highest score. ``parse_rate`` is the
-        share of replies that gave a score.
+        items with a score, empty responses included. ``bounds`` is the mean if every other item
+        had the lowest or the highest score. ``parse_rate`` is the share of replies with a score.
         """
         rubric = self.settings.rubric
-        scores = [verdict.score for verdict in self.verdicts if verdict.score is not None]
-        empty = sum(verdict.reply is None for verdict in self.verdicts)
-        unparsed = len(self.verdicts) - len(scores)
-        replies = len(self.verdicts) - empty
-        interval = mean_interval(scores) if scores else None
+        scores = [item.score for item in self.item_scores if item.score is not None]
+        empty = sum(item.reply is None for item in self.item_scores)
+        num_items = len(self.item_scores)
+        unparsed = num_items - len(scores)
+        replies = num_items - empty
+        mean = bootstrap_mean(scores) if scores else None
         total = sum(scores)
         return {
             "judge": asdict(self.identity),
@@ -83,22 +83,22 @@ class Judgement:
                 "retries": self.settings.retries,
             },
             "counts": {
-                "items": len(self.verdicts),
+                "items": num_items,
                 "scored": len(scores),
                 "empty": empty,
                 "unparsed": unparsed,
-                "cached": sum(verdict.cached for verdict in self.verdicts),
+                "cached": sum(item.cached for item in self.item_scores),
             },
             "parse_rate": (replies - unparsed) / replies if replies else None,
-            "mean": interval.mean if interval else None,
-            "low": interval.low if interval else None,
-            "high": interval.high if interval else None,
-            "standard_error": interval.standard_error if interval else None,
+            "mean": mean.mean if mean else None,
+            "low": mean.interval.low if mean else None,
+            "high": mean.interval.high if mean else None,
+            "standard_error": mean.standard_error if mean else None,
             "bounds": {
-                "low": (total + unparsed * rubric.lowest) / len(self.verdicts),
-                "high": (total + unparsed * rubric.highest) / len(self.verdicts),
+                "low": (total + unparsed * rubric.lowest) / num_items,
+                "high": (total + unparsed * rubric.highest) / num_items,
             },
             "items": [
-                {"index": index, **asdict(verdict)} for index, verdict in enumerate(self.verdicts)
+                {"index": index, **asdict(item)} for index, item in enumerate(self.item_scores)
             ],
         }

@@ -1,8 +1,7 @@
-"""What a judge is asked, and how its reply becomes a score.
+"""The prompt for a judge, and how its reply becomes a score.
 
-An answer stands between marker lines that carry a code made from the item's own text. To close
-the markers, or to pass for the judge's instructions, an answer would have to contain a hash of
-itself.
+A response stands between marker lines with a code computed from the item's own text. To close the
+markers, or to pass for the judge's instructions, a response would have to contain a hash of itself.
 """
 
 import hashlib
@@ -59,15 +58,15 @@ The score is one whole number from 1 to 5."""
 
 @dataclass(frozen=True)
 class Rubric:
-    """A scale, and the words that explain it to a judge."""
+    """A scale, and its explanation for a judge."""
 
     name: str
     version: int
-    """To be raised with every change of the wording: scores of two versions are not compared."""
+    """Increased with every change of the wording: scores of two versions are not comparable."""
     lowest: int
     highest: int
     criteria: str
-    """The scale in words; ``{code}`` stands for the code of the markers."""
+    """The scale in words; ``{code}`` is replaced by the code of the markers."""
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -81,22 +80,22 @@ class Rubric:
         }
 
     def prompt(self, item: Item) -> str:
-        """What to ask about an item: the same text for the same item."""
+        """Returns the prompt about an item: the same text for the same item."""
         code = _code(item)
         return _PROMPT.format(
             code=code,
             task=f"{_OPENING}\n\n{item.task}",
             reference=item.reference,
-            answer=item.answer,
+            answer=item.response,
             criteria=self.criteria.format(code=code),
         )
 
     def score(self, reply: str) -> int | None:
-        """Reads the score from a reply; None if it is not clear which number it is.
+        """Returns the score in a reply; None if it is ambiguous.
 
         The last JSON object with a ``score`` counts, unless a broken one follows it. A reply
-        without any brace counts if it contains one number only, which may stand before
-        "/ highest". Nothing is rounded, brought into range or taken from a broken object.
+        without any brace counts if it contains a single number, which may precede "/ highest".
+        Nothing is rounded, clipped or taken from a broken object.
         """
         found: Any = None
         for value in _objects(reply):
@@ -111,7 +110,7 @@ class Rubric:
         return self._checked(numbers.pop()) if len(numbers) == 1 else None
 
     def _checked(self, value: Any) -> int | None:
-        """The value as a whole number in range, given as one or as its digits."""
+        """The value as a whole number in range, given as a number or as its digits."""
         if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,9}(\.0+)?", value.strip()):
             value = float(value)
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -128,19 +127,19 @@ RUBRICS = {
 
 
 def _code(item: Item) -> str:
-    texts = json.dumps([item.task, item.reference, item.answer])
+    texts = json.dumps([item.task, item.reference, item.response])
     return hashlib.sha256(texts.encode()).hexdigest()[:16]
 
 
 def _objects(text: str) -> Iterator[dict[str, Any] | None]:
-    """The outermost JSON objects in a text, in their order; None for each broken one."""
+    """The outermost JSON objects in a text, in order; None for each broken one."""
     decoder = json.JSONDecoder()
     at = text.find("{")
     while at >= 0:
         try:
             value, end = decoder.raw_decode(text, at)
             yield value
-        except RecursionError:  # thousands of braces: nobody's score
+        except RecursionError:  # thousands of braces are no score
             yield None
             return
         except ValueError:

@@ -1,7 +1,7 @@
-"""The two protocols that model servers speak: Ollama's own and OpenAI's.
+"""The two protocols of model servers: Ollama's own and OpenAI's.
 
-Ollama: https://github.com/ollama/ollama/blob/main/docs/api.md. OpenAI's ``/v1`` is also spoken by
-vLLM, llama.cpp, LM Studio and many others, each leaving out something else.
+Ollama: https://github.com/ollama/ollama/blob/main/docs/api.md. OpenAI's ``/v1`` is also implemented
+by vLLM, llama.cpp, LM Studio and many others, each omitting something else.
 """
 
 import os
@@ -9,14 +9,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from llm_lightning.evaluation.judging.exchange import Exchange, NoServer, Refused, ServerFailed
+from llm_lightning.evaluation.judging.exchange import (
+    Exchange,
+    NoServer,
+    RequestRefused,
+    ServerFailed,
+)
 
 APIS = ("auto", "ollama", "openai")
 
 MAX_TOKENS = 512
-"""Longest reply, in tokens: a model that does not end would hold up all that follow."""
+"""Longest reply, in tokens: a model that does not stop would hold up all later requests."""
 _CHARACTERS_PER_TOKEN = 2
-"""Fewer than in any language's usual text, counting each UTF-8 byte as a character."""
+"""A lower bound for usual text in any language, counting each UTF-8 byte as a character."""
 _SMALLEST_CONTEXT = 2048
 
 
@@ -34,10 +39,15 @@ class Identity:
     """Of the server; None where the protocol has none."""
 
     def question(self, prompt: str, schema: dict[str, Any], seed: int) -> dict[str, Any]:
-        """Everything that a reply depends on, as plain JSON; what replies are kept under.
+        """Returns everything that a reply depends on, as plain JSON: the key of the reply cache.
 
-        The server's version is left out on purpose: each reply is kept with the one it came
+        The server's version is left out on purpose: each reply is stored with the one it came
         from. So is the size of the context, which only has to be large enough.
+
+        Args:
+            prompt: what to ask.
+            schema: JSON schema of the reply.
+            seed: of the judge's sampling.
         """
         # Two servers may call different models by one name; only a digest tells them apart.
         source = self.digest or self.url
@@ -52,33 +62,33 @@ class Identity:
 
 
 class Reply(NamedTuple):
-    """What a judge said."""
+    """A judge's reply."""
 
     text: str
     version: str | None
-    """Of the server, or what it calls its set-up."""
+    """Of the server, or the fingerprint of its configuration."""
     enforced: str
-    """How the form of the reply was asked for: ``json_schema``, ``json_object`` or ``none``."""
+    """How the form of the reply was enforced: ``json_schema``, ``json_object`` or ``none``."""
 
 
 class Server(Protocol):
-    """A server that speaks one of the protocols, and the model there that judges."""
+    """A server with one of the protocols, and the model there that judges."""
 
     @property
     def identity(self) -> Identity:
         """Which model of which server answers."""
 
     def ask(self, question: dict[str, Any], num_ctx: int, patience: float = 1.0) -> Reply:
-        """The model's reply to ``Identity.question``.
+        """Returns the model's reply to a question.
 
         Args:
-            question: what to ask.
-            num_ctx: size of the context in tokens, where the server takes it from the client.
+            question: from ``Identity.question``.
+            num_ctx: size of the context in tokens, where the client sets it.
             patience: how many times the usual time the reply may take.
 
         Raises:
             ServerFailed: if no attempt gets a reply.
-            Refused: if the server does not want the question.
+            RequestRefused: if the server rejects the question.
             Stopped: once :meth:`stop` was called.
         """
 
@@ -87,9 +97,9 @@ class Server(Protocol):
 
 
 def context_size(prompts: Sequence[str]) -> int:
-    """A size in tokens that the longest prompt and a reply fit in.
+    """Returns a context size, in tokens, with room for the longest prompt and a reply.
 
-    Ollama cuts the beginning off what does not fit, without a word.
+    Ollama silently drops the beginning of a prompt that does not fit.
     """
     longest = max(len(prompt.encode(errors="replace")) for prompt in prompts)
     needed = longest // _CHARACTERS_PER_TOKEN + MAX_TOKENS
@@ -103,13 +113,13 @@ class Ollama:
     """Ollama's ``/api``.
 
     Args:
-        exchange: the way to the server.
-        model: a name of ``ollama list``; without a tag ``latest`` is meant.
+        exchange: connection to the server.
+        model: a name from ``ollama list``; without a tag ``latest`` is meant.
 
     Raises:
         NoServer: if nothing answers.
-        ServerFailed: if what answers is no Ollama.
-        ValueError: if the server does not have the model; names those that it has.
+        ServerFailed: if what answers is not Ollama.
+        ValueError: if the server does not have the model; lists those that it has.
     """
 
     def __init__(self, exchange: Exchange, model: str) -> None:
@@ -121,7 +131,7 @@ class Ollama:
             digest = digests.get(model) or digests.get(f"{model}:latest")
             self.identity = Identity("ollama", exchange.url, model, digest, version["version"])
         except (KeyError, TypeError) as error:
-            raise ServerFailed(f"{exchange.url} does not answer as Ollama does") from error
+            raise ServerFailed(f"{exchange.url} does not answer like Ollama") from error
         if digest is None:
             raise ValueError(
                 f"Ollama at {exchange.url} has no model {model}; {_listed(digests)}.\n"
@@ -135,7 +145,7 @@ class Ollama:
             "messages": [{"role": "user", "content": question["prompt"]}],
             "stream": False,
             "format": question["schema"],
-            # Anywhere else they are ignored (ollama/ollama#4990).
+            # Outside "options" they are ignored (ollama/ollama#4990).
             "options": {
                 "seed": question["options"]["seed"],
                 "temperature": question["options"]["temperature"],
@@ -156,17 +166,17 @@ class Ollama:
 
 
 class OpenAI:
-    """OpenAI's ``/v1``, with the key in ``OPENAI_API_KEY`` where one is wanted.
+    """OpenAI's ``/v1``.
 
     Args:
-        exchange: the way to the server.
-        model: a name of ``/v1/models``, where the server has such a list.
-        certain: whether it is known that the server speaks this protocol; else the list shows it.
+        exchange: connection to the server, with the key where one is required.
+        model: a name from ``/v1/models``, where the server has such a list.
+        certain: whether the server is known to use this protocol; otherwise it must have the list.
 
     Raises:
         NoServer: if nothing answers.
-        Refused: if the key is missing or wrong.
-        ValueError: if the server lists models, but not this one, or may be something else.
+        RequestRefused: if the key is missing or wrong.
+        ValueError: if the server lists models without this one, or may be something else.
     """
 
     def __init__(self, exchange: Exchange, model: str, certain: bool) -> None:
@@ -175,15 +185,15 @@ class OpenAI:
         names = _listed_models(exchange)
         if names is None and not certain:
             raise ValueError(
-                f"{exchange.url} answers neither /api/version, as Ollama does, nor /v1/models: "
-                f"if it is a model server, say with --api which protocol it speaks"
+                f"{exchange.url} has neither /api/version, as Ollama has, nor /v1/models: if it is "
+                f"a model server, name its protocol with --api"
             )
         if names and model not in names:
             raise ValueError(f"{exchange.url} has no model {model}; {_listed(names)}")
         self.identity = Identity("openai", exchange.url, model, digest=None, version=None)
 
     def ask(self, question: dict[str, Any], num_ctx: int, patience: float = 1.0) -> Reply:
-        """See :class:`Server`. The form is asked for in the strictest way that the server takes."""
+        """See :class:`Server`. Enforces the form in the strictest way that the server accepts."""
         body = {
             "model": question["model"],
             "messages": [{"role": "user", "content": question["prompt"]}],
@@ -196,14 +206,14 @@ class OpenAI:
                 wanted = _response_format(form, question["schema"])
                 answer = self._exchange.post("/v1/chat/completions", body | wanted, patience)
                 break
-            except Refused as error:
+            except RequestRefused as error:
                 if error.status not in (400, 422) or len(self._forms) == 1:
                     raise
                 self._forms = self._forms[1:]
-        self._forms = [form]  # from now on a refusal is about the question
+        self._forms = [form]  # from now on a refusal concerns the question
         try:
             text = answer["choices"][0]["message"]["content"]
-            # Without content it is a refusal, which is a reply without a score.
+            # Without content the model refused, which is a reply without a score.
             return Reply(str(text or ""), answer.get("system_fingerprint"), form)
         except (KeyError, IndexError, TypeError, AttributeError) as error:
             raise ServerFailed(f"{self._exchange.url} answers without a message") from error
@@ -217,17 +227,17 @@ def connect(url: str, api: str, model: str, timeout_s: float, retries: int) -> S
     """Finds a server and its model.
 
     Args:
-        url: address, e.g. http://localhost:11434; a ``/v1`` at its end is dropped.
+        url: address, e.g. http://localhost:11434; a final ``/v1`` is dropped.
         api: one of ``APIS``; ``auto`` asks the server.
         model: the model's name there.
         timeout_s: time for one reply, in seconds.
-        retries: further attempts after a drop, a time-out, HTTP 429 or 5xx.
+        retries: further attempts after a dropped connection, a time-out, HTTP 429 or 5xx.
 
     Raises:
         NoServer: if nothing answers.
         ServerFailed: if something else answers.
-        Refused: if the key is missing or wrong.
-        ValueError: if the server does not have the model, or ``url`` is no address.
+        RequestRefused: if the key is missing or wrong.
+        ValueError: if the server does not have the model, or ``url`` is not an address.
     """
     base = url.rstrip("/").removesuffix("/v1")
     if api != "openai":
@@ -247,17 +257,19 @@ def _is_ollama(exchange: Exchange) -> bool:
         return "version" in exchange.get("/api/version")
     except NoServer:
         raise
-    except (Refused, ServerFailed, TypeError):
+    except (RequestRefused, ServerFailed, TypeError):
         return False
 
 
 def _listed_models(exchange: Exchange) -> list[str] | None:
-    """The names in ``/v1/models``; None where the server has no such list."""
+    """Returns the names in ``/v1/models``; None where the server has no such list."""
     try:
         return [str(entry["id"]) for entry in exchange.get("/v1/models")["data"]]
-    except Refused as error:
+    except RequestRefused as error:
         if error.status in (401, 403):
-            raise Refused(error.status, f"{error}.\nSet OPENAI_API_KEY to a valid key") from error
+            raise RequestRefused(
+                error.status, f"{error}.\nSet OPENAI_API_KEY to a valid key"
+            ) from error
         return None
     except (ServerFailed, KeyError, TypeError):
         return None

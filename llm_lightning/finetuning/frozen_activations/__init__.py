@@ -1,1 +1,1 @@
-"""Activations of frozen blocks, computed once for every example."""
+"""Activations of frozen blocks: computed once, then read from memory or a file."""

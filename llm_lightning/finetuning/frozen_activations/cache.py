@@ -1,32 +1,17 @@
-"""Activations of the frozen prefix, computed once for every example.
+"""The activations of frozen blocks for every example of some splits.
 
-What lies below the lowest parameter that trains gives the same output in every epoch, unless
-dropout acts there. It is computed once, and every later pass starts from what was kept.
+Below the lowest trainable parameter, the network gives the same output in every epoch, unless
+dropout acts there. It is computed once, and every later pass starts from the stored activations.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from llm_lightning.backbone.gpt2 import GPT2
-from llm_lightning.backbone.unpadding import Packing
-
-
-class Reading(NamedTuple):
-    """What a task needs of a batch: B examples, T positions, Q of them read by the head."""
-
-    input_ids: Tensor
-    """(B, T) int64, without columns that make no difference."""
-    padding_mask: Tensor | None
-    """(B, T) bool, true at real tokens; ``None`` where none must be hidden."""
-    widths: Tensor
-    """(B,) int64, how many of a row's first positions matter."""
-    positions: Tensor | None
-    """(B, Q) int64; ``None`` where all are read, which is the same for all batches."""
-    num_positions: Tensor
-    """(B,) int64, how many of a row's first positions read count, at most Q."""
+from llm_lightning.backbone.unpadding import Unpadding
 
 
 def frozen_depth(backbone: GPT2) -> int:
@@ -40,25 +25,30 @@ def frozen_depth(backbone: GPT2) -> int:
     return trains.index(True) if True in trains else len(trains)
 
 
-class PrefixCache:
-    """What block ``depth`` reads, for some splits: a matrix an example.
+class ActivationCache:
+    """The inputs of block ``depth``: for each example a matrix of positions and width C.
+
+    Everything in it is on the CPU, the examples' indices included, so that a training step needs
+    nothing back from a GPU.
 
     Args:
-        depth: the blocks that the states went through.
-        is_read: whether only the positions that the head reads are kept, which is enough where
-            no block is left to run.
-        counts: for each split the positions kept of each example, (N,) int64.
+        depth: the number of blocks that were run.
+        selected_only: whether only the positions that the head takes are stored, which is enough
+            if no block is left to run.
+        counts: for each split the number of stored positions of each example, (N,) int64.
         width: C.
     """
 
-    def __init__(self, depth: int, is_read: bool, counts: Mapping[str, Tensor], width: int) -> None:
+    def __init__(
+        self, depth: int, selected_only: bool, counts: Mapping[str, Tensor], width: int
+    ) -> None:
         self.depth = depth
-        self.is_read = is_read
+        self.selected_only = selected_only
         self.width = width
         self._counts = dict(counts)
         self._starts: dict[str, Tensor] = {}
         self.num_rows = 0
-        """Positions of all examples together."""
+        """Stored positions of all examples."""
         for split, count in counts.items():
             self._starts[split] = self.num_rows + count.cumsum(0) - count
             self.num_rows += int(count.sum())
@@ -66,7 +56,7 @@ class PrefixCache:
 
     @property
     def num_bytes(self) -> int:
-        """Size of the states, in float32."""
+        """Size of the activations, in float32."""
         return self.num_rows * self.width * torch.float32.itemsize
 
     @property
@@ -75,49 +65,74 @@ class PrefixCache:
         return sum(map(len, self._counts.values()))
 
     def __contains__(self, split: object) -> bool:
-        """Whether the states of a split are here."""
+        """Whether the activations of a split are stored."""
         return self._rows is not None and split in self._starts
 
-    def keep_in(self, rows: Tensor) -> None:
-        """Keeps the states in a tensor, (num_rows, C), whose values may be there already."""
+    def store_in(self, rows: Float[Tensor, "num_rows C"]) -> None:
+        """Uses this tensor, which may already contain the activations, as storage."""
         self._rows = rows
 
+    def free(self) -> None:
+        """Gives up the storage; afterwards no split is stored."""
+        self._rows = None
+
     @property
-    def rows(self) -> Tensor:
-        """(num_rows, C) float32, what was given to :meth:`keep_in`."""
+    def rows(self) -> Float[Tensor, "num_rows C"]:
+        """The float32 storage that was given to :meth:`store_in`."""
         if self._rows is None:
-            raise RuntimeError("call keep_in() first")
+            raise RuntimeError("call store_in() first")
         return self._rows
 
-    def put(self, split: str, index: Tensor, states: Tensor) -> None:
-        """Keeps the states of a batch.
+    def counts(self, split: str, indices: Int[Tensor, " B"]) -> Int[Tensor, " B"]:
+        """Returns how many positions are stored for some examples of a split."""
+        return self._counts[split][indices]
+
+    def put(self, split: str, indices: Int[Tensor, " B"], x: Float[Tensor, "N C"]) -> None:
+        """Stores the activations of a batch.
 
         Args:
-            split: where its examples are from.
-            index: (B,) which they are.
-            states: (N, C), one example after another, of each as many as are kept.
+            split: ``train``, ``val`` or ``test``.
+            indices: of the examples in their split, on the CPU.
+            x: the examples one after another, each with its number of stored positions.
         """
-        counts, starts = self._counts[split][index], self._starts[split][index]
+        counts, starts = self._counts[split][indices], self._starts[split][indices]
         before = (counts.cumsum(0) - counts).repeat_interleave(counts)  # (N,)
         rows = starts.repeat_interleave(counts) + torch.arange(len(before)) - before
-        self.rows[rows] = states.to("cpu", torch.float32)
+        self.rows[rows] = x.to("cpu", torch.float32)
 
-    def states(self, split: str, index: Tensor, packing: Packing | None = None) -> Tensor:
-        """Returns states of examples, on their device.
+    def get(
+        self,
+        split: str,
+        indices: Int[Tensor, " B"],
+        device: torch.device,
+        unpadding: Unpadding | None = None,
+    ) -> Float[Tensor, "*out C"]:
+        """Returns the activations of a batch.
 
         Args:
-            split: where the examples are from.
-            index: (B,) which they are.
-            packing: which of (B, L) are wanted; ``None``: all.
+            split: ``train``, ``val`` or ``test``.
+            indices: of the examples in their split, on the CPU.
+            device: where the result is needed.
+            unpadding: on the CPU; which of the (B, L) positions are needed; ``None``: all.
 
         Returns:
-            (B, L, C), or (N, C) if packed. L is the largest count; what is behind a row's own
-            positions are states of other positions, not zeros.
+            (B, L, C), or (N, C) if unpadded. L is the largest number of stored positions; beyond
+            a row's own positions its last one is repeated.
         """
-        on_cpu = index.cpu()
-        counts, starts = self._counts[split][on_cpu], self._starts[split][on_cpu]
+        counts, starts = self._counts[split][indices], self._starts[split][indices]
         at = torch.arange(int(counts.max())).minimum(counts[:, None] - 1)
         rows = starts[:, None] + at  # (B, L)
-        if packing is not None:
-            rows = rows.flatten()[packing.places.cpu()]
-        return self.rows[rows].to(index.device, non_blocking=True)
+        if unpadding is not None:
+            rows = rows.flatten()[unpadding.indices]
+        staged = staging_buffer((rows.numel(), self.width), device)
+        torch.index_select(self.rows, 0, rows.flatten(), out=staged)
+        return staged.view(*rows.shape, self.width).to(device, non_blocking=True)
+
+
+def staging_buffer(shape: tuple[int, int], device: torch.device) -> Tensor:
+    """Returns uninitialised CPU memory from which a copy to ``device`` can be asynchronous.
+
+    Only from page-locked ("pinned") memory does ``non_blocking`` have an effect on CUDA. PyTorch
+    reuses such memory, and waits with that until the copy is done.
+    """
+    return torch.empty(shape, pin_memory=device.type == "cuda")

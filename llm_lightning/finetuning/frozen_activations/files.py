@@ -1,4 +1,4 @@
-"""Files of a prefix cache: shared by runs, checked when opened, thrown out oldest first."""
+"""Files of frozen activations: shared by runs, verified when opened, evicted oldest first."""
 
 import hashlib
 import os
@@ -10,18 +10,19 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-FOLDER = "prefixes"
+FOLDER = "frozen_activations"
+_SUFFIX = ".activations"
 
 
-class PrefixFiles:
-    """The files in one folder.
+class ActivationFiles:
+    """The files of frozen activations in one folder.
 
-    Each ``<key>.states`` has a ``<key>.sha256`` beside it, written last: without a fitting one
-    the states are made again.
+    Beside each ``<key>.activations`` is a ``<key>.sha256``, written last: if it is missing or does
+    not match, the activations are computed again.
 
     Args:
-        folder: made if need be.
-        max_bytes: what all files may take together; older ones go when a new one needs room.
+        folder: created if necessary.
+        max_bytes: largest total size; older files are deleted when a new one needs the space.
     """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
@@ -29,44 +30,44 @@ class PrefixFiles:
         self._max_bytes = max_bytes
 
     def open(self, key: str, shape: tuple[int, int], fill: Callable[[Tensor], None]) -> Tensor:
-        """Maps a file into memory; another process that needs the same one waits until it is there.
+        """Maps a file into memory; another process that needs it waits until it is complete.
 
         Args:
-            key: what the contents depend on.
+            key: identifies what the contents depend on.
             shape: of the float32 matrix.
-            fill: writes the values, if there is no such file or it is damaged.
+            fill: writes the values, if the file is missing or damaged.
 
         Returns:
-            The matrix, whose changes never reach the file.
+            The matrix; changes to it are never written to the file.
 
         Raises:
-            ValueError: if the disk or the limit has no room for it.
+            ValueError: if it does not fit on the disk or exceeds ``max_bytes``.
         """
         num_bytes = _num_bytes(shape)
         self._folder.mkdir(parents=True, exist_ok=True)
-        file = self._folder / f"{key}.states"
+        file = self._folder / f"{key}{_SUFFIX}"
         with FileLock(self._folder / f"{key}.lock"):
-            if not _is_whole(file, num_bytes):
+            if not _is_intact(file, num_bytes):
                 self._make_room(num_bytes, keep=file)
                 self._write(file, shape, fill)
-            os.utime(file)  # the oldest is the one that was not used for longest
+            os.utime(file)  # so that the oldest is the least recently used
             return _map(file, shape, shared=False)
 
     def _write(self, file: Path, shape: tuple[int, int], fill: Callable[[Tensor], None]) -> None:
-        _seal(file).unlink(missing_ok=True)
+        _checksum_file(file).unlink(missing_ok=True)
         part = file.with_suffix(".part")
         try:
             with part.open("wb") as opened:
-                # Takes the space first: on a full disk, writing to mapped memory kills a process.
+                # Reserves the space: writing to mapped memory on a full disk kills the process.
                 zeros = bytes(shape[1] * torch.float32.itemsize)
                 for _ in range(shape[0]):
                     opened.write(zeros)
-            states = _map(part, shape, shared=True)
-            fill(states)
-            del states
+            activations = _map(part, shape, shared=True)
+            fill(activations)
+            del activations
             digest = _digest(part)
             part.replace(file)
-            _seal(file).write_text(digest)
+            _checksum_file(file).write_text(digest)
         except OSError as error:
             raise ValueError(f"{part} cannot be written: {error.strerror}; {_ADVICE}") from error
         finally:
@@ -75,11 +76,11 @@ class PrefixFiles:
     def _make_room(self, num_bytes: int, keep: Path) -> None:
         if num_bytes > self._max_bytes:
             raise ValueError(
-                f"callbacks.prefix.disk_mib must be at least {num_bytes / 2**20:,.0f} for the "
-                f"states of this run, got {self._max_bytes / 2**20:,.0f}; {_ADVICE}"
+                f"callbacks.frozen_activations.disk_mib must be at least {num_bytes / 2**20:,.0f} "
+                f"for this run, got {self._max_bytes / 2**20:,.0f}; {_ADVICE}"
             )
         others = sorted(
-            (file for file in self._folder.glob("*.states") if file != keep),
+            (file for file in self._folder.glob(f"*{_SUFFIX}") if file != keep),
             key=lambda file: file.stat().st_mtime,
         )
         used = sum(file.stat().st_size for file in others)
@@ -88,30 +89,30 @@ class PrefixFiles:
             if used + num_bytes <= self._max_bytes and free >= num_bytes:
                 return
             used -= file.stat().st_size
-            # A run that has it mapped keeps it until it ends.
-            _seal(file).unlink(missing_ok=True)
+            # A run that has it mapped can use it until the run ends.
+            _checksum_file(file).unlink(missing_ok=True)
             file.unlink(missing_ok=True)
         if (free := shutil.disk_usage(self._folder).free) < num_bytes:
             raise ValueError(
-                f"{self._folder} has {free / 2**20:,.0f} MiB left, and the states of the frozen "
-                f"blocks need {num_bytes / 2**20:,.0f}; {_ADVICE}"
+                f"{self._folder} has {free / 2**20:,.0f} MiB left, and the activations of the "
+                f"frozen blocks need {num_bytes / 2**20:,.0f}; {_ADVICE}"
             )
 
 
 _ADVICE = (
-    "free some space, set LLM_LIGHTNING_CACHE to another folder, or compute them anew in every "
-    "epoch with finetune.cache_prefix=false"
+    "free some space, set LLM_LIGHTNING_CACHE to another folder, or compute them in every epoch "
+    "with finetune.cache_frozen_activations=false"
 )
 
 
-def _seal(file: Path) -> Path:
+def _checksum_file(file: Path) -> Path:
     return file.with_suffix(".sha256")
 
 
-def _is_whole(file: Path, num_bytes: int) -> bool:
-    if not (file.is_file() and _seal(file).is_file() and file.stat().st_size == num_bytes):
+def _is_intact(file: Path, num_bytes: int) -> bool:
+    if not (file.is_file() and _checksum_file(file).is_file() and file.stat().st_size == num_bytes):
         return False
-    return _seal(file).read_text() == _digest(file)
+    return _checksum_file(file).read_text() == _digest(file)
 
 
 def _digest(file: Path) -> str:

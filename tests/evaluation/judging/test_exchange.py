@@ -14,7 +14,7 @@ from llm_lightning.evaluation.judging import exchange
 from llm_lightning.evaluation.judging.exchange import (
     Exchange,
     NoServer,
-    Refused,
+    RequestRefused,
     ServerFailed,
     Stopped,
 )
@@ -71,7 +71,7 @@ def test_passing_trouble_is_waited_out(server: JudgeServer, trouble: Status | Dr
         (Status(502, {"error": {"message": "no\nway"}}), "HTTP 502: no way"),
         (Status(500), "HTTP 500: Internal Server Error"),
         (Status(200, "<html>"), "not JSON: '<html>'"),
-        (Drop(), "closed connection"),
+        (Drop(), "disconnected"),
         (Slow(5), r"no answer within 0\.4 s"),
     ],
     ids=str,
@@ -86,29 +86,40 @@ def test_lasting_trouble_is_named(
 
 
 def test_pauses_double(server: JudgeServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "BACKOFF_S", 0.1)
+    pauses: list[float] = []
+    monkeypatch.setattr(exchange, "BACKOFF_S", 0.5)
+    monkeypatch.setattr(Exchange, "_sleep", lambda self, seconds: pauses.append(seconds))
     server.script(*[Status(500)] * 3)
-    started = time.monotonic()
     Exchange(server.url, 2.0, 3).post(CHAT, BODY)
-    assert 0.7 <= time.monotonic() - started < 3
+    assert pauses == [0.5, 1, 2]
 
 
-def test_pause_is_the_one_that_the_server_asks_for(
+def test_pauses_are_waited_out(server: JudgeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "BACKOFF_S", 0.1)
+    server.script(Status(500))
+    started = time.monotonic()
+    Exchange(server.url, 2.0, 1).post(CHAT, BODY)
+    assert 0.1 <= time.monotonic() - started < 3
+
+
+def test_pause_is_the_servers_retry_after(
     server: JudgeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange, "BACKOFF_S", 60.0)
-    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=1), usegmt=True)
-    server.script(
-        Status(429, headers={"Retry-After": "0"}), Status(503, headers={"Retry-After": soon})
-    )
-    started = time.monotonic()
-    Exchange(server.url, 2.0, 2).post(CHAT, BODY)
-    assert time.monotonic() - started < 10
+    pauses: list[float] = []
+    monkeypatch.setattr(Exchange, "_sleep", lambda self, seconds: pauses.append(seconds))
+    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
+    past = format_datetime(datetime.now(UTC) - timedelta(seconds=60), usegmt=True)
+    headers = [{"Retry-After": value} for value in ("7", soon, past, "120", "in a while")]
+    server.script(*(Status(429, headers=header) for header in headers))
+    Exchange(server.url, 2.0, 5).post(CHAT, BODY)
+    assert pauses[0] == 7
+    assert 50 < pauses[1] <= 60
+    assert pauses[2:] == [0, 120, exchange.BACKOFF_S * 2**4], "unclear ones are ignored"
 
 
 def test_too_long_a_pause_is_not_waited_for(server: JudgeServer) -> None:
     server.script(Status(429, {"error": "quota"}, {"Retry-After": "3600"}))
-    with pytest.raises(ServerFailed, match="HTTP 429: quota; wants a pause of 3600 s"):
+    with pytest.raises(ServerFailed, match="HTTP 429: quota; retry only after 3600 s"):
         Exchange(server.url, 2.0, 3).post(CHAT, BODY)
     assert len(server.chats) == 1
 
@@ -123,7 +134,7 @@ def test_too_long_a_pause_is_not_waited_for(server: JudgeServer) -> None:
 )
 def test_refusal_is_not_repeated(server: JudgeServer, refusal: Status, message: str) -> None:
     server.script(refusal)
-    with pytest.raises(Refused, match=message) as caught:
+    with pytest.raises(RequestRefused, match=message) as caught:
         Exchange(server.url, 2.0, 3).post(CHAT, BODY)
     assert caught.value.status == refusal.status
     assert len(server.chats) == 1
@@ -157,7 +168,7 @@ def test_lookup_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_server_that_answers_badly_is_there(server: JudgeServer) -> None:
     server.apis = ()
-    with pytest.raises(Refused, match="HTTP 404"):
+    with pytest.raises(RequestRefused, match="HTTP 404"):
         Exchange(server.url, 2.0, 0).get("/api/version")
 
 
@@ -177,16 +188,16 @@ def test_stop_ends_all_waiting(
     assert time.monotonic() - started < 10
 
 
-def test_key_is_sent_and_never_told(server: JudgeServer) -> None:
+def test_key_is_sent_and_never_shown(server: JudgeServer) -> None:
     server.apis, server.key = ("openai",), "sk-right"
-    with pytest.raises(Refused, match=r"HTTP 401: wrong key: Bearer \*\*\*") as caught:
+    with pytest.raises(RequestRefused, match=r"HTTP 401: wrong key: Bearer \*\*\*") as caught:
         Exchange(server.url, 2.0, 0, key="sk-wrong").get("/v1/models")
     assert "sk-wrong" not in str(caught.value)
     assert Exchange(server.url, 2.0, 0, key="sk-right").get("/v1/models")["data"]
 
 
 def test_key_that_cannot_be_sent_is_refused_unshown() -> None:
-    with pytest.raises(ValueError, match="OPENAI_API_KEY holds") as caught:
+    with pytest.raises(ValueError, match="OPENAI_API_KEY contains a line end") as caught:
         Exchange("http://localhost:1", 1.0, 0, key="sk-a\nsk-b")
     assert "sk-a" not in str(caught.value)
 

@@ -32,8 +32,8 @@ def test_conversation_stands_ahead_of_the_instruction(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([], "at least one answer"),
-        ({"a": 1}, "must hold a JSON list"),
+        ([], "at least one response"),
+        ({"a": 1}, "must be a JSON list"),
         ([ENTRY, 3], "entry 1 must be an object, got int"),
         ([{**ENTRY, "output": None}], "entry 0: output must be text, but it is missing"),
         ([{**ENTRY, "model_response": 4}], "model_response must be text, but it is int"),

@@ -88,7 +88,7 @@ def test_prompt_holds_everything_and_the_schema_the_range(rubric: object) -> Non
     assert rubric in (SCORE100, RUBRIC5)
     item = Item("### Instruction:\nAdd.\n\n### Input:\n1 {and} 2", "3", "It is %s {answer} 4")
     prompt = rubric.prompt(item)  # type: ignore[attr-defined]
-    for text in (item.task, item.reference, item.answer, "JSON", '{"score": <number>}'):
+    for text in (item.task, item.reference, item.response, "JSON", '{"score": <number>}'):
         assert text in prompt
     score = rubric.schema["properties"]["score"]  # type: ignore[attr-defined]
     assert score["type"] == "integer"
@@ -102,8 +102,8 @@ def code_of(prompt: str) -> str:
     return found[1]
 
 
-def test_answer_cannot_close_its_markers() -> None:
-    """An answer that knows every item but itself still does not know its own code."""
+def test_response_cannot_close_its_markers() -> None:
+    """A response that knows every item except itself still does not know its own code."""
     item = Item("Add 1 and 2.", "3", "4")
     code = code_of(SCORE100.prompt(item))
     planted = Item(
@@ -112,7 +112,7 @@ def test_answer_cannot_close_its_markers() -> None:
     prompt = SCORE100.prompt(planted)
     own = code_of(prompt)
     assert own != code
-    assert own not in planted.answer
+    assert own not in planted.response
     start = prompt.index(f"[BEGIN ANSWER TO GRADE {own}]")
     end = prompt.index(f"[END ANSWER TO GRADE {own}]")
     assert start < prompt.index("Reply {") < end

@@ -5,7 +5,7 @@ import pytest
 from judge_server import DIGEST, VERSION, JudgeServer, Say, Status
 
 from llm_lightning.evaluation.judging import exchange
-from llm_lightning.evaluation.judging.exchange import NoServer, Refused, ServerFailed
+from llm_lightning.evaluation.judging.exchange import NoServer, RequestRefused, ServerFailed
 from llm_lightning.evaluation.judging.rubrics import RUBRICS
 from llm_lightning.evaluation.judging.servers import (
     MAX_TOKENS,
@@ -119,16 +119,14 @@ def test_refusal_after_the_first_reply_is_about_the_question(openai: JudgeServer
     server = meet(openai, "gpt-4o")
     ask(server)
     openai.script(Status(400, {"error": {"message": "too long"}}))
-    with pytest.raises(Refused, match="too long"):
+    with pytest.raises(RequestRefused, match="too long"):
         ask(server)
     assert len(openai.chats) == 2
 
 
 def test_openai_without_a_list_of_models_must_be_named() -> None:
     with JudgeServer(apis=()) as server:
-        with pytest.raises(
-            ValueError, match="neither /api/version, as Ollama does, nor /v1/models"
-        ):
+        with pytest.raises(ValueError, match="neither /api/version, as Ollama has, nor /v1/models"):
             meet(server, "m")
         assert isinstance(meet(server, "m", api="openai"), OpenAI)
 
@@ -137,7 +135,7 @@ def test_key_of_the_environment_is_sent_to_openai_only(
     openai: JudgeServer, ollama: JudgeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     openai.key = "sk-1"
-    with pytest.raises(Refused, match=r"HTTP 401.*\nSet OPENAI_API_KEY"):
+    with pytest.raises(RequestRefused, match=r"HTTP 401.*\nSet OPENAI_API_KEY"):
         meet(openai, "gpt-4o")
     monkeypatch.setenv("OPENAI_API_KEY", " sk-1\n")
     server = meet(openai, "gpt-4o")
@@ -166,10 +164,10 @@ def test_answer_without_a_message_is_a_failure(
 @pytest.mark.parametrize(
     ("path", "answer", "message"),
     [
-        ("/api/tags", Status(200, {"tags": []}), "does not answer as Ollama does"),
+        ("/api/tags", Status(200, {"tags": []}), "does not answer like Ollama"),
         ("/api/tags", Status(200, "<html>"), "not JSON"),
         ("/api/tags", Status(503, {"error": "starting"}), "HTTP 503: starting"),
-        ("/api/version", Status(200, [1]), "does not answer as Ollama does"),
+        ("/api/version", Status(200, [1]), "does not answer like Ollama"),
     ],
 )
 def test_something_else_at_the_address_is_named(
@@ -193,7 +191,7 @@ def test_nobody_there(ollama: JudgeServer) -> None:
             meet(ollama, "llama3", api)
 
 
-def test_model_can_say_what_it_wants(ollama: JudgeServer) -> None:
+def test_a_reply_may_be_any_text(ollama: JudgeServer) -> None:
     ollama.script(Say("Score:\n85 \u2713"))
     assert ask(meet(ollama, "llama3")) == "Score:\n85 \u2713"
 

@@ -1,0 +1,75 @@
+"""Which activations of a run can be computed once: of how many blocks, splits and positions."""
+
+import lightning as L
+import torch
+
+from llm_lightning.data.module import DataModule
+from llm_lightning.finetuning.frozen_activations.cache import ActivationCache, frozen_depth
+from llm_lightning.run_format.splits import SPLITS
+from llm_lightning.tasks.task import Task
+
+_TOKENS_PER_BATCH = {"cuda": 65536}
+_TOKENS_PER_BATCH_ELSEWHERE = 2048
+
+
+def tokens_per_batch(device_type: str) -> int:
+    """Returns how many tokens, padding included, a batch through the frozen blocks may have."""
+    return _TOKENS_PER_BATCH.get(device_type, _TOKENS_PER_BATCH_ELSEWHERE)
+
+
+def cacheable_depth(task: Task) -> int:
+    """Returns how many of the first blocks have to run only once for every example."""
+    if not task.strategy.cache_frozen_activations or task.why_not_cacheable():
+        return 0
+    return frozen_depth(task.backbone)
+
+
+def cacheable_splits(trainer: L.Trainer) -> list[str]:
+    """Returns the splits of which every example is used, more than once."""
+    limits = {
+        "train": trainer.limit_train_batches,
+        "val": trainer.limit_val_batches,
+        "test": trainer.limit_test_batches,
+    }
+    # The float 1.0 is all batches, the integer 1 a single one.
+    return [name for name in SPLITS if isinstance(limits[name], float) and limits[name] == 1]
+
+
+def empty_cache(task: Task, data: DataModule, depth: int, splits: list[str]) -> ActivationCache:
+    """Returns a cache without storage for the activations of all examples of some splits.
+
+    Args:
+        task: the model.
+        data: after ``setup``.
+        depth: number of blocks, as from :func:`cacheable_depth`.
+        splits: as from :func:`cacheable_splits`.
+    """
+    counts = {}
+    selected_only = False
+    for split in splits:
+        indices, num_positions = [], []
+        for batch in data.sorted_batches(split, tokens_per_batch("cpu")):
+            inputs = task.model_inputs(batch)
+            selected_only = depth == task.backbone.num_blocks and inputs.positions is not None
+            indices.append(batch.indices)
+            num_positions.append(inputs.counts if selected_only else inputs.lengths)
+        order = torch.cat(indices).argsort()
+        counts[split] = torch.cat(num_positions)[order]
+    return ActivationCache(depth, selected_only, counts, task.backbone.hidden_size)
+
+
+def describe(task: Task, trainer: L.Trainer, data: DataModule) -> str | None:
+    """Returns a line on the blocks that run only once; ``None`` if there are none."""
+    depth = frozen_depth(task.backbone)
+    if not depth or not task.strategy.cache_frozen_activations:
+        return None
+    blocks = f"blocks 0 to {depth - 1}" if depth > 1 else "block 0"
+    if reason := task.why_not_cacheable():
+        return f"{blocks} run in every epoch: {reason}"
+    examples = {name: split["examples"] for name, split in data.facts()["splits"].items()}
+    epochs = trainer.max_epochs or 0
+    passes = {"train": epochs + 1, "val": epochs + 1, "test": 1}  # the final evaluation is one
+    all_passes = sum(examples[split] * passes[split] for split in examples)
+    saved = sum(examples[split] * (passes[split] - 1) for split in cacheable_splits(trainer))
+    share = saved * depth / (all_passes * task.backbone.num_blocks)
+    return f"{blocks} run once for every example, which saves {share:.0%} of all forward passes"

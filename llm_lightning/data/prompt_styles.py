@@ -1,0 +1,56 @@
+"""The texts that turn the fields of an instruction record into a prompt."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PromptStyle:
+    """The text around the fields of a record.
+
+    A prompt consists of the system message, the opening, and the turns of the conversation; a turn
+    consists of instruction, header and response.
+    """
+
+    before_system: str
+    after_system: str
+    opening: str
+    before_instruction: str
+    before_input: str
+    header: str
+    """Between an instruction and its response."""
+    after_turn: str
+    """Between a response and the next turn."""
+
+
+PROMPT_STYLES = {
+    # That of Stanford Alpaca (Taori et al. 2023), which the book uses.
+    "alpaca": PromptStyle(
+        before_system="",
+        after_system="\n\n",
+        opening="Below is an instruction that describes a task. "
+        "Write a response that appropriately completes the request.\n\n",
+        before_instruction="### Instruction:\n",
+        before_input="\n\n### Input:\n",
+        header="\n\n### Response:\n",
+        after_turn="\n\n",
+    ),
+    # From the book's exercise 7.1. For GPT-2 the tags are ordinary text of about five tokens.
+    "phi3": PromptStyle(
+        before_system="<|system|>\n",
+        after_system="\n",
+        opening="",
+        before_instruction="<|user|>\n",
+        before_input="\n",
+        header="\n<|assistant|>:\n",
+        after_turn="\n",
+    ),
+    "plain": PromptStyle(
+        before_system="",
+        after_system="\n\n",
+        opening="",
+        before_instruction="",
+        before_input="\n\n",
+        header="\n\n",
+        after_turn="\n\n",
+    ),
+}

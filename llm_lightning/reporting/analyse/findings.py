@@ -1,0 +1,79 @@
+"""What the numbers of a chapter say: the facts behind the first sentences of the page."""
+
+from dataclasses import dataclass
+
+from llm_lightning.reporting.analyse.classifiers import ClassifierChapter
+from llm_lightning.reporting.analyse.comparisons import Comparison
+from llm_lightning.reporting.analyse.language_models import (
+    Estimate,
+    LanguageChapter,
+    response_score,
+)
+from llm_lightning.reporting.analyse.rows import Row
+from llm_lightning.statistics import Mean
+
+
+@dataclass(frozen=True)
+class ClassifierFindings:
+    """Facts about the classifiers of one chapter; rows with fallbacks count only as such."""
+
+    networks: list[Row]
+    best: Row | None
+    """The network with the highest test accuracy."""
+    best_baseline: tuple[str, float] | None
+    """Name and test accuracy."""
+    above_baseline: list[Row]
+    """Networks that are more accurate than the best baseline."""
+    different: list[Comparison]
+    """Rows that differ significantly from the reference."""
+    fallbacks: list[Row]
+    single_seed: list[Row]
+    """Networks that ran with one seed only."""
+
+
+def classifier_findings(chapter: ClassifierChapter) -> ClassifierFindings:
+    """Collects what the page says first about a chapter of classifiers."""
+    accuracy = {row.number: row.mean("test", "accuracy") or 0.0 for row in chapter.rows}
+    networks = [row for row in chapter.rows if not row.is_baseline and not row.fallback]
+    baselines = chapter.baselines
+    name = max(baselines, key=lambda name: baselines[name], default=None)
+    return ClassifierFindings(
+        networks=networks,
+        best=max(networks, key=lambda row: accuracy[row.number], default=None),
+        best_baseline=None if name is None else (name, baselines[name]),
+        above_baseline=[row for row in networks if name and accuracy[row.number] > baselines[name]],
+        different=[found for found in chapter.comparisons.found if found.differs],
+        fallbacks=[row for row in chapter.rows if row.fallback],
+        single_seed=[row for row in chapter.rows if len(row.runs) == 1 and not row.is_baseline],
+    )
+
+
+@dataclass(frozen=True)
+class InstructionFindings:
+    """Facts about the responses of one chapter; rows with fallbacks count only as such."""
+
+    best: Row | None
+    """The row whose responses are closest to the references."""
+    best_score: Estimate | None
+    """Its ROUGE-L."""
+    differences: list[tuple[Row, Mean]]
+    """ROUGE-L of each row minus the reference row's."""
+    has_fallbacks: bool
+
+
+def instruction_findings(chapter: LanguageChapter) -> InstructionFindings:
+    """Collects what the page says first about a chapter of instruction runs."""
+    scores = {
+        row.number: (row, score)
+        for row in chapter.rows
+        if not row.fallback and (score := response_score(row, "rouge_l"))
+    }
+    best, score = max(scores.values(), key=lambda pair: pair[1].mean, default=(None, None))
+    return InstructionFindings(
+        best=best,
+        best_score=score,
+        differences=[
+            (row, means["rouge_l"]) for row, means in chapter.differences if "rouge_l" in means
+        ],
+        has_fallbacks=any(row.fallback for row in chapter.rows),
+    )

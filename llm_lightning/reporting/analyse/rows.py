@@ -1,0 +1,213 @@
+"""Rows: runs that differ only in their seed, with a short label and their mean accuracy."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from llm_lightning import statistics
+from llm_lightning.reporting.read.run_record import RunRecord
+from llm_lightning.statistics import Interval
+
+BASELINE = "baseline_"
+"""Prefix of the experiments that train no network."""
+
+# Overrides that change a run's name or place, not what it computes.
+_NOT_A_SETTING = re.compile(
+    r"^(experiment|seed|runs_dir|run_dir|rerun|offline_fallback|loggers|callbacks|hydra)(?=[.=/]|$)"
+)
+
+
+@dataclass(eq=False)
+class Row:
+    """Runs with the same settings, one per seed."""
+
+    runs: list[RunRecord]
+    """At least one, in the order of their seeds."""
+    label: str = ""
+    """Short, and unique in its chapter."""
+    number: int = 0
+    """Its position in the chapter's table, from 1."""
+    wilson: Interval | None = field(default=None, init=False)
+    """Wilson interval of the mean test accuracy: sampling of the test items only."""
+    over_seeds: Interval | None = field(default=None, init=False)
+    """t interval of the mean test accuracy over seeds; None for a single run."""
+
+    def __post_init__(self) -> None:
+        """Computes the intervals if this is a classification row."""
+        accuracies = self.values("test", "accuracy")
+        if not accuracies:
+            return
+        n = self.first.num_evaluated
+        right = min(float(n), float(np.mean(accuracies)) * n)
+        self.wilson = statistics.wilson_interval(right, n)
+        if len(accuracies) > 1:
+            self.over_seeds = _within_shares(statistics.t_interval(accuracies))
+
+    @property
+    def first(self) -> RunRecord:
+        """The run with the lowest seed."""
+        return self.runs[0]
+
+    @property
+    def numbered(self) -> str:
+        """The row's number and label; the number identifies the row even if the label is cut."""
+        return f"{self.number} {self.label}"
+
+    @property
+    def short(self) -> str:
+        """The same, shorter, for figures: settings without the name of their group."""
+        return re.sub(r"(?<= )[a-z_]+\.(?=[\w.]+=)", "", self.numbered)
+
+    @property
+    def seeds(self) -> list[int]:
+        """In ascending order."""
+        return [run.summary.seed for run in self.runs]
+
+    @property
+    def experiment(self) -> str:
+        """The experiment's name; the run's if it has none."""
+        return self.first.summary.experiment or self.first.summary.name
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is a baseline rather than a network."""
+        return self.experiment.startswith(BASELINE)
+
+    @property
+    def fallback(self) -> str | None:
+        """Which data or weights were replaced, so that its numbers are not comparable; or None."""
+        fallbacks = [text.strip() for run in self.runs for text in run.summary.fallbacks]
+        lines = dict.fromkeys(text.splitlines()[0].rstrip(":") for text in fallbacks if text)
+        if not lines:
+            return None
+        return without_folders("; ".join(lines))
+
+    @property
+    def interval(self) -> Interval | None:
+        """The interval of the mean test accuracy that the table shows."""
+        return self.over_seeds or self.wilson
+
+    @property
+    def trainable(self) -> int:
+        """Trainable parameters."""
+        return self.first.summary.parameters.trainable
+
+    @property
+    def weights(self) -> str:
+        """Where the starting weights come from."""
+        weights = self.first.summary.weights
+        return "none" if weights is None else without_folders(weights.source)
+
+    @property
+    def minutes(self) -> float:
+        """Training time, without evaluation: mean over seeds."""
+        return float(np.mean([run.summary.seconds.training for run in self.runs])) / 60
+
+    @property
+    def memory_mib(self) -> float | None:
+        """Highest peak over seeds; None if it was not measured."""
+        peaks = [run.summary.peak_memory_mib for run in self.runs]
+        return max((peak for peak in peaks if peak is not None), default=None)
+
+    def values(self, split: str, metric: str) -> list[float]:
+        """A final metric of each run that has it."""
+        found = [run.metric(split, metric) for run in self.runs]
+        return [value for value in found if value is not None]
+
+    def mean(self, split: str, metric: str) -> float | None:
+        """Mean over seeds of a final metric; None if no run has it."""
+        values = self.values(split, metric)
+        return float(np.mean(values)) if values else None
+
+
+def without_folders(text: str) -> str:
+    """Shortens each absolute path in a text to its last part: the rest is private to a machine."""
+    return re.sub(r"(?:~|\B)/(?:[^/\s]+/)+", "", text)
+
+
+def make_rows(runs: Sequence[RunRecord]) -> list[Row]:
+    """Groups runs of one kind into rows, not labelled yet.
+
+    Runs of a row have the same parent folder and the same test items: a data file may have changed
+    between two seeds.
+    """
+    groups: dict[tuple[Path, str, int], list[RunRecord]] = {}
+    for run in runs:
+        groups.setdefault((run.folder.parent, *run.test_set), []).append(run)
+    return [Row(sorted(group, key=lambda run: run.summary.seed)) for group in groups.values()]
+
+
+def settings(run: RunRecord) -> dict[str, str]:
+    """The settings changed on the command line, by key; paths are shortened to their last part."""
+    found = {}
+    for override in run.summary.overrides:
+        key, _, value = override.lstrip("+~").partition("=")
+        if not _NOT_A_SETTING.match(key):
+            found[key] = value.strip("'\"").rstrip("/").rsplit("/", 1)[-1]
+    return found
+
+
+def name_rows(rows: Sequence[Row]) -> dict[str, str]:
+    """Labels the rows of a chapter: the experiment, and the settings that not all rows share.
+
+    Networks and baselines are handled separately, because baselines have few settings.
+
+    Returns:
+        The settings that all networks share, or all baselines if there is no network.
+    """
+    labels: dict[int, str] = {}
+    shared_by_networks: dict[str, str] | None = None
+    for are_baselines in (False, True):
+        group = [row for row in rows if row.is_baseline is are_baselines]
+        all_settings = [settings(row.first) for row in group]
+        shared = all_settings[0] if group else {}
+        for found in all_settings:
+            shared = {key: value for key, value in shared.items() if found.get(key) == value}
+        for row, found in zip(group, all_settings, strict=True):
+            own = [f"{key}={value}" for key, value in sorted(found.items()) if key not in shared]
+            labels[id(row)] = " ".join([row.experiment, *own])
+        if group and shared_by_networks is None:
+            shared_by_networks = shared
+    names = list(labels.values())
+    for row in rows:
+        label = labels[id(row)]
+        row.label = label if names.count(label) == 1 else f"{label} ({_place(row, rows)})"
+    return shared_by_networks or {}
+
+
+def _place(row: Row, rows: Sequence[Row]) -> str:
+    """What distinguishes rows with the same label: their folders, or else their test items."""
+    place = str(Path(row.first.shown).parent)
+    if len({row.first.test_set for row in rows}) == 1:
+        return place
+    same = [other for other in rows if Path(other.first.shown).parent == Path(place)]
+    return place if len(same) == 1 else f"{place}, test {row.first.test_set[0][:8]}"
+
+
+def find_row(rows: Sequence[Row], name: str) -> Row | None:
+    """The first row with this label, run name or experiment; None if there is none."""
+    for names in (
+        [row.label for row in rows],
+        [row.first.summary.name for row in rows],
+        [row.experiment for row in rows],
+    ):
+        if name in names:
+            return rows[names.index(name)]
+    return None
+
+
+def default_reference(rows: Sequence[Row]) -> Row | None:
+    """The row to compare others with: row_01, else last_block, else the first network."""
+    candidates = [row for row in rows if not row.fallback]
+    networks = [row for row in candidates if not row.is_baseline] or candidates
+    for name in ("row_01", "last_block"):
+        if found := find_row(networks, name):
+            return found
+    return networks[0] if networks else None
+
+
+def _within_shares(interval: Interval) -> Interval:
+    return Interval(max(0.0, interval.low), min(1.0, interval.high))

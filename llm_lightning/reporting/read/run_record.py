@@ -1,0 +1,93 @@
+"""Everything that a report knows about one finished run."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from llm_lightning.run_format.summary import Summary
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """A classifier's predictions on its test split."""
+
+    class_names: list[str]
+    texts: list[str]
+    """N test texts."""
+    truth: NDArray[np.int64]
+    """Class index, shape (N,)."""
+    predicted: NDArray[np.int64]
+    """Class index, shape (N,)."""
+    probabilities: NDArray[np.float64]
+    """Shape (N, number of classes)."""
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all probabilities are finite; those of a diverged run are NaN."""
+        return bool(np.isfinite(self.probabilities).all())
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Whether each prediction is correct, shape (N,)."""
+        return np.equal(self.truth, self.predicted)
+
+
+@dataclass(frozen=True)
+class JudgeScore:
+    """The mean score that a judge model gave to a run's responses, on the rubric's own scale."""
+
+    model: str
+    rubric: str
+    responses: int
+    """How many responses were judged."""
+    mean: float | None
+    """None if no reply of the judge contained a score."""
+    low: float
+    high: float
+
+
+@dataclass(eq=False)
+class RunRecord:
+    """One finished run, as its folder records it."""
+
+    folder: Path
+    shown: str
+    """The folder's path for readers, relative to the folder that is reported on."""
+    summary: Summary
+    curves: pd.DataFrame | None = None
+    """Metrics logged during training."""
+    predictions: Predictions | None = None
+    responses: list[dict[str, str]] | None = None
+    """Test records, each with the model's response."""
+    response_scores: pd.DataFrame | None = None
+    """One row per response, one column per score."""
+    judge_scores: list[JudgeScore] = field(default_factory=list)
+
+    @property
+    def test_set(self) -> tuple[str, int]:
+        """Identifies the evaluated test items: fingerprint of the split, and how many of it."""
+        return self.summary.data.splits["test"].sha256, self.num_evaluated
+
+    @property
+    def num_evaluated(self) -> int:
+        """Evaluated test items; fewer than the split has if the run was limited."""
+        return self.summary.evaluated_examples["test"]
+
+    def metric(self, split: str, name: str) -> float | None:
+        """A final metric; None if the run did not log it or it is undefined."""
+        return self.summary.metrics[split].get(name)  # type: ignore[index]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A run, or a file of a run, that the report leaves out."""
+
+    shown: str
+    """The run's folder, relative to the folder that is reported on."""
+    state: str
+    """``running``, ``failed``, ``interrupted``, ``unfinished``, ``damaged``, or ``used`` if only
+    part of the run is left out."""
+    reason: str

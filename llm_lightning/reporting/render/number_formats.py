@@ -1,0 +1,57 @@
+"""Numbers as readers see them, on the page, in the tables and on the terminal."""
+
+from llm_lightning.reporting.analyse.language_models import Estimate
+from llm_lightning.reporting.analyse.verdicts import Verdict
+from llm_lightning.statistics import Interval
+
+
+def percent(share: float | None, digits: int = 2) -> str:
+    """A share in percent, without the sign; empty for None."""
+    return "" if share is None else f"{100 * share:.{digits}f}"
+
+
+def points(share: float, digits: int = 2) -> str:
+    """A difference of shares in percentage points, with its sign."""
+    rounded = round(100 * share, digits) + 0.0  # no negative zero
+    return f"{rounded:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def percent_interval(interval: Interval | None) -> str:
+    """An interval of shares, in percent; empty for None."""
+    return "" if interval is None else f"{100 * interval.low:.1f} to {100 * interval.high:.1f}"
+
+
+def points_interval(interval: Interval) -> str:
+    """An interval of a difference of shares, in percentage points."""
+    return f"{points(interval.low, 1)} to {points(interval.high, 1)}"
+
+
+def p_value(value: float) -> str:
+    """A p-value with three digits."""
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def minutes(value: float) -> str:
+    """Minutes with about three significant digits."""
+    return f"{value:.2f}" if value < 10 else f"{value:,.0f}"
+
+
+def estimate(found: Estimate | None, digits: int) -> str:
+    """A mean with its interval; empty for None."""
+    if found is None:
+        return ""
+    shown, ends = f"{found.mean:,.{digits}f}", found.interval
+    return shown if ends is None else f"{shown} ({ends.low:,.{digits}f} to {ends.high:,.{digits}f})"
+
+
+def verdict_reason(verdict: Verdict) -> str:
+    """Why a verdict is what it is: the obstacle, or the difference with its interval."""
+    if verdict.difference is None:
+        return verdict.obstacle or ""
+    difference = verdict.difference
+    return f"{points(difference.mean)} points ({points_interval(difference.interval)})"
+
+
+def count(number: int, noun: str) -> str:
+    """A number and its noun: ``1 row``, ``1,234 rows``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,111 @@
+"""A backbone with a head, of which some parameters train: how it is built, loaded and saved."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from llm_lightning.backbone.gpt2 import GPT2
+from llm_lightning.backbone.gpt_config import GPTConfig
+from llm_lightning.backbone.weights import ModelConfig, Weights
+from llm_lightning.finetuning import strategies
+from llm_lightning.tasks.partial_checkpoint import Base, describe_base, remove_base, restore_base
+
+
+class FineTunedModel(L.LightningModule, ABC):
+    """GPT-2 with a head; its checkpoints contain only what trains.
+
+    Args:
+        model: fields of :class:`~llm_lightning.backbone.gpt_config.GPTConfig`.
+        seed: of the initial weights of backbone and adapters.
+    """
+
+    pretrained_parts: ClassVar[tuple[str, ...]] = ("backbone.",)
+    """First parts of the names of parameters that a base checkpoint contains."""
+    backbone: GPT2
+    head: nn.Linear
+
+    def __init__(self, *, model: dict[str, Any], seed: int) -> None:
+        super().__init__()
+        self.base: Base | None = None
+        """The loaded base, if part of it stays frozen."""
+        self.head_is_loaded = False
+        """Whether the base checkpoint contained a head that fits, and its weights were taken."""
+        self._seed = seed
+        self._rng_state: Tensor | None = None  # of a checkpoint, until training continues
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.backbone = GPT2(GPTConfig(**model))
+
+    def set_trainable(self, finetune: dict[str, Any]) -> None:
+        """Applies a strategy, given by its fields, to backbone and head."""
+        self.strategy = strategies.from_dict(finetune)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self._seed)
+            self.strategy.apply(self)
+
+    def load_base(self, model: ModelConfig, weights: Weights) -> str | None:
+        """Loads the weights from which training starts; to be called once.
+
+        Args:
+            model: the model and its ``weights`` setting, which checkpoints record.
+            weights: the located weights; without a path, the initial weights are kept.
+
+        Returns:
+            SHA-256 of the file; ``None`` without one.
+
+        Raises:
+            ValueError: if the file does not fit the model.
+        """
+        sha256 = None
+        if weights.path is not None:
+            sha256 = self.load_backbone(weights.path, weights.sha256)
+        self.base = describe_base(self, self.pretrained_parts, model, weights)
+        self.strategy.base_loaded(self)
+        return sha256
+
+    @abstractmethod
+    def load_backbone(self, path: Path, expected_sha256: str | None) -> str:
+        """Loads a checkpoint into the backbone, and its head if it is one for this task.
+
+        Returns:
+            SHA-256 of the file.
+
+        Raises:
+            ValueError: see :func:`~llm_lightning.backbone.checkpoint.load_weights`.
+        """
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leaves the frozen base out of the checkpoint."""
+        remove_base(checkpoint, self, self.pretrained_parts, self.base)
+        checkpoint["rng_state"] = torch.get_rng_state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Completes the checkpoint with the frozen base, which must have been loaded.
+
+        Raises:
+            ValueError: if :meth:`load_base` was not called, or with another base.
+        """
+        self._rng_state = checkpoint["rng_state"]
+        restore_base(checkpoint, self, self.pretrained_parts, self.base)
+
+    def load_trained(self, checkpoint: dict[str, Any]) -> None:
+        """Loads a checkpoint over the base that it was trained on.
+
+        Args:
+            checkpoint: as Lightning saves it; its ``state_dict`` is completed.
+
+        Raises:
+            ValueError: see :meth:`on_load_checkpoint`.
+        """
+        self.on_load_checkpoint(checkpoint)
+        self.load_state_dict(checkpoint["state_dict"], strict=True)
+
+    def on_train_start(self) -> None:
+        """Restores the random state of a resumed run, for the same dropout."""
+        if self._rng_state is not None:
+            torch.set_rng_state(self._rng_state)
+            self._rng_state = None
