@@ -8,6 +8,7 @@ import sys
 from enum import Enum
 from functools import cache
 from itertools import pairwise
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from omegaconf import MISSING
@@ -46,10 +47,10 @@ def fields_of(cls: type) -> list[Field]:
 
 
 @cache
-def texts(cls: type) -> dict[str, str]:
-    """Returns the string literal under each field that a class declares, as Markdown."""
+def texts(owner: type | ModuleType) -> dict[str, str]:
+    """Returns the string literal under each field or alias that a class or module declares."""
     found = {}
-    for statement, below in pairwise(_body(cls)):
+    for statement, below in pairwise(_body(owner)):
         if isinstance(statement, ast.AnnAssign | ast.Assign) and _is_text(below):
             is_typed = isinstance(statement, ast.AnnAssign)
             target = statement.target if is_typed else statement.targets[0]
@@ -116,12 +117,14 @@ def _meaning(cls: type, owner: type, name: str) -> str:
     return text
 
 
-def _body(cls: type) -> list[ast.stmt]:
-    if cls.__module__ == "builtins":
+def _body(owner: type | ModuleType) -> list[ast.stmt]:
+    if isinstance(owner, ModuleType):
+        return ast.parse(inspect.getsource(owner)).body
+    if owner.__module__ == "builtins":
         return []
-    tree = ast.parse(inspect.getsource(sys.modules[cls.__module__]))
+    tree = ast.parse(inspect.getsource(sys.modules[owner.__module__]))
     for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef) and node.name == cls.__name__:
+        if isinstance(node, ast.ClassDef) and node.name == owner.__name__:
             return node.body
     return []
 

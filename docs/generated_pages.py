@@ -15,6 +15,7 @@ from pathlib import Path
 
 import settings_page
 from documented_fields import annotations, markdown, texts
+from pydantic import BaseModel
 
 from llm_lightning.commands.main import COMMANDS
 from llm_lightning.config.experiments import conf_dir, list_experiments
@@ -22,6 +23,9 @@ from llm_lightning.run_format import files, summary
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
+# What the aliases of run_format.summary mean, in the reader's words.
+_PLAIN = {"Text": "str", "Count": "int", "Positive": "int", "Finite": "float", "Amount": "float"}
+_PLAIN |= {"Share": "float", "Metrics": "dict", "Kind": "str", "Split": "str"}
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 
 
@@ -82,22 +86,24 @@ def run_folder_page() -> str:
     entries = re.findall(r"^    (\S.*?)  +(\S.*(?:\n {20,}\S.*)*)", listing, re.MULTILINE)
     rows = [f"| `{name.strip()}` | {markdown(text)} |" for name, text in entries]
     parts = [introduction, "## Files", "| file | content |\n| --- | --- |\n" + "\n".join(rows)]
-    parts += ["## Fields of `summary.json`", *_summary_fields(summary.Summary, "")]
-    return "\n\n".join(parts) + "\n"
+    fields = "\n".join(_summary_rows(summary.Summary, ""))
+    header = "| field | type | meaning |\n| --- | --- | --- |\n"
+    return "\n\n".join([*parts, "## Fields of `summary.json`", header + fields]) + "\n"
 
 
-def _summary_fields(model: type, prefix: str) -> Iterator[str]:
-    for name, field in model.model_fields.items():  # type: ignore[attr-defined]
+def _summary_rows(model: type[BaseModel], prefix: str) -> Iterator[str]:
+    """Yields a row a field, and those of the parts that it is made of."""
+    for name, field in model.model_fields.items():
         kind = annotations(model)[name]
-        needed = "" if field.is_required() else ", optional"
-        yield f"`{prefix}{name}` *{kind}{needed}*\n: {texts(model).get(name, '—')}"
-        parts = [c for c in vars(summary).values() if isinstance(c, type) and c.__name__ in kind]
-        for part in parts:
-            if issubclass(part, summary._Part) and part.__name__ in re.findall(r"\w+", kind):
-                inner = ".<split>" if kind.startswith("dict[Split") else ""
-                inner = ".<name>" if kind.startswith("dict[str") else inner
-                inner = "[]" if kind.startswith("list") else inner
-                yield from _summary_fields(part, f"{prefix}{name}{inner}.")
+        meaning = texts(model).get(name) or texts(summary).get(kind, "")
+        shown = re.sub(r"\w+", lambda word: _PLAIN.get(word.group(), word.group()), kind)
+        shown += "" if field.is_required() else ", optional"
+        yield f"| `{prefix}{name}` | {shown.replace('|', 'or')} | {meaning} |"
+        for word in re.findall(r"\w+", kind):
+            part = getattr(summary, word, None)
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                inner = {"dict": ".*", "list": "[]"}.get(kind.partition("[")[0], "")
+                yield from _summary_rows(part, f"{prefix}{name}{inner}.")
 
 
 def result_pages(folder: Path) -> Iterator[tuple[str, str]]:
