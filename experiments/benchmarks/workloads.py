@@ -10,16 +10,19 @@ import lightning as L
 import torch
 from flops import adapter_weights
 from hydra.core.hydra_config import HydraConfig
-from llm_lightning.config.root import root as config
-from llm_lightning.runs.build import Run, build, find
+from omegaconf import open_dict, read_write
 from timing import step_result
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from llm_lightning.callbacks.cacheable import cacheable_depth
 from llm_lightning.callbacks.frozen_activations import FrozenActivations
-from llm_lightning.commands.main import conf_dir
+from llm_lightning.config import schema
+from llm_lightning.config.experiments import conf_dir
+from llm_lightning.config.jobs import job_of
 from llm_lightning.data.batching import Batch
+from llm_lightning.runs.built import Built
+from llm_lightning.runs.network_job import FoundNetwork, NetworkJob
 from llm_lightning.training.allocator import keep_freed_memory
 
 RANK = 16
@@ -122,9 +125,9 @@ def bare_steps(
 
 def _built(
     table: str, max_length: int, strategy: str, overrides: list[str]
-) -> tuple[Run, DataLoader[Batch]]:
+) -> tuple[Built, DataLoader[Batch]]:
     """Our program up to the start of training, on given texts in a given order."""
-    config.register()
+    schema.register()
     settings = [
         f"+experiment={strategy}",
         "data=table",
@@ -141,8 +144,13 @@ def _built(
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = hydra.compose("config", settings, return_hydra_config=True)
         HydraConfig.instance().set_config(cfg)
+        with read_write(cfg), open_dict(cfg):
+            del cfg["hydra"]
         Path(cfg.run_dir).mkdir()
-        run = build(cfg, find(cfg))
+        job, found = job_of(cfg).find()
+        if not isinstance(job, NetworkJob) or not isinstance(found, FoundNetwork):
+            raise TypeError(f"{strategy} trains no network")
+        run = job.build(found)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     loader: DataLoader[Batch] = DataLoader(
         run.data.train_dataloader().dataset,
@@ -154,7 +162,7 @@ def _built(
 
 
 def _result(
-    run: Run,
+    run: Built,
     loader: DataLoader[Batch],
     seconds: list[float],
     warmup: int,

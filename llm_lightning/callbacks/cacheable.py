@@ -56,20 +56,3 @@ def empty_cache(task: Task, data: DataModule, depth: int, splits: list[str]) -> 
         order = torch.cat(indices).argsort()
         counts[split] = torch.cat(num_positions)[order]
     return ActivationCache(depth, selected_only, counts, task.backbone.hidden_size)
-
-
-def describe(task: Task, trainer: L.Trainer, data: DataModule) -> str | None:
-    """Returns a line on the blocks that run only once; ``None`` if there are none."""
-    depth = frozen_depth(task.backbone)
-    if not depth or not task.strategy.cache_frozen_activations:
-        return None
-    blocks = f"blocks 0 to {depth - 1}" if depth > 1 else "block 0"
-    if reason := task.why_not_cacheable():
-        return f"{blocks} run in every epoch: {reason}"
-    examples = {name: split["examples"] for name, split in data.facts()["splits"].items()}
-    epochs = trainer.max_epochs or 0
-    passes = {"train": epochs + 1, "val": epochs + 1, "test": 1}  # the final evaluation is one
-    all_passes = sum(examples[split] * passes[split] for split in examples)
-    saved = sum(examples[split] * (passes[split] - 1) for split in cacheable_splits(trainer))
-    share = saved * depth / (all_passes * task.backbone.num_blocks)
-    return f"{blocks} run once for every example, which saves {share:.0%} of all forward passes"

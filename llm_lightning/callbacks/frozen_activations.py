@@ -18,7 +18,7 @@ from llm_lightning.callbacks.cacheable import (
 )
 from llm_lightning.data.download import cache_dir
 from llm_lightning.data.module import DataModule
-from llm_lightning.finetuning.frozen_activations.cache import ActivationCache
+from llm_lightning.finetuning.frozen_activations.cache import ActivationCache, frozen_depth
 from llm_lightning.finetuning.frozen_activations.files import FOLDER, ActivationFiles
 from llm_lightning.finetuning.frozen_activations.forward import frozen_activations
 from llm_lightning.finetuning.frozen_activations.memory import LastInMemory
@@ -106,6 +106,26 @@ def compute_batch(
             task.backbone, inputs, cache.depth, selected_only=cache.selected_only
         )
     cache.put(split, batch.indices, x)
+
+
+def describe(task: Task, trainer: L.Trainer, data: DataModule) -> str | None:
+    """Returns a line on the blocks that run only once; ``None`` if there are none."""
+    depth = frozen_depth(task.backbone)
+    if not depth or not task.strategy.cache_frozen_activations:
+        return None
+    blocks = f"blocks 0 to {depth - 1}" if depth > 1 else "block 0"
+    reason = task.why_not_cacheable()
+    if not any(isinstance(c, FrozenActivations) for c in trainer.callbacks):  # type: ignore[attr-defined]
+        reason = "callbacks.frozen_activations was removed"
+    if reason:
+        return f"{blocks} run in every epoch: {reason}"
+    examples = {name: split["examples"] for name, split in data.facts()["splits"].items()}
+    epochs = trainer.max_epochs or 0
+    passes = {"train": epochs + 1, "val": epochs + 1, "test": 1}  # the final evaluation is one
+    all_passes = sum(examples[split] * passes[split] for split in examples)
+    saved = sum(examples[split] * (passes[split] - 1) for split in cacheable_splits(trainer))
+    share = saved * depth / (all_passes * task.backbone.num_blocks)
+    return f"{blocks} run once for every example, which saves {share:.0%} of all forward passes"
 
 
 def _key(trainer: L.Trainer, task: Task, data: DataModule, splits: list[str], depth: int) -> str:

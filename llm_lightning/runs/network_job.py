@@ -9,7 +9,7 @@ import lightning as L
 import torch
 
 from llm_lightning.backbone.weights import ModelConfig, Weights, ask_hub, locate
-from llm_lightning.callbacks import cacheable
+from llm_lightning.callbacks import frozen_activations
 from llm_lightning.callbacks.status import EpochStatus
 from llm_lightning.callbacks.timing import StageTimer
 from llm_lightning.data.module import DataModule
@@ -182,7 +182,7 @@ class NetworkJob(Job):
             data=[built.data.source, *built.data.describe()],
             weights=built.weights,
             model_settings=self.model_settings,
-            frozen=cacheable.describe(built.task, built.trainer, built.data),
+            frozen=frozen_activations.describe(built.task, built.trainer, built.data),
             device=f"{device_name(built.trainer)}, precision {built.trainer.precision}",
         )
         device = built.trainer.strategy.root_device

@@ -84,10 +84,8 @@ class Classifier(Task):
     def logits(self, batch: Batch, split: str | None = None) -> Float[Tensor, "B num_classes"]:
         """Computes the logits of a batch; see :meth:`~llm_lightning.tasks.task.Task.hidden`."""
         hidden, inputs = self.hidden(batch, split)
-        if inputs.positions is None:
-            pooled = mean(hidden, batch.lengths, self.options.pooling)
-        else:
-            pooled = hidden[:, 0]
+        is_mean = inputs.positions is None
+        pooled = mean(hidden, batch.lengths, self.options.pooling) if is_mean else hidden[:, 0]
         return cast(Tensor, self.head(self.head_dropout(pooled)))  # from (B, C)
 
     def model_inputs(self, batch: Batch) -> ModelInputs:
@@ -103,28 +101,26 @@ class Classifier(Task):
     def why_not_cacheable(self) -> str | None:
         """Padding to the longest text of a batch differs between batches, and may matter."""
         pooling, is_masked = self.options.pooling, self.options.mask_padding
-        is_causal, padding = self.backbone.is_causal, self.hparams["text"]["padding"]
-        if padding == "batch" and depends_on_padding(
-            pooling, is_causal=is_causal, is_masked=is_masked
+        if self.hparams["text"]["padding"] != "batch" or not depends_on_padding(
+            pooling, is_causal=self.backbone.is_causal, is_masked=is_masked
         ):
-            return (
-                f"with data.padding=batch, task.pooling={pooling} and "
-                f"task.mask_padding={str(is_masked).lower()} the activations of an example depend "
-                f"on its batch"
-            )
-        return None
+            return None
+        return (
+            f"with data.padding=batch, task.pooling={pooling} and "
+            f"task.mask_padding={str(is_masked).lower()} the activations of an example depend on "
+            f"its batch"
+        )
 
     def training_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, ""]:
         """Returns the batch's share of the step's mean loss."""
-        logits = self.logits(batch, "train")
+        logits, weights = self.logits(batch, "train"), self.class_weights
         total = F.cross_entropy(
             logits,
             batch.labels,
-            weight=self.class_weights,
+            weight=weights,
             label_smoothing=self.options.label_smoothing,
             reduction="sum",
         )
-        weights = self.class_weights
         weight = len(batch.labels) if weights is None else weights[batch.labels].sum().item()
         # Logged as in the evaluation, so that the curves of training and validation are comparable.
         loss, _ = self._update("train", logits.detach(), batch.labels)
@@ -135,10 +131,8 @@ class Classifier(Task):
         """Adds a batch to the validation metrics."""
         self._update("val", self.logits(batch, "val"), batch.labels)
 
-    def test_step(
-        self, batch: Batch, batch_idx: int, dataloader_idx: int = 0
-    ) -> Float[Tensor, "B num_classes"]:
-        """Adds a batch to the metrics of one of ``EVALUATED``; returns its probabilities."""
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Adds a batch to one of ``EVALUATED``; returns its (B, num_classes) probabilities."""
         split = EVALUATED[dataloader_idx]
         return self._update(split, self.logits(batch, split), batch.labels)[1]
 

@@ -13,7 +13,7 @@ from llm_lightning.backbone.gpt2 import GPT2
 from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.backbone.tokenizer import encode
 from llm_lightning.backbone.weights import ModelConfig, locate
-from llm_lightning.commands.main import conf_dir
+from llm_lightning.config.experiments import conf_dir
 
 # Written for this test: a model of books should find it likelier than chance does.
 TEXT = (

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from small_runs import ROOM, messages, task_for, trainer_with
 
-from llm_lightning.callbacks.cacheable import cacheable_depth, cacheable_splits, describe
+from llm_lightning.callbacks.cacheable import cacheable_depth, cacheable_splits
+from llm_lightning.callbacks.frozen_activations import FrozenActivations, describe
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +45,7 @@ def test_only_whole_splits_are_cached() -> None:
 
 def test_the_description_names_the_share_of_passes_that_is_saved() -> None:
     data = messages()
-    task, trainer = task_for(data), trainer_with([])
+    task, trainer = task_for(data), trainer_with([FrozenActivations()])
     # Passes: train and val 2 epochs and the final evaluation, test once; 2 of 3 blocks are saved
     # in all but the first of them.
     counts = {"train": 28, "val": 4, "test": 8}
@@ -56,8 +57,11 @@ def test_the_description_names_the_share_of_passes_that_is_saved() -> None:
 
 def test_the_description_says_why_nothing_is_saved() -> None:
     data = messages()
-    line = describe(task_for(data, task={"pooling": "last"}), trainer_with([]), data)
+    trainer = trainer_with([FrozenActivations()])
+    line = describe(task_for(data, task={"pooling": "last"}), trainer, data)
     assert line == (
         "blocks 0 to 1 run in every epoch: with data.padding=batch, task.pooling=last and "
         "task.mask_padding=true the activations of an example depend on its batch"
     )
+    line = describe(task_for(data), trainer_with([]), data)
+    assert line == "blocks 0 to 1 run in every epoch: callbacks.frozen_activations was removed"

@@ -157,8 +157,8 @@ def test_num_train_changes_training_alone(data: SmsSpam) -> None:
 def test_drop_last_leaves_whole_batches_only() -> None:
     sizes = [len(batch.labels) for batch in embedded(drop_last=True).train_dataloader()]
     assert set(sizes) == {8}
-    assert len(sizes) == 1050 // 8
-    assert len(embedded().train_dataloader()) == 132
+    assert len(sizes) == 1680 // 8
+    assert len(embedded().train_dataloader()) == 210
 
 
 def test_final_evaluation_covers_every_text_in_order(data: SmsSpam) -> None:

@@ -237,7 +237,7 @@ def test_embedded_messages_replace_the_collection(tmp_path: Path) -> None:
         data.prepare_data()
     data.use_embedded()
     data.setup()
-    assert [len(table) for _, table in data.splits.items()] == [1050, 150, 300]
+    assert [len(table) for _, table in data.splits.items()] == [1680, 240, 480]
     assert data.source == "embedded messages, split 'table'"
 
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from llm_lightning.backbone.gpt2 import GPT2
 from llm_lightning.backbone.gpt_config import GPTConfig
-from llm_lightning.commands.main import conf_dir
+from llm_lightning.config.experiments import conf_dir
 from llm_lightning.finetuning.coverage import ParameterGroup, parameter_groups
 from llm_lightning.finetuning.strategies import AllLayers, ChosenBlocks, TopBlocks, from_dict
 

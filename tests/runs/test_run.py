@@ -73,10 +73,10 @@ def test_experiment_end_to_end(
     assert summary["optimizer_steps"] == 4
     assert summary["steps_per_epoch"] == 4
     assert summary["examples_per_epoch"] == 32
-    assert summary["evaluated_examples"] == {"train": 1050, "val": 150, "test": 300}
+    assert summary["evaluated_examples"] == {"train": 1680, "val": 240, "test": 480}
     assert summary["peak_memory_mib"] > 100
     assert summary["versions"]["torch"] == torch.__version__
-    assert summary["data"]["splits"]["test"]["examples"] == 300
+    assert summary["data"]["splits"]["test"]["examples"] == 480
     assert len(summary["data"]["splits"]["train"]["sha256"]) == 64
 
     predictions = pd.read_csv(folder / "predictions_test.csv")
@@ -87,7 +87,7 @@ def test_experiment_end_to_end(
         "probability_ham",
         "probability_spam",
     ]
-    assert len(predictions) == 300
+    assert len(predictions) == 480
     accuracy = (predictions["label"] == predictions["predicted"]).mean()
     assert accuracy == pytest.approx(summary["metrics"]["test"]["accuracy"], abs=1e-6)
 
@@ -101,7 +101,7 @@ def test_experiment_end_to_end(
     assert "tensorboard --logdir runs" in printed
     assert "198,786" in printed
     assert printed.count("fallback: these numbers are not comparable with those of the real thing") == 2
-    assert "0 of 300 test texts also occur in training" in printed
+    assert "0 of 480 test texts also occur in training" in printed
     assert "llm_lightning predict" in printed
 
 
@@ -207,7 +207,7 @@ def test_class_weights_reach_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
     ham, spam = counts["class_counts"]["ham"], counts["class_counts"]["spam"]
     assert ham != spam
     fields = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["hyper_parameters"]
-    assert fields["class_weights"] == pytest.approx([1050 / (2 * ham), 1050 / (2 * spam)])
+    assert fields["class_weights"] == pytest.approx([1680 / (2 * ham), 1680 / (2 * spam)])
 
 
 # --- fallbacks and errors -------------------------------------------------------------------------

@@ -5,6 +5,7 @@ A probabilistic template grammar, written for this project, produces them; no te
 real corpus. Telling the classes apart is meant to need intent, not single words: both classes draw
 links, prices and names from the same slots, share openings, closings and spelling habits, and a
 part of the templates comes in mirrored pairs that say opposite things with much the same words.
+Every template may occur in each split; no text occurs twice.
 
 Grammar notation, one rule per line (an indented line continues the one above): a slot's name and
 its alternatives, or a label and a template. ``[a|b]`` picks an alternative, ``[a]`` keeps or drops
@@ -22,8 +23,9 @@ MESSAGES_PATH = Path(__file__).with_name("messages.tsv")
 LABELS = ("ham", "spam")
 SEED = 2024
 
-# The mirrored pairs are what a bag of words gets wrong; on the rest it is nearly perfect.
-MIRRORED_PER_LABEL, PLAIN_PER_LABEL = 300, 450
+# Single words mislead about the mirrored pairs, tell most of the plain messages apart, and nothing
+# in the text tells which of the ambiguous ones are spam: no model can get all of those right.
+MIRRORED_PER_LABEL, PLAIN_PER_LABEL, AMBIGUOUS_PER_LABEL = 180, 1008, 12
 
 # Numbers (555-01xx) and domains (RFC 2606) are ones reserved for examples, businesses invented.
 SLOTS = """
@@ -180,6 +182,21 @@ spam last chance, your [~00 points expire|{price} bonus ends] {day}, [redeem|use
 spam [final call:] luxury [holiday|cruise] for two, [you were chosen,] ring {phone}
 """
 
+# What a friend, a business and a fraudster may all write: both labels draw from these.
+AMBIGUOUS_CHAT = """
+either is this you? {link}
+either call me on {phone} [when you can|asap]
+either have a look at this: {link}
+either got something for you, it's at {link}
+either can you send {price} for the {thing} [today|tomorrow]?
+"""
+
+AMBIGUOUS_NOTICE = """
+either you have [1|2|3] new [messages|photos], see {link}
+either {courier}: your parcel is on its way, follow it at {link}
+either {shop}: new {gadget} in store, {price}
+"""
+
 # What surrounds a template is the same for both labels.
 CHAT_FRAME = "[{hello}[,|!|]|{hello}, {aside}.] %s[.|!|...] [{goodbye}]"
 NOTICE_FRAME = "%s. [{footer}]"
@@ -240,7 +257,7 @@ def spell_casually(text: str, rng: Random) -> str:
         The message with shorthand, slips and dropped capitals; links and numbers are unchanged.
     """
     shorthand = dict(read_rules(SHORTHAND.replace(", ", "\n")))
-    shorthand_rate, slip_rate = rng.choice((0.0, 0.2, 0.7)), rng.choice((0.0, 0.02, 0.06))
+    shorthand_rate, slip_rate = rng.choice((0.0, 0.2, 0.5)), rng.choice((0.0, 0.0, 0.03))
     words = text.split()
     for i, word in enumerate(words):
         core = word.strip(".,!?:").lower()
@@ -268,12 +285,13 @@ def make_messages(seed: int = SEED) -> list[tuple[str, str]]:
         for chat, notice, count in (
             (MIRRORED_CHAT, MIRRORED_NOTICE, MIRRORED_PER_LABEL),
             (CHAT, NOTICE, PLAIN_PER_LABEL),
+            (AMBIGUOUS_CHAT, AMBIGUOUS_NOTICE, AMBIGUOUS_PER_LABEL),
         ):
             target = len(messages) + count
             framed = [(CHAT_FRAME, rule) for rule in read_rules(chat)]
             framed += [(NOTICE_FRAME, rule) for rule in read_rules(notice)]
             for frame, (owner, template) in cycle(framed):
-                if owner == label:
+                if owner in (label, "either"):
                     text = expand(frame % template, rng)
                     text = spell_casually(text, rng) if frame == CHAT_FRAME else text
                     messages.setdefault(text.casefold(), (label, text))
