@@ -4,6 +4,7 @@ Both data (over plain HTTP) and weights (from a model hub) are downloaded, so th
 below the packages that do either.
 """
 
+import logging
 import os
 import threading
 import time
@@ -17,6 +18,9 @@ import httpx2
 
 ANSWER_TIMEOUT_S = 4.0
 """Seconds within which a host must respond: data and weights together then fail within 10."""
+
+# The client reports every request, which nobody asked for, to whatever handles logs.
+logging.getLogger("httpx2").setLevel(logging.WARNING)
 
 T = TypeVar("T")
 

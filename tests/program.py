@@ -6,7 +6,10 @@ import pytest
 
 from llm_lightning.commands import main as cli
 
-SMOKE = ("trainer=smoke", "model=nano", "model.weights=random")
+SMOKE = (
+    "trainer=smoke", "model=nano", "model.weights=random", "baselines=[]",
+    "untrained_responses=false",
+)  # fmt: skip
 """A run of seconds, whose results do not depend on which weights are packaged."""
 
 

@@ -10,7 +10,7 @@ MAX_NAME_LENGTH = 150  # of a run folder, in characters
 # Overrides that do not change what a run computes, and so stay out of its folder's name.
 _NOT_IN_NAME = (
     "baselines", "dry_run", "experiment", "objective", "offline_fallback", "rerun", "run_dir",
-    "runs_dir", "seed", "sweep",
+    "runs_dir", "seed", "sweep", "untrained_responses",
 )  # fmt: skip
 
 

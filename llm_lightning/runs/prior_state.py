@@ -15,6 +15,7 @@ from llm_lightning.runs.settings import Found, RunSettings
 # Keys of a configuration that do not change what a run computes.
 _NOT_COMPARED = (
     "baselines", "dry_run", "objective", "offline_fallback", "rerun", "run_dir", "runs_dir",
+    "untrained_responses",
 )  # fmt: skip
 _MARK = "# A run of llm_lightning: running the same command again replaces this folder's files.\n"
 

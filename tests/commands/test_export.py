@@ -64,11 +64,12 @@ def run_of(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     def folder_of(name: str) -> Path:
         arguments = [*COMMANDS[name], f"runs_dir={parent / name}"]
         if name != "baseline":
-            arguments += ["model=nano", "trainer=smoke"]
+            arguments += ["model=nano", "trainer=smoke", "model_task=none", "baselines=[]"]
         if name.startswith("instruct"):
             arguments += [
                 f"data.path={parent / 'records.json'}", "data.batch_size=2",
                 "trainer.max_epochs=1", "task.generation.max_new_tokens=1",
+                "untrained_responses=false",
             ]  # fmt: skip
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(parent)
@@ -118,7 +119,12 @@ def differences(shown: str) -> dict[str, float]:
         ("lora", "hf", ["transformers", "model.weights=<this folder>"]),
         ("lora", "peft", ["PEFT, on the base"]),
         ("mean", "merged", ["model.weights=<this folder>"]),
-        ("instruct_lora", "hf", ["transformers", "model.weights=<this folder>"]),
+        pytest.param(
+            "instruct_lora",
+            "hf",
+            ["transformers", "model.weights=<this folder>"],
+            marks=pytest.mark.slow,
+        ),
         ("instruct_lora", "peft", ["PEFT, on the base"]),
         ("instruct_lora", "merged", ["model.weights=<this folder>"]),
     ],
@@ -216,6 +222,7 @@ def test_the_pipeline_on_a_card_classifies_as_predict_does(
     )
 
 
+@pytest.mark.slow
 def test_the_pipeline_on_a_card_writes_as_generate_does(run_of: Runs, export_of: Exports) -> None:
     from llm_lightning.backbone.generation import GenerationOptions, generate
 
@@ -236,6 +243,7 @@ def test_a_run_starts_from_an_export(
     monkeypatch.chdir(tmp_path)
     arguments = (
         "+experiment=last_block", "model=nano", "trainer=smoke", f"model.weights={out}",
+        "model_task=none", "baselines=[]",
         "optim.lr=1e-12", "runs_dir=again",
     )  # fmt: skip
     monkeypatch.setattr(sys, "argv", ["llm_lightning"])

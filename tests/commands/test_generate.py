@@ -24,7 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(parent)
         arguments = [
             "+experiment=instruct", "trainer=smoke", "model=nano", "model.weights=random",
-            "task.generation.max_new_tokens=4", "runs_dir=runs",
+            "task.generation.max_new_tokens=4", "runs_dir=runs", "model_task=none",
         ]  # fmt: skip
         patch.setattr(sys, "argv", ["llm_lightning"])
         assert cli.main(arguments) == 0

@@ -82,7 +82,9 @@ def test_pairs_of_words_tell_the_classes_apart_but_not_perfectly(split):
 
 @pytest.mark.parametrize("split", ["table", "clean"])
 def test_counts_of_single_words_are_not_enough(split):
-    naive_bayes, logreg = (accuracies(method, split)["test"] for method in ("naive_bayes", "logreg"))
+    naive_bayes, logreg = (
+        accuracies(method, split)["test"] for method in ("naive_bayes", "logreg")
+    )
     assert 90 <= naive_bayes <= 97.5
     assert naive_bayes < logreg - 1
 

@@ -25,9 +25,9 @@ TINY = (*SMOKE, "model.n_layer=2", "model.n_embd=32", "model.n_head=2")
 STRATEGIES = [
     ("last_block", "trainer.accumulate_grad_batches=3"),
     ("lora", "finetune.dropout=0.1", "model.resid_pdrop=0.1"),
-    ("instruct_nano", "task.tie_weights=false", "finetune=lora"),
 ]
 MORE_STRATEGIES = [
+    ("instruct_nano", "task.tie_weights=false", "finetune=lora"),
     ("last_layer",),
     ("last_block", "trainer.precision=bf16-true", "optim.decay_norms_and_biases=false"),
     ("all", "trainer.precision=bf16-mixed"),
@@ -213,7 +213,10 @@ def test_a_step_that_does_not_fit_is_told(
     "settings",
     [
         ("trainer.limit_train_batches=7", "trainer.accumulate_grad_batches=3"),
-        ("trainer.limit_train_batches=0.1", "data.batch_size=3", "data.drop_last=true"),
+        pytest.param(
+            ("trainer.limit_train_batches=0.1", "data.batch_size=3", "data.drop_last=true"),
+            marks=pytest.mark.slow,
+        ),
         pytest.param(("trainer.max_steps=5",), marks=pytest.mark.slow),
         ("trainer.max_epochs=0",),
     ],

@@ -14,7 +14,7 @@ from llm_lightning.commands import main as cli
 from llm_lightning.runs.load import load_classifier, load_language_model
 
 RUN = (
-    "trainer=smoke", "model=nano", "trainer.max_epochs=3", "trainer.limit_val_batches=null",
+    "trainer=smoke", "model=nano", "baselines=[]", "untrained_responses=false", "trainer.max_epochs=3", "trainer.limit_val_batches=null",
     "model.resid_pdrop=0.1",
 )  # fmt: skip
 CLASSIFY = ("+experiment=lora", "finetune.dropout=0.2", *RUN)
@@ -70,7 +70,13 @@ def curves(folder: Path) -> pd.DataFrame:
     return table[[column for column in table if not column.startswith("time/")]]
 
 
-@pytest.mark.parametrize("settings", [CLASSIFY, INSTRUCT], ids=["classify", "instruct"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param(CLASSIFY, id="classify"),
+        pytest.param(INSTRUCT, id="instruct", marks=pytest.mark.slow),
+    ],
+)
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], settings: tuple[str, ...]
 ) -> None:
@@ -155,8 +161,15 @@ def test_a_checkpoint_holds_what_trained_and_the_bases_fingerprint(
         assert torch.equal(model.state_dict()[name], value)
 
 
-@pytest.mark.parametrize("weights", ["random", "pretrained"])
-@pytest.mark.parametrize("tied", ["true", "false"])
+@pytest.mark.parametrize(
+    ("weights", "tied"),
+    [
+        ("random", "false"),
+        ("pretrained", "true"),
+        pytest.param("random", "true", marks=pytest.mark.slow),
+        pytest.param("pretrained", "false", marks=pytest.mark.slow),
+    ],
+)
 def test_a_language_model_comes_back_over_its_base(
     monkeypatch: pytest.MonkeyPatch, weights: str, tied: str
 ) -> None:

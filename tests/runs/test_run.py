@@ -158,11 +158,11 @@ def test_losses_are_the_recorded_ones(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_sweep_makes_one_folder_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    start(monkeypatch, "-m", "+experiment=last_layer,last_block", "seed=1,2", *SMOKE)
+    start(monkeypatch, "-m", "+experiment=last_layer,baseline_length", "seed=1,2", *SMOKE)
     folders = {str(path.parent) for path in Path("runs").glob("**/summary.json")}
     assert folders == {
         f"runs/{name}-model.weights=random-model=nano-trainer=smoke/seed_{seed}"
-        for name in ("last_layer", "last_block")
+        for name in ("last_layer", "baseline_length")
         for seed in (1, 2)
     }
 
@@ -186,7 +186,8 @@ def test_a_finished_run_is_not_repeated_unless_asked(
 def test_best_checkpoint_can_be_the_one_that_is_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
     start(
         monkeypatch, "+experiment=all", *SMOKE, "evaluate=best", "trainer.max_epochs=3",
-        "optim.lr=0.05", "trainer.limit_val_batches=null", "trainer.limit_test_batches=null",
+        "optim.lr=0.05", "data.num_train=32", "model.n_layer=2", "trainer.limit_val_batches=null",
+        "trainer.limit_test_batches=null",
     )  # fmt: skip
     folder = next(Path("runs").glob("*/seed_123"))
     summary = json.loads((folder / "summary.json").read_text())
