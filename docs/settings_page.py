@@ -111,8 +111,9 @@ def _choices(group: str) -> str:
 def _choice_files(group: str) -> list[Path]:
     """The YAML files of a group, the default first."""
     config = yaml.safe_load((conf_dir() / "config.yaml").read_text(encoding="utf-8"))
-    default = next(one[group] for one in config["defaults"] if group in one)
-    files = sorted((conf_dir() / group).glob("*.yaml"))
+    named = (one for one in config["defaults"] if isinstance(one, dict))
+    default = next(one[group] for one in named if group in one)
+    files = sorted((conf_dir() / group).glob("[!_]*.yaml"))
     return sorted(files, key=lambda file: file.stem != default)
 
 
@@ -212,8 +213,12 @@ def _trainer() -> Iterator[str]:
         "others are added as `+trainer.NAME=VALUE`."
     )
     yield _choices("trainer")
-    text = (conf_dir() / "trainer" / "default.yaml").read_text(encoding="utf-8")
-    part = yaml.safe_load(text)
+    folder = conf_dir() / "trainer"
+    texts = [
+        (folder / name).read_text(encoding="utf-8") for name in ("default.yaml", "_epochs.yaml")
+    ]
+    text = "\n".join(texts)
+    part = yaml.safe_load(texts[0]) | yaml.safe_load(texts[1])
     yield from _arguments("trainer", part, get_class(part["_target_"]), text)
 
 
