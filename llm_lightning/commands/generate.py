@@ -104,7 +104,7 @@ def _converse(model: LanguageModel) -> int:
 def _respond_to_test_split(
     model: LanguageModel, device: torch.device, folder: Path, summary: Summary
 ) -> int:
-    if not (folder / files.SPLITS / "test.json").is_file():
+    if not (folder / files.SPLITS_FOLDER / "test.json").is_file():
         print_error(f"{folder} has no splits/test.json: there are no test instructions")
         return 1
     summary = respond(model, device, summary, folder)

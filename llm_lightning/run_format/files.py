@@ -33,19 +33,46 @@ RESPONSE_SCORES = "response_scores.csv"
 UNTRAINED_SCORES = "response_scores_untrained.csv"
 """Scores of these."""
 JUDGEMENTS = "judge-*.json"
-SPLITS = "splits"
+SPLITS_FOLDER = "splits"
+SPLIT_TEXT, SPLIT_LABEL = "Text", "Label"
+"""Columns of a classifier's splits, as in the book; the label is a class index."""
 CHECKPOINTS = "checkpoints"
-BEST = "best.ckpt"
 LAST = "last.ckpt"
 RESUME = "resume.ckpt"
 PLOTS = "plots"
 OUTPUT = "output.txt"
+PLAN = "plan.json"
+"""Of a dry run, in a scratch folder."""
+HPARAMS = "hparams.yaml"
+"""What Lightning's loggers leave, which ``CONFIG`` makes superfluous."""
 EVENTS = "events.out.tfevents.*"
 
 TEXT, LABEL, PREDICTED = "text", "label", "predicted"
 """Columns of ``PREDICTIONS``, beside a probability for each class."""
+INDEX = "index"
+"""The column of ``RESPONSE_SCORES`` that numbers the responses."""
 RESPONSE = "model_response"
 """The field of ``RESPONSES`` that the model wrote, beside those of the record."""
+
+
+def split_file(split: str, kind: str) -> str:
+    """Returns the file of a split in ``SPLITS_FOLDER``: ``test.csv`` of a classifier's data.
+
+    Args:
+        split: one of :data:`~llm_lightning.run_format.splits.SPLITS`.
+        kind: of the data: ``classification`` or ``instructions``.
+    """
+    return f"{split}.{'csv' if kind == 'classification' else 'json'}"
+
+
+def checkpoint_file(name: str) -> str:
+    """Returns the file in ``CHECKPOINTS`` with the ``best`` or the ``last`` weights."""
+    return f"{name}.ckpt"
+
+
+def judgement_file(judge: str, rubric: str, part: str = "") -> str:
+    """Returns the file of a judge's scores, which ``JUDGEMENTS`` matches."""
+    return f"judge-{judge}-{rubric}{part}.json"
 
 
 def probability(class_name: str) -> str:

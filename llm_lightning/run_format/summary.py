@@ -8,10 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from llm_lightning.run_format.files import SUMMARY
 from llm_lightning.run_format.published import Published
-from llm_lightning.run_format.splits import SPLITS
+from llm_lightning.run_format.splits import SPLITS, Split
 
 Kind = Literal["classification", "instructions", "text"]
-Split = Literal["train", "val", "test"]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]

@@ -58,7 +58,7 @@ class BaselineJob(Job):
         folder = self.settings.run_dir
         data = cast(ClassificationData, found.data)
         splits = data.splits
-        data.write_splits(folder / files.SPLITS)
+        data.write_splits(folder / files.SPLITS_FOLDER)
         fitted = self.baseline.fit(splits.train["Text"].tolist(), splits.train["Label"].tolist())
         fitted_after = time.perf_counter() - started
         metrics, probabilities = {}, {}

@@ -173,7 +173,7 @@ class NetworkJob(Job):
         """Trains, evaluates and writes the run's folder."""
         started = time.perf_counter()
         folder = self.settings.run_dir
-        built.data.write_splits(folder / files.SPLITS)
+        built.data.write_splits(folder / files.SPLITS_FOLDER)
         terminal.print_fallbacks(built.fallbacks)
         terminal.print_start(
             settings=self.settings,

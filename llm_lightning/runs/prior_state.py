@@ -140,5 +140,5 @@ def _clear(folder: Path) -> None:
     for pattern in patterns:
         for file in folder.glob(pattern):
             file.unlink()
-    for name in (files.SPLITS, files.CHECKPOINTS, files.PLOTS):
+    for name in (files.SPLITS_FOLDER, files.CHECKPOINTS, files.PLOTS):
         shutil.rmtree(folder / name, ignore_errors=True)

@@ -94,7 +94,7 @@ def respond_untrained(model: LanguageModel, data: Any, folder: Path) -> None:
 def _generate_and_score(
     model: LanguageModel, folder: Path, responses_name: str, scores_name: str
 ) -> tuple[dict[str, list[float]], int]:
-    records = read_records(folder / files.SPLITS / "test.json")
+    records = read_records(folder / files.SPLITS_FOLDER / "test.json")
     responses, num_tokens = generate_responses(
         model.backbone,
         model.head,

@@ -113,7 +113,7 @@ def _splits(run: RunRecord, tables: Mapping[str, pd.DataFrame]) -> list[SplitCar
     nearly = {name: [normalized(text) for text in texts] for name, texts in exact.items()}
     found = []
     for name in SPLITS:
-        facts = run.summary.data.splits[name]  # type: ignore[index]
+        facts = run.summary.data.splits[name]
         found.append(
             SplitCard(
                 name=name,

@@ -23,14 +23,14 @@ from llm_lightning.run_format.files import (
     PREDICTIONS,
     RESPONSE_SCORES,
     RESPONSES,
-    SPLITS,
+    SPLITS_FOLDER,
     STATUS,
     SUMMARY,
 )
 from llm_lightning.run_format.summary import Summary, parse_summary
 
 _MARKS = {CONFIG, STATUS, SUMMARY}
-_INSIDE = {CHECKPOINTS, PLOTS, SPLITS}
+_INSIDE = {CHECKPOINTS, PLOTS, SPLITS_FOLDER}
 
 # What a damaged file can make its reader raise.
 _FAULTS = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)

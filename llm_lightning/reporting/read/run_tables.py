@@ -16,7 +16,7 @@ from llm_lightning.run_format.files import (
     RESPONSE,
     RESPONSE_SCORES,
     RESPONSES,
-    SPLITS,
+    SPLITS_FOLDER,
     TEXT,
     probability,
 )
@@ -66,7 +66,7 @@ def read_predictions(folder: Path, class_names: Sequence[str] | None = None) -> 
 
 def read_split(folder: Path, split: str, num_classes: int) -> pd.DataFrame:
     """Reads a classification split as ``Label`` (class index) and ``Text``."""
-    file = folder / SPLITS / f"{split}.csv"
+    file = folder / SPLITS_FOLDER / f"{split}.csv"
     table = pd.read_csv(file, dtype=str, keep_default_na=False)[["Label", "Text"]]
     labels = table["Label"].astype(int)
     if not labels.between(0, num_classes - 1).all():
