@@ -117,13 +117,16 @@ def describe(task: Task, trainer: L.Trainer, data: DataModule) -> str | None:
     reason = task.why_not_cacheable()
     if not any(isinstance(c, FrozenActivations) for c in trainer.callbacks):  # type: ignore[attr-defined]
         reason = "callbacks.frozen_activations was removed"
+    splits = cacheable_splits(trainer)
+    if not splits:
+        reason = reason or "only a part of each split is used (trainer.limit_..._batches)"
     if reason:
         return f"{blocks} run in every epoch: {reason}"
     examples = {name: split["examples"] for name, split in data.facts()["splits"].items()}
     epochs = trainer.max_epochs or 0
     passes = {"train": epochs + 1, "val": epochs + 1, "test": 1}  # the final evaluation is one
     all_passes = sum(examples[split] * passes[split] for split in examples)
-    saved = sum(examples[split] * (passes[split] - 1) for split in cacheable_splits(trainer))
+    saved = sum(examples[split] * (passes[split] - 1) for split in splits)
     share = saved * depth / (all_passes * task.backbone.num_blocks)
     return f"{blocks} run once for every example, which saves {share:.0%} of all forward passes"
 

@@ -75,11 +75,6 @@ class FitProgress(ProgressBar):
     ) -> None:
         """Closes the bar; explains an interruption, after which Lightning ends silently."""
         self._close()
-        if isinstance(exception, KeyboardInterrupt):
-            self._console.print(
-                f"interrupted in epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: "
-                f"no summary is written; the same command continues after the last complete epoch"
-            )
 
     def _report(self, trainer: L.Trainer) -> None:
         if not self._title:

@@ -16,7 +16,7 @@ from llm_lightning.exporting.verification import TOLERANCE, LogitDifference
 from llm_lightning.finetuning.qlora import QLoRA
 from llm_lightning.network import Unavailable
 from llm_lightning.presentation.terminal import console, print_error, results_table, working
-from llm_lightning.runs.load import load
+from llm_lightning.runs.load import load_task
 
 
 class Differs(ValueError):
@@ -45,7 +45,7 @@ def export(
     formats.check_installed(kind)
     check_free(out)
     with working(f"loading {run}"):
-        task, summary = load(run)
+        task, summary = load_task(run)
         formats.check_can(task, kind)
         model = dense(task)
         reference = verification.logits_of(task)

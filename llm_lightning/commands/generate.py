@@ -19,6 +19,7 @@ from llm_lightning.run_format import files
 from llm_lightning.run_format.summary import Summary
 from llm_lightning.runs.generation import stream_text
 from llm_lightning.runs.load import load_language_model
+from llm_lightning.runs.prediction import best_device
 from llm_lightning.runs.responses import ready_to_generate, respond
 from llm_lightning.runs.terminal_output import print_reminder, print_response_scores
 from llm_lightning.tasks.language_model import LanguageModel
@@ -38,14 +39,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, Unavailable) as error:
         print_error(str(error))
         return 1
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = best_device()
+    print_reminder(summary.fallbacks)
     if options.responses:
         return _respond_to_test_split(model, device, options.run, summary)
     if not model.hparams["text"]:
         print_error(f"{options.run} was trained on plain text: it follows no instructions")
         return 1
     model = ready_to_generate(model, device, summary.precision)
-    print_reminder(summary.fallbacks)
     if options.instruction is not None:
         _print_response(model, Record(options.instruction, options.input))
         return 0
@@ -104,8 +105,8 @@ def _converse(model: LanguageModel) -> int:
 def _respond_to_test_split(
     model: LanguageModel, device: torch.device, folder: Path, summary: Summary
 ) -> int:
-    if not (folder / files.SPLITS_FOLDER / "test.json").is_file():
-        print_error(f"{folder} has no splits/test.json: there are no test instructions")
+    if not (folder / files.SPLITS_FOLDER / files.split_file("test", "instructions")).is_file():
+        print_error(f"{folder} has no test split: there are no test instructions")
         return 1
     summary = respond(model, device, summary, folder)
     if summary.responses:

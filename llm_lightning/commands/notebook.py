@@ -7,6 +7,7 @@ import pandas as pd
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from llm_lightning.config import schema
@@ -42,7 +43,10 @@ def train(experiment: str, *overrides: str, data: pd.DataFrame | None = None) ->
     schema.register()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        cfg = compose("config", overrides=command, return_hydra_config=True)
+        try:
+            cfg = compose("config", overrides=command, return_hydra_config=True)
+        except HydraException as error:
+            raise ValueError(f"{error}\n{error.__cause__ or ''}".strip()) from error
         _place(cfg, command)
         summary = run(job_of(cfg))
     return Run(Path(cfg.runs_dir) / run_name(command) / f"seed_{summary.seed}")

@@ -8,16 +8,18 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from rich.markup import escape
 
 from llm_lightning.data.files import decode_utf8
 from llm_lightning.network import Unavailable
-from llm_lightning.presentation.terminal import console, print_error, results_table
-from llm_lightning.runs.load import load_classifier
-from llm_lightning.runs.prediction import Prediction, predict
-from llm_lightning.runs.terminal_output import print_reminder
+from llm_lightning.presentation.terminal import console, errors, print_error, results_table
+
+if TYPE_CHECKING:
+    from llm_lightning.runs.prediction import Prediction
+
+_MOST_CHARACTERS = 300  # of a text in the table
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,37 +29,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Label and probability of each text, by the model of a run.",
         epilog="Without TEXT and --file, texts are read from standard input, one per line.",
     )
-    parser.add_argument("run", type=Path, help="run folder, e.g. runs/last_block/seed_123")
-    parser.add_argument("text", nargs="*", help="texts to classify")
+    parser.add_argument(
+        "run", type=Path, metavar="RUN", help="run folder, e.g. runs/last_block/seed_123"
+    )
+    parser.add_argument("text", nargs="*", metavar="TEXT", help="texts to classify")
     parser.add_argument("--file", type=Path, help="UTF-8 file with one text per line")
     parser.add_argument("--json", action="store_true", help="print one JSON object per text")
     options = parser.parse_intermixed_args(arguments)
+    if len(options.text) == 1 and Path(options.text[0]).is_file():
+        errors.print(f"{options.text[0]} is taken as a text; --file reads it", soft_wrap=True)
     try:
         texts = _texts(options.text, options.file)
+        # Imported only now: the help should not wait for torch.
+        from llm_lightning.runs.load import load_classifier
+        from llm_lightning.runs.prediction import best_device, predict
+        from llm_lightning.runs.terminal_output import print_reminder
+
         model, summary = load_classifier(options.run)
     except (ValueError, Unavailable) as error:
         print_error(str(error))
         return 1
-    if torch.cuda.is_available():
-        model.to("cuda")
-    predictions = predict(model, texts)
+    print_reminder(summary.fallbacks)
+    predictions = predict(model.to(best_device()), texts)
     if options.json:
         for prediction in predictions:
             print(json.dumps(vars(prediction), ensure_ascii=False))
         return 0
-    print_reminder(summary.fallbacks)
     _print(predictions, max_length=model.hparams["text"]["max_length"])
     return 0
 
 
-def _print(predictions: Sequence[Prediction], max_length: int) -> None:
+def _print(predictions: "Sequence[Prediction]", max_length: int) -> None:
     table = results_table("label", "probability", "text")
     table.columns[2].justify, table.columns[2].overflow = "left", "fold"
     for one in predictions:
-        table.add_row(escape(one.label), f"{100 * one.probability:.1f} %", escape(one.text))
+        table.add_row(
+            escape(one.label), f"{100 * one.probability:.1f} %", escape(_shortened(one.text))
+        )
     console.print(table)
     if num_truncated := sum(one.truncated for one in predictions):
-        console.print(f"{num_truncated} texts were cut to {max_length} tokens, as in training")
+        console.print(f"texts cut to {max_length} tokens, as in training: {num_truncated}")
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}…"
 
 
 def _texts(given: Sequence[str], file: Path | None) -> list[str]:

@@ -7,7 +7,9 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
-from llm_lightning.presentation.terminal import print_error
+from rich.markup import escape
+
+from llm_lightning.presentation.terminal import errors
 from llm_lightning.training.allocator import keep_freed_memory
 
 INTERRUPTED = 130
@@ -44,7 +46,7 @@ def run_and_exit(main: Callable[[], int]) -> NoReturn:
         status = main()
         sys.stdout.flush()
     except KeyboardInterrupt as stop:
-        print_error(f"interrupted: {stop}" if str(stop) else "interrupted")
+        errors.print(f"interrupted {escape(str(stop))}".rstrip(), soft_wrap=True)
         status = INTERRUPTED
     except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

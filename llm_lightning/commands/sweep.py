@@ -25,10 +25,11 @@ from llm_lightning.dry_run.plan import read_plans
 from llm_lightning.dry_run.printing import print_total
 from llm_lightning.presentation.durations import duration
 from llm_lightning.presentation.extras import missing_extra
-from llm_lightning.presentation.terminal import console, errors, print_error
+from llm_lightning.presentation.terminal import console, errors, print_error, results_table
 from llm_lightning.run_format import status
 from llm_lightning.run_format.status import SweepProgress
-from llm_lightning.runs.terminal_output import metric_text
+from llm_lightning.run_format.summary import read_summary
+from llm_lightning.runs.terminal_output import as_typed, metric_text
 
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 # Plugins of the presets in conf/hydra, and the extra that brings each.
@@ -144,6 +145,7 @@ class SweepWatcher(Callback):
         progress = status.read_progress(self._runs_dir, self._since, self._total)
         failures = {folder: _first_line(folder) for folder in progress.failed}
         _print_end(progress, failures)
+        _print_results(progress.finished, self._runs_dir)
         best = self._runs_dir / _SEARCHED
         if not _is_basic(config.hydra.sweeper) and best.is_file():
             _print_best(OmegaConf.load(best), config.objective, best)
@@ -206,6 +208,25 @@ def _print_end(progress: SweepProgress, failures: dict[Path, str]) -> None:
     console.print(f"\nsweep: {progress.done} done, {len(failures)} failed, in {took}", style="bold")
     for folder, reason in failures.items():
         errors.print(f"[red]failed[/red] {escape(str(folder))}\n       {escape(reason)}")
+
+
+def _print_results(finished: Sequence[Path], runs_dir: Path) -> None:
+    """Prints a line a run, and the command that compares them."""
+    if not finished:
+        return
+    table = results_table("run", "seed", "test")
+    for folder in finished:
+        summary = read_summary(folder)
+        metrics = summary.metrics["test"]
+        name = next(name for name in ("accuracy", "perplexity", "loss") if name in metrics)
+        value = f"{name} {metric_text(name, metrics[name])}"
+        if summary.responses:
+            value = f"ROUGE-L {metric_text('rouge_l', summary.responses.scores['rouge_l'].mean)}"
+        mark = " (fallback)" if summary.fallbacks else ""
+        table.add_row(escape(summary.name), str(summary.seed), value + mark)
+    console.print(table)
+    shown = as_typed(runs_dir.absolute())
+    console.print(f"python -m llm_lightning report {escape(str(shown))}\n", soft_wrap=True)
 
 
 def _print_best(found: Any, objective: str, file: Path) -> None:

@@ -1,6 +1,6 @@
 """``python -m llm_lightning +experiment=...``: hands a run, or a sweep of runs, to Hydra."""
 
-import re
+import os
 import sys
 import tempfile
 import traceback
@@ -12,6 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from llm_lightning.commands.command_line import dry_run_is_set
 from llm_lightning.commands.job_output import redirected
 from llm_lightning.config import schema
 from llm_lightning.config.experiments import conf_dir
@@ -20,10 +21,9 @@ from llm_lightning.dry_run import printing
 from llm_lightning.dry_run.planning import plan_run
 from llm_lightning.presentation.terminal import print_error
 from llm_lightning.run_format import files, status
-from llm_lightning.runs.fit import expect
+from llm_lightning.runs.errors import UserError, expect
 from llm_lightning.runs.prior_state import is_free
 from llm_lightning.runs.run import objective_value, remove_if_empty, run
-from llm_lightning.runs.settings import UserError
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     decorate = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
     with tempfile.TemporaryDirectory() as scratch:
         sys.argv = [sys.argv[0], *arguments]  # Hydra reads the command line itself
-        if any(re.fullmatch(r"\+{0,2}dry_run=(true|yes|on|1)", a, re.I) for a in arguments):
+        if dry_run_is_set(arguments):
             # Hydra makes the folders of runs, and searches write theirs, whatever the runs do.
             sys.argv += [f"hydra.run.dir='{scratch}/run'", f"hydra.sweep.dir='{scratch}'"]
             sys.argv += ["hydra/hydra_logging=none"]
@@ -61,12 +61,14 @@ def _attempt(cfg: DictConfig, run_dir: Path, is_sweep: bool) -> float | None:
         with expect(ValueError):
             job = job_of(cfg)
         if cfg.dry_run:
-            found = plan_run(job)
-            found.write(run_dir)
-            (printing.print_line if is_sweep else printing.print_plan)(found)
+            plan = plan_run(job)
+            plan.write(run_dir)
+            (printing.print_line if is_sweep else printing.print_plan)(plan)
             return 0.0
         return objective_value(job, run(job))
     except UserError as error:
+        if _wants_trace():
+            raise
         print_error(str(error))
         message = str(error)
     except Exception as error:
@@ -74,9 +76,14 @@ def _attempt(cfg: DictConfig, run_dir: Path, is_sweep: bool) -> float | None:
             raise
         print_error(traceback.format_exc())
         message = f"{type(error).__name__}: {error}"
+    finally:
+        remove_if_empty(run_dir)  # Hydra makes it before anything is known about the run
     if not is_sweep:
-        remove_if_empty(run_dir)
         raise SystemExit(1)
     if is_free(run_dir):
-        status.write(run_dir, "failed", error=message)
+        status.refuse(run_dir, message)
     return None
+
+
+def _wants_trace() -> bool:
+    return os.environ.get("HYDRA_FULL_ERROR") == "1"

@@ -1,23 +1,26 @@
 """A configuration becomes a job: beyond this file nothing knows OmegaConf."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
 import lightning as L
+import yaml
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import InstantiationException
+from hydra.errors import HydraException, InstantiationException
 from hydra.utils import get_class, instantiate
-from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
+from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from llm_lightning.backbone.weights import ModelConfig
 from llm_lightning.config.experiments import conf_dir
 from llm_lightning.config.run_name import run_name
 from llm_lightning.data.module import DataModule
-from llm_lightning.evaluation.baselines import Baseline
+from llm_lightning.evaluation.baselines import METHODS, Baseline
 from llm_lightning.run_format.published import Published
 from llm_lightning.runs.baseline_job import BaselineJob
 from llm_lightning.runs.job import Job
@@ -31,19 +34,26 @@ FALLBACK_MODEL = "nano"
 _REPLACED = {"model", "model.weights", "model.hub_id", "model.revision"}
 
 
-def job_of(cfg: DictConfig) -> Job:
+def job_of(cfg: DictConfig, choices: Mapping[str, str | None] | None = None) -> Job:
     """Builds the job that a composed configuration describes.
+
+    Args:
+        cfg: without Hydra's own part.
+        choices: the file chosen in each configuration group; ``None``: those of this process's
+            command.
 
     Raises:
         ValueError: naming the key, if a setting is wrong or missing.
     """
+    choices = HydraConfig.get().runtime.choices if choices is None else choices
     try:
+        _check_keys(cfg)
         task = OmegaConf.to_object(cfg.task)
         _check(cfg)
-        settings, data = _run_settings(cfg), _data(cfg)
+        settings, data = _run_settings(cfg, choices), _data(cfg, choices)
         if isinstance(task, Baseline):
             return BaselineJob(settings=settings, data=data, baseline=task)
-        return _network_job(cfg, task, settings, data)
+        return _network_job(cfg, choices, task, settings, data)
     except MissingMandatoryValue as error:
         key = error.full_key
         raise ValueError(f"{key} has no default: give it a value, as in {key}=3") from error
@@ -51,7 +61,13 @@ def job_of(cfg: DictConfig) -> Job:
         raise ValueError(str(error)) from error
 
 
-def _network_job(cfg: DictConfig, task: Any, settings: RunSettings, data: DataModule) -> NetworkJob:
+def _network_job(
+    cfg: DictConfig,
+    choices: Mapping[str, str | None],
+    task: Any,
+    settings: RunSettings,
+    data: DataModule,
+) -> NetworkJob:
     model, finetune, optim = (
         cast(Any, OmegaConf.to_object(cfg[group])) for group in ("model", "finetune", "optim")
     )
@@ -71,7 +87,7 @@ def _network_job(cfg: DictConfig, task: Any, settings: RunSettings, data: DataMo
         compile=cfg.compile,
         baselines=list(cfg.baselines),
         untrained_responses=cfg.untrained_responses,
-        model_settings=_model_settings(cfg),
+        model_settings=_model_settings(cfg, choices, settings.overrides),
         fallback=None if model.name == FALLBACK_MODEL else _fallback_job,
     )
 
@@ -92,11 +108,21 @@ def _fallback_job() -> NetworkJob:
     """Composes this run's configuration again, with the model that needs no download."""
     given = OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
     kept = [str(one.input_line) for one in given if one.key_or_group not in _REPLACED]
-    cfg = compose("config", overrides=[*kept, f"model={FALLBACK_MODEL}"])
-    return cast(NetworkJob, job_of(cfg))
+    overrides = [*kept, f"model={FALLBACK_MODEL}"]
+    try:
+        cfg = compose("config", overrides=overrides, return_hydra_config=True)
+    except HydraException as error:
+        raise ValueError(
+            f"this run cannot fall back to model={FALLBACK_MODEL}: {error.__cause__ or error}"
+        ) from error
+    choices = dict(cfg.hydra.runtime.choices)
+    with read_write(cfg), open_dict(cfg):
+        cfg.run_dir = HydraConfig.get().runtime.output_dir
+        del cfg["hydra"]
+    return cast(NetworkJob, job_of(cfg, choices))
 
 
-def _run_settings(cfg: DictConfig) -> RunSettings:
+def _run_settings(cfg: DictConfig, choices: Mapping[str, str | None]) -> RunSettings:
     hydra = HydraConfig.get()
     movable = cfg.copy()
     movable.run_dir = "."  # paths inside the folder are recorded relative to it
@@ -104,14 +130,17 @@ def _run_settings(cfg: DictConfig) -> RunSettings:
     run_dir = Path(cfg.run_dir)
     overrides = list(hydra.overrides.task)
     name = run_name(overrides)
+    home = Path(cfg.runs_dir).absolute() / name / f"seed_{cfg.seed}"
+    if cfg.dry_run and run_dir.absolute() == home:
+        raise ValueError("dry_run belongs on the command line: dry_run=true")
     return RunSettings(
         name=name,
-        experiment=hydra.runtime.choices.get("experiment"),
+        experiment=choices.get("experiment"),
         overrides=overrides,
         seed=cfg.seed,
         run_dir=run_dir,
         # In a dry run Hydra's folder is a scratch folder.
-        home=Path(cfg.runs_dir).absolute() / name / f"seed_{cfg.seed}" if cfg.dry_run else run_dir,
+        home=home if cfg.dry_run else run_dir,
         configuration=plain(movable),
         offline_fallback=cfg.offline_fallback,
         rerun=cfg.rerun,
@@ -120,12 +149,11 @@ def _run_settings(cfg: DictConfig) -> RunSettings:
     )
 
 
-def _data(cfg: DictConfig) -> DataModule:
+def _data(cfg: DictConfig, choices: Mapping[str, str | None]) -> DataModule:
     data = cast(DataModule, get_class(cfg.data._target_)(**plain(cfg.data)))
     task_class: Any = get_class(cfg.task._target_)
     kinds = task_class.data_kinds
     if data.kind not in kinds:
-        choices = HydraConfig.get().runtime.choices
         raise ValueError(
             f"task={choices['task']} cannot be trained on data={choices['data']}: it needs "
             f"{' or '.join(kinds)} data, and these are {data.kind}"
@@ -133,14 +161,20 @@ def _data(cfg: DictConfig) -> DataModule:
     return data
 
 
-def _model_settings(cfg: DictConfig) -> dict[str, Any]:
+def _model_settings(
+    cfg: DictConfig, choices: Mapping[str, str | None], overrides: Sequence[str]
+) -> dict[str, Any]:
     """Settings in effect because they suit the model: those of ``conf/model_task`` still there."""
-    task = HydraConfig.get().runtime.choices["task"]
-    file = conf_dir() / "model_task" / f"{cfg.model.name}_{task}.yaml"
+    file = conf_dir() / "model_task" / f"{choices.get('model_task')}.yaml"
     if not file.is_file():
         return {}
-    suited = _flat(plain(cast(DictConfig, OmegaConf.load(file))))
-    return {key: value for key, value in suited.items() if OmegaConf.select(cfg, key) == value}
+    given = {one.key_or_group for one in OverridesParser.create().parse_overrides(list(overrides))}
+    suited = _flat(yaml.safe_load(file.read_text(encoding="utf-8")) or {})
+    return {
+        key: value
+        for key, value in suited.items()
+        if key not in given and OmegaConf.select(cfg, key) == value
+    }
 
 
 def _flat(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -155,6 +189,26 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     """Returns plain dicts and lists of plain values."""
     container = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True, enum_to_str=True)
     return cast(dict[str, Any], container)
+
+
+def _check_keys(cfg: DictConfig) -> None:
+    """Refuses settings that do not exist, which ``+`` adds without a word.
+
+    Raises:
+        ValueError: with the nearest one that exists.
+    """
+    for group in ("", "model", "task", "data", "finetune", "optim"):
+        part = OmegaConf.select(cfg, group) if group else cfg
+        schema = OmegaConf.get_type(part)
+        if schema is None or not is_dataclass(schema):
+            continue
+        known = [field.name for field in fields(schema)]
+        for key in map(str, part):
+            if key not in known:
+                close = get_close_matches(key, known, n=1)
+                prefix = f"{group}." if group else ""
+                hint = f"; did you mean {prefix}{close[0]}?" if close else ""
+                raise ValueError(f"there is no setting {prefix}{key}{hint}")
 
 
 def _check(cfg: DictConfig) -> None:
@@ -177,8 +231,8 @@ def _check(cfg: DictConfig) -> None:
     for key, holds, rule in rules:
         if not holds:
             raise ValueError(f"{key} must be {rule}, got {OmegaConf.select(cfg, key)!r}")
-    for method in cfg.baselines:
-        Baseline(method)  # raises for a name that is none
+    if unknown := [method for method in cfg.baselines if method not in METHODS]:
+        raise ValueError(f"baselines must be among {', '.join(METHODS)}, got {unknown[0]!r}")
     if cfg.evaluate is Checkpoint.best and "checkpoint" not in cfg.callbacks:
         raise ValueError("evaluate=best needs callbacks.checkpoint, which was removed")
     if cfg.evaluate is Checkpoint.best and cfg.trainer.limit_val_batches == 0:

@@ -3,7 +3,9 @@
 import hashlib
 from collections.abc import Sequence
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
 MAX_NAME_LENGTH = 150  # of a run folder, in characters
 
@@ -38,6 +40,15 @@ def run_name(overrides: Sequence[str]) -> str:
     if len(name) > MAX_NAME_LENGTH:  # file systems allow 255 bytes
         name = f"{name[: MAX_NAME_LENGTH - 9]}-{_digest(name)[:8]}"
     return name
+
+
+def output_dir() -> str:
+    """Returns the folder that Hydra made for this job, or would make if there is none yet."""
+    hydra = HydraConfig.get()
+    made = None
+    if not OmegaConf.is_missing(hydra.runtime, "output_dir"):
+        made = hydra.runtime.output_dir
+    return str(made or hydra.run.dir)
 
 
 def _digest(text: str) -> str:

@@ -7,7 +7,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
 from llm_lightning.backbone.weights import ModelConfig
-from llm_lightning.config.run_name import run_name
+from llm_lightning.config.run_name import output_dir, run_name
 from llm_lightning.data.instructions import Instructions
 from llm_lightning.data.spam import SmsSpam
 from llm_lightning.data.table import Table
@@ -99,6 +99,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
 
 # On import: launchers send jobs to processes where nothing but their function's module is loaded.
 OmegaConf.register_new_resolver("run_name", run_name, replace=True)
+OmegaConf.register_new_resolver("output_dir", output_dir, replace=True)
 
 
 def register() -> None:

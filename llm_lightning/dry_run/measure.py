@@ -26,6 +26,7 @@ from llm_lightning.data.module import DataModule
 from llm_lightning.runs.built import Built
 from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.tasks.task import Task
+from llm_lightning.training.clock import now
 from llm_lightning.training.memory import peak_memory_mib, reset_peak_memory
 from llm_lightning.training.step_memory import memory_by_part
 
@@ -74,7 +75,7 @@ class TrainingMeasure(L.Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Starts the clock."""
         reset_peak_memory(pl_module.device)
-        self._marks.append((_now(pl_module.device), 0, 0))
+        self._marks.append((now(pl_module.device), 0, 0))
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, index: int
@@ -86,7 +87,7 @@ class TrainingMeasure(L.Callback):
         """
         assert isinstance(pl_module, Task)
         tokens = self._marks[-1][1] + batch.input_ids.numel()
-        self._marks.append((_now(pl_module.device), tokens, trainer.global_step))
+        self._marks.append((now(pl_module.device), tokens, trainer.global_step))
         is_last = index + 1 == trainer.num_training_batches
         if not is_last and not self._is_enough():
             return
@@ -121,10 +122,10 @@ class TrainingMeasure(L.Callback):
         return next((mark for mark in self._marks if mark[2] > 0), None)
 
     def _at_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> float:
-        started = _now(module.device)
+        started = now(module.device)
         for callback in self._at_validation:
             callback.on_validation_epoch_end(trainer, module)
-        return _now(module.device) - started
+        return now(module.device) - started
 
 
 class FrozenActivationsMeasure(L.Callback):
@@ -158,12 +159,12 @@ class FrozenActivationsMeasure(L.Callback):
                 size = batch.input_ids.numel()
                 num_all += size
                 if split == splits[0] and index <= _TIMED_BATCHES:
-                    started = _now(device)
+                    started = now(device)
                     compute_batch(trainer, pl_module, cache, split, batch)
                     # The first batch warms up, and counts only where there is no other.
                     if index <= 1:
                         seconds, num_timed = 0.0, 0
-                    seconds, num_timed = seconds + _now(device) - started, num_timed + size
+                    seconds, num_timed = seconds + now(device) - started, num_timed + size
         self.seconds = seconds / num_timed * num_all
 
 
@@ -178,7 +179,7 @@ class _EvaluationMeasure(L.Callback):
     ) -> None:
         marks = self._marks[at[-1]]
         tokens = (marks[-1][1] if marks else 0) + batch.input_ids.numel()
-        marks.append((_now(module.device), tokens))
+        marks.append((now(module.device), tokens))
 
     def seconds_per_token(self) -> list[float]:
         ends = [(marks[0], marks[-1]) for marks in self._marks]
@@ -225,10 +226,10 @@ def measure_generation(
     options = replace(model.options.generation, batch_size=len(prompts))
 
     def timed(num_tokens: int) -> float:
-        started = _now(model.device)
+        started = now(model.device)
         own = replace(options, max_new_tokens=num_tokens)
         generate(model.backbone, model.head, prompts, own, stop_id=None)
-        return _now(model.device) - started
+        return now(model.device) - started
 
     timed(1)
     prefill = timed(1)
@@ -244,9 +245,3 @@ def seconds_to_write(num_bytes: int, folder: Path) -> float:
     seconds = time.perf_counter() - started
     file.unlink()
     return seconds * max(1.0, num_bytes / (size + 1))
-
-
-def _now(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()

@@ -4,9 +4,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from llm_lightning.run_format.files import PLAN
 from llm_lightning.runs.prior_state import PriorState
-
-_PLAN = "plan.json"
 
 
 @dataclass
@@ -51,10 +50,10 @@ class Plan:
 
     def write(self, folder: Path) -> None:
         """Writes the plan into a folder."""
-        (folder / _PLAN).write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
+        (folder / PLAN).write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
 
 
 def read_plans(folder: Path) -> list[Plan]:
     """Reads the plans of all runs of a sweep."""
-    files = sorted(folder.glob(f"*/*/{_PLAN}"))
+    files = sorted(folder.glob(f"*/*/{PLAN}"))
     return [Plan(**json.loads(file.read_text(encoding="utf-8"))) for file in files]

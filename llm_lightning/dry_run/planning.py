@@ -33,7 +33,7 @@ from llm_lightning.run_format import files
 from llm_lightning.run_format.summary import read_summary
 from llm_lightning.runs.baseline_job import BaselineJob
 from llm_lightning.runs.built import Built
-from llm_lightning.runs.fit import expect
+from llm_lightning.runs.errors import expect
 from llm_lightning.runs.job import Job
 from llm_lightning.runs.load import load_language_model
 from llm_lightning.runs.network_job import FoundNetwork, NetworkJob
@@ -77,7 +77,7 @@ def plan_run(job: Job) -> Plan:
 
 @singledispatch
 def _measure(job: Job, found: Found, plan: Plan) -> None:
-    """Fills in what is left to do; each kind of job has its own way."""
+    """Fills in what is left to do; each kind of job has its own implementation."""
     raise TypeError(f"there is no dry run of a {type(job).__name__}")
 
 
@@ -109,6 +109,9 @@ def _(job: NetworkJob, found: FoundNetwork, plan: Plan) -> None:
         ) from error
     if isinstance(built.task, LanguageModel):
         _plan_responses(plan, _ready(built.task, built.trainer), built.data)
+        if job.untrained_responses and plan.longest_responses_s is not None:
+            # Before fine-tuning a model seldom ends a response by itself.
+            plan.seconds["responses before fine-tuning"] = plan.longest_responses_s
 
 
 def _ready(model: LanguageModel, trainer: L.Trainer) -> LanguageModel:

@@ -18,12 +18,29 @@ def write(folder: Path, state: str, *, error: str | None = None, **facts: Any) -
         folder: the run's folder; made if need be.
         state: ``running``, ``finished``, ``failed`` or ``interrupted``.
         error: what was wrong, for a failed one.
-        facts: what else is known, such as ``epoch``.
+        facts: such as ``epoch``; they are kept when the state changes.
     """
     now = datetime.now(UTC).isoformat()
+    before = read(folder) or {"started_at": now}
+    before.pop("refused_at", None)
+    _replace(folder, before | {"state": state, "error": error, "updated_at": now} | facts)
+
+
+def refuse(folder: Path, error: str) -> None:
+    """Records that a job was refused; a finished run in its folder stays finished.
+
+    Args:
+        folder: the run's folder; made if need be.
+        error: what was wrong.
+    """
     before = read(folder)
-    started_at = before["started_at"] if before and before["state"] == "running" else now
-    status = {"state": state, "error": error, "started_at": started_at, "updated_at": now} | facts
+    if before is None or before["state"] != "finished":
+        write(folder, "failed", error=error)
+        return
+    _replace(folder, before | {"error": error, "refused_at": datetime.now(UTC).isoformat()})
+
+
+def _replace(folder: Path, status: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     # Replaced as a whole, because others read it while it is written.
     draft = folder / f"{STATUS}.part"
@@ -61,12 +78,18 @@ class SweepProgress:
 
     total: int | None
     """All of them; ``None`` where the sweeper decides as it goes."""
-    done: int
+    finished: list[Path]
+    """Folders."""
     failed: list[Path]
     """Folders."""
     running: int
     seconds: float
     """Since the sweep began."""
+
+    @property
+    def done(self) -> int:
+        """Runs that are finished."""
+        return len(self.finished)
 
     @property
     def left(self) -> int | None:
@@ -88,14 +111,20 @@ class SweepProgress:
 
 def read_progress(runs_dir: Path, since: datetime, total: int | None) -> SweepProgress:
     """Counts the runs below a folder whose status changed since a moment."""
-    done, running, failed = 0, 0, []
+    running = 0
+    finished: list[Path] = []
+    failed: list[Path] = []
     for file in sorted(runs_dir.glob(f"*/*/{STATUS}")):
         found = read(file.parent)
-        if found is None or datetime.fromisoformat(found["updated_at"]) < since:
+        if found is None:
             continue
-        done += found["state"] == "finished"
-        running += found["state"] == "running"
-        if found["state"] == "failed":
+        if datetime.fromisoformat(found.get("refused_at", found["updated_at"])) < since:
+            continue
+        if "refused_at" in found or found["state"] == "failed":
             failed.append(file.parent)
+            continue
+        if found["state"] == "finished":
+            finished.append(file.parent)
+        running += found["state"] == "running"
     seconds = (datetime.now(UTC) - since).total_seconds()
-    return SweepProgress(total, done, failed, running, seconds)
+    return SweepProgress(total, finished, failed, running, seconds)

@@ -38,13 +38,13 @@ class BaselineJob(Job):
 
     def find(self) -> tuple[Job, Found]:
         """See :class:`Job`."""
-        told = prepare(self.data, fallback_allowed=self.settings.offline_fallback)
+        fallback = prepare(self.data, fallback_allowed=self.settings.offline_fallback)
         self.data.setup("fit")
-        return self, Found(data=self.data, fallbacks=[told] if told else [])
+        return self, Found(data=self.data, fallbacks=[fallback] if fallback else [])
 
     def run(self, found: Found, prior: PriorState) -> Summary:
         """See :class:`Job`."""
-        start(self.settings, prior)
+        start(self.settings, prior, found.fallbacks)
         with status.recorded(self.settings.run_dir):
             terminal.print_heading(self.settings, [found.data.source, *found.data.describe()])
             summary = self.fit(found)
@@ -89,7 +89,7 @@ class BaselineJob(Job):
 
 
 def baseline_metrics(
-    methods: list[str], data: DataModule
+    methods: list[str], data: DataModule, num_test: int
 ) -> dict[str, dict[str, float | None]]:
     """Fits baselines on a classifier's training split; returns their metrics on its test split.
 
@@ -98,14 +98,15 @@ def baseline_metrics(
     Args:
         methods: names of baselines.
         data: after ``setup``.
+        num_test: how many test examples the network was evaluated on, the first ones.
     """
     splits = cast(ClassificationData, data).splits
     fingerprints = {name: part["sha256"] for name, part in data.facts()["splits"].items()}
     metrics = {}
     for method in methods:
-        key = json.dumps([method, fingerprints], sort_keys=True)
+        key = json.dumps([method, num_test, fingerprints], sort_keys=True)
         if key not in _memory:
-            train, test = splits.train, splits.test
+            train, test = splits.train, splits.test.iloc[:num_test]
             fitted = Baseline(method).fit(train["Text"].tolist(), train["Label"].tolist())
             found = fitted.probabilities(test["Text"].tolist())
             _memory[key] = _metrics(found, test["Label"].tolist())

@@ -1,21 +1,23 @@
 """The final evaluation of a network."""
 
 import math
+from pathlib import Path
 from typing import cast
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
 
 from llm_lightning.data.module import DataModule
+from llm_lightning.run_format import files
 from llm_lightning.run_format.splits import EVALUATED, SPLITS
 from llm_lightning.run_format.summary import Metrics
+from llm_lightning.runs.fit import interruptible
 from llm_lightning.runs.settings import Checkpoint
 from llm_lightning.tasks.task import Task
 
 
 def evaluate(
-    task: Task, data: DataModule, trainer: L.Trainer, checkpoint: Checkpoint
+    task: Task, data: DataModule, trainer: L.Trainer, checkpoint: Checkpoint, folder: Path
 ) -> Metrics:
     """Evaluates the chosen weights on all of training, validation and test.
 
@@ -24,14 +26,16 @@ def evaluate(
         data: after ``setup``.
         trainer: that trained the task.
         checkpoint: which weights.
+        folder: the run's, which may have been moved since its training began.
 
     Returns:
         For each split its loss and metrics, shares in [0, 1]; ``None`` for what is not defined.
     """
     if checkpoint is Checkpoint.best:
-        path = cast(ModelCheckpoint, trainer.checkpoint_callback).best_model_path
+        path = folder / files.CHECKPOINTS / files.checkpoint_file(checkpoint.value)
         task.load_trained(torch.load(path, map_location="cpu", weights_only=True))
-    trainer.test(task, datamodule=data, verbose=False)
+    with interruptible(trainer):
+        trainer.test(task, datamodule=data, verbose=False)
     logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
 
     def values(split: str) -> dict[str, float | None]:

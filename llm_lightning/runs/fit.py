@@ -2,7 +2,8 @@
 
 import contextlib
 import logging
-import os
+import signal
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,9 @@ import lightning as L
 import torch
 
 from llm_lightning.data.module import DataModule
+from llm_lightning.finetuning.frozen_activations.files import CacheFull
 from llm_lightning.runs.curves import set_curves_aside
-from llm_lightning.runs.settings import UserError
+from llm_lightning.runs.errors import expect
 from llm_lightning.runs.terminal_output import print_resumed
 from llm_lightning.tasks.task import Task
 from llm_lightning.training.divergence import Diverged
@@ -34,7 +36,9 @@ def fit(
         Seconds that the interrupted run had trained.
 
     Raises:
-        UserError: if training diverges, or the base or the data changed since the interruption.
+        UserError: if training diverges, the base or the data changed since the interruption, or
+            there is no space for frozen activations.
+        KeyboardInterrupt: if it is interrupted.
     """
     seconds = 0.0
     expected: type[ValueError] = Diverged
@@ -44,23 +48,30 @@ def fit(
         print_resumed(before["epoch"] + 1)
         seconds = before["callbacks"]["StageTimer"]["time_elapsed"]["train"]
         expected = ValueError  # the base may have changed
-    with expect(expected):
+    with expect(expected, CacheFull), interruptible(trainer):
         trainer.fit(task, datamodule=data, ckpt_path=resume_from)
     return seconds
 
 
 @contextlib.contextmanager
-def expect(*kinds: type[Exception]) -> Iterator[None]:
-    """Turns errors that a user can put right into :class:`UserError`.
+def interruptible(trainer: L.Trainer) -> Iterator[None]:
+    """Makes Ctrl-C a KeyboardInterrupt again, which Lightning turns into ``sys.exit(1)``.
 
-    HYDRA_FULL_ERROR=1 lets them through, with the place where they were raised.
+    Raises:
+        KeyboardInterrupt: with a message on how to continue.
     """
+    handler = signal.getsignal(signal.SIGINT)
     try:
         yield
-    except kinds as error:
-        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+    except SystemExit:
+        if not trainer.interrupted:
             raise
-        raise UserError(str(error)) from error
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)  # Lightning ignores it from then on
+        where = f"in epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"
+        raise KeyboardInterrupt(
+            f"{where}; the same command continues after the last complete epoch"
+        ) from None
 
 
 def quiet_lightning() -> None:

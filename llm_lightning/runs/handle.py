@@ -9,10 +9,11 @@ import torch
 
 from llm_lightning.data.prompts import Record
 from llm_lightning.reporting.draw.run_figures import figures
+from llm_lightning.run_format import files
 from llm_lightning.run_format.summary import Summary, read_summary
 from llm_lightning.runs.generation import stream_text
 from llm_lightning.runs.load import load_classifier, load_language_model
-from llm_lightning.runs.prediction import predict
+from llm_lightning.runs.prediction import best_device, predict
 from llm_lightning.runs.responses import ready_to_generate
 from llm_lightning.tasks.classifier import Classifier
 from llm_lightning.tasks.language_model import LanguageModel
@@ -78,14 +79,18 @@ class Run:
         Raises:
             ValueError: if the run is not a classifier.
         """
+        if isinstance(texts, str):
+            raise TypeError("predict() takes a list of texts: put the text into [...]")
+        if self.summary.kind != "classification":
+            raise ValueError(f"{self.folder} is no classifier: use run.generate([...])")
         if self._classifier is None:
             model, _ = load_classifier(self.folder)
-            self._classifier = model.to(_device())
+            self._classifier = model.to(best_device())
         rows = []
         for one in predict(self._classifier, list(texts)):
             fields = vars(one).copy()
             by_class = fields.pop("probabilities")
-            rows.append(fields | {f"probability_{name}": p for name, p in by_class.items()})
+            rows.append(fields | {files.probability(name): p for name, p in by_class.items()})
         return pd.DataFrame(rows)
 
     def generate(self, instructions: Sequence[str], inputs: Sequence[str] | None = None) -> list[str]:
@@ -98,13 +103,17 @@ class Run:
         Raises:
             ValueError: if the run does not follow instructions, or the lengths differ.
         """
+        if isinstance(instructions, str):
+            raise TypeError("generate() takes a list of instructions: put it into [...]")
+        if self.summary.kind == "classification":
+            raise ValueError(f"{self.folder} is a classifier: use run.predict([...])")
         if inputs is not None and len(inputs) != len(instructions):
             raise ValueError(f"got {len(instructions)} instructions and {len(inputs)} inputs")
         if self._language_model is None:
             model, summary = load_language_model(self.folder)
             if not model.hparams["text"]:
                 raise ValueError(f"{self.folder} was trained on plain text, not on instructions")
-            self._language_model = ready_to_generate(model, _device(), summary.precision)
+            self._language_model = ready_to_generate(model, best_device(), summary.precision)
         model = self._language_model
         records = map(Record, instructions, inputs or [""] * len(instructions))
         return [
@@ -123,6 +132,3 @@ def load(folder: str | Path) -> Run:
     """Opens a finished run; see :class:`Run`."""
     return Run(folder)
 
-
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

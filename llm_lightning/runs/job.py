@@ -1,4 +1,4 @@
-"""A job: what one run shall do, as typed parts; where they were written down does not matter here.
+"""A job: what one run shall do, as typed parts.
 
 Networks and baselines are both jobs. A job's life is the same for both: its data are found, the
 prior state of its folder decides whether it is skipped, resumed or started, and at the end there
@@ -83,5 +83,5 @@ def describe_fallback(fallback: str, error: Unavailable) -> str:
     reason = "\n".join(f"  {line}" for line in error.reason.splitlines())
     return (
         f"{fallback} replaced {error.what}, which could not be downloaded:\n{reason}\n"
-        f"To use the real thing: {error.advice}."
+        f"To use the original: {error.advice}."
     )

@@ -7,6 +7,7 @@ from typing import TypeVar
 import torch
 
 from llm_lightning.backbone.weights import ModelConfig, locate
+from llm_lightning.run_format import files
 from llm_lightning.run_format.summary import Summary, read_summary
 from llm_lightning.tasks.classifier import Classifier
 from llm_lightning.tasks.language_model import LanguageModel
@@ -15,7 +16,7 @@ from llm_lightning.tasks.task import Task
 T = TypeVar("T", bound=Task)
 
 
-def load(folder: Path) -> tuple[Task, Summary]:
+def load_task(folder: Path) -> tuple[Task, Summary]:
     """Rebuilds the model of a run of any kind; see :func:`load_classifier`.
 
     Raises:
@@ -46,11 +47,13 @@ def load_language_model(folder: Path) -> tuple[LanguageModel, Summary]:
 
 
 def _load(folder: Path, task_class: type[T]) -> tuple[T, Summary]:
+    if (folder / files.CONFIG).is_file() and not (folder / files.SUMMARY).is_file():
+        raise ValueError(f"the run in {folder} is not finished: its command continues it")
     summary = read_summary(folder)
     if summary.kind not in task_class.data_kinds:
         command = "predict" if summary.kind == "classification" else "generate"
         raise ValueError(
-            f"{folder} is a {summary.kind} run: use python -m llm_lightning {command}"
+            f"{folder} holds a run of kind {summary.kind}: use python -m llm_lightning {command}"
         )
     if summary.checkpoint is None:
         raise ValueError(

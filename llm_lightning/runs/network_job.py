@@ -1,7 +1,8 @@
 """A network as a job: find, build, fit, evaluate, record."""
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -23,7 +24,8 @@ from llm_lightning.runs.baseline_job import baseline_metrics
 from llm_lightning.runs.built import Built
 from llm_lightning.runs.curves import join_curves
 from llm_lightning.runs.evaluate import evaluate
-from llm_lightning.runs.fit import expect, fit, quiet_lightning
+from llm_lightning.runs.errors import expect
+from llm_lightning.runs.fit import fit, quiet_lightning
 from llm_lightning.runs.job import Job, describe_fallback, prepare
 from llm_lightning.runs.load import load_language_model
 from llm_lightning.runs.prior_state import PriorState, start
@@ -84,7 +86,7 @@ class NetworkJob(Job):
         trainer, timer = self._trainer()  # before any download: it checks its own settings
         hub = ask_hub(self.model)  # waits, if it must, while the data are fetched
         allowed = self.settings.offline_fallback
-        fallbacks = [told] if (told := prepare(self.data, fallback_allowed=allowed)) else []
+        fallbacks = [fallback] if (fallback := prepare(self.data, fallback_allowed=allowed)) else []
         job = self
         try:
             weights = locate(self.model, hub)
@@ -92,15 +94,16 @@ class NetworkJob(Job):
             if not (allowed and self.fallback and self.model.weights == "pretrained"):
                 raise
             job = self.fallback()
-            if fallbacks:
+            name = f"The model {job.model.name} (packaged weights)"
+            fallbacks.append(describe_fallback(name, error))
+            if len(fallbacks) > 1:
                 job.data.use_embedded()  # type: ignore[attr-defined]  # known to be unavailable
             else:
                 job.data.prepare_data()
             trainer, timer = job._trainer()
             weights = locate(job.model)
-            name = f"The model {job.model.name}, {weights.source},"
-            fallbacks.append(describe_fallback(name, error))
-        job.data.setup("fit")
+        with _mention(fallbacks):
+            job.data.setup("fit")
         found = FoundNetwork(
             data=job.data,
             weights_source=f"{job.model.name}: {weights.source}",
@@ -118,13 +121,13 @@ class NetworkJob(Job):
             raise TypeError(f"a network job needs what its own find() returned, got {type(found)}")
         folder = self.settings.run_dir
         if prior is PriorState.NO_RESPONSES:
-            with status.recorded(folder):
+            with status.recorded(folder), expect(ValueError, Unavailable):
                 model, summary = load_language_model(folder)
                 device = found.trainer.strategy.root_device
                 return self._finish(respond(model, device, summary, folder))
-        with expect(ValueError, Unavailable):
+        with expect(ValueError, Unavailable), _mention(found.fallbacks):
             built = self.build(found)
-            resume_from = start(self.settings, prior)
+            resume_from = start(self.settings, prior, built.fallbacks)
         with status.recorded(folder):
             return self._finish(self._train(built, resume_from))
 
@@ -195,11 +198,13 @@ class NetworkJob(Job):
         if "checkpoint" in self.callbacks:
             last = folder / files.CHECKPOINTS / files.LAST
             built.trainer.save_checkpoint(last, weights_only=True)
-        metrics = evaluate(built.task, built.data, built.trainer, self.evaluate)
+        metrics = evaluate(built.task, built.data, built.trainer, self.evaluate, folder)
         seconds = seconds_before + time.perf_counter() - started
         summary = summarize(self.settings, built, metrics, self.evaluate, seconds)
         if built.data.kind == "classification":
-            summary.baselines = baseline_metrics(self.baselines, built.data)
+            summary.baselines = baseline_metrics(
+                self.baselines, built.data, summary.evaluated_examples["test"]
+            )
         join_curves(folder)
         write_summary(folder, summary)
         (folder / files.CHECKPOINTS / files.RESUME).unlink(missing_ok=True)
@@ -211,3 +216,15 @@ class NetworkJob(Job):
     def _finish(self, summary: Summary) -> Summary:
         terminal.show(summary, self.settings)
         return summary
+
+
+@contextlib.contextmanager
+def _mention(fallbacks: Sequence[str]) -> Iterator[None]:
+    """Adds to an error which fallbacks are in use, since they may be its cause."""
+    try:
+        yield
+    except ValueError as error:
+        if not fallbacks:
+            raise
+        lines = "\n".join(f"  {fallback.splitlines()[0]}" for fallback in fallbacks)
+        raise ValueError(f"{error}\nThis is with a fallback:\n{lines}") from error

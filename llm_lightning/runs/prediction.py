@@ -55,3 +55,8 @@ def predict(model: Classifier, texts: Sequence[str]) -> list[Prediction]:
         truncated = len(ids) > padder.max_length
         predictions.append(Prediction(text, class_names[best], row[best], by_name, truncated))
     return predictions
+
+
+def best_device() -> torch.device:
+    """Returns the GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

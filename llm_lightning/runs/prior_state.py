@@ -1,14 +1,16 @@
 """What a run's folder holds before the run starts, and what becomes of it."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import yaml
+from rich.markup import escape
 
-from llm_lightning.run_format import files
+from llm_lightning.presentation.terminal import errors
+from llm_lightning.run_format import files, status
 from llm_lightning.run_format.summary import Summary, read_summary
 from llm_lightning.runs.settings import Found, RunSettings
 
@@ -52,29 +54,35 @@ def prior_state(folder: Path, settings: RunSettings, found: Found) -> PriorState
         raise ValueError(f"run_dir {folder} is not empty and holds no run; choose another runs_dir")
     if not (folder / files.CONFIG).is_file():
         return PriorState.NOTHING
-    summary = read_summary(folder) if (folder / files.SUMMARY).is_file() else None
-    if found.fallbacks and summary and not summary.fallbacks:
+    if found.fallbacks and not (status.read(folder) or {}).get("fallbacks", []):
         raise ValueError(
             f"run_dir {folder} holds a run on the real data and weights, which this run with "
             f"fallbacks would replace; choose another runs_dir, or delete that folder"
         )
-    if settings.rerun or not _is_same(_read_configuration(folder), settings.configuration):
+    if settings.rerun:
+        return PriorState.NOTHING
+    summary = _readable_summary(folder)
+    if not _is_same(_read_configuration(folder), settings.configuration):
         return PriorState.NOTHING
     if summary is None:
         has_begun = (folder / files.CHECKPOINTS / files.RESUME).is_file()
         return PriorState.INTERRUPTED if has_begun else PriorState.NOTHING
     if not _has_used(summary, found):
         return PriorState.NOTHING
-    lacks_responses = summary.kind == "instructions" and summary.responses is None
-    return PriorState.NO_RESPONSES if lacks_responses else PriorState.FINISHED
+    if summary.kind != "instructions" or summary.responses is not None:
+        return PriorState.FINISHED
+    # Without a checkpoint there is nothing left that could respond.
+    return PriorState.NO_RESPONSES if summary.checkpoint else PriorState.NOTHING
 
 
-def start(settings: RunSettings, prior: PriorState) -> Path | None:
+def start(settings: RunSettings, prior: PriorState, fallbacks: Sequence[str]) -> Path | None:
     """Makes the folder and writes the configuration; removes what the run does not resume from.
 
     Args:
         settings: of the run.
         prior: what its folder holds.
+        fallbacks: what replaced data or weights that were unavailable; recorded, so that a run
+            without any is never replaced by one with some.
 
     Returns:
         The checkpoint to resume from, if there is one.
@@ -86,6 +94,7 @@ def start(settings: RunSettings, prior: PriorState) -> Path | None:
     folder.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(settings.configuration, sort_keys=False, allow_unicode=True)
     (folder / files.CONFIG).write_text(_MARK + text, encoding="utf-8")
+    status.write(folder, "running", fallbacks=list(fallbacks))
     return None
 
 
@@ -96,6 +105,15 @@ def is_free(folder: Path) -> bool:
         return True
     config = folder / files.CONFIG
     return config.is_file() and config.read_text(encoding="utf-8").startswith(_MARK)
+
+
+def _readable_summary(folder: Path) -> Summary | None:
+    """The summary of a finished run; ``None`` if there is none, or a damaged or older one."""
+    try:
+        return read_summary(folder) if (folder / files.SUMMARY).is_file() else None
+    except ValueError as error:
+        errors.print(escape(f"{error}; the run starts over"), soft_wrap=True)
+        return None
 
 
 def _read_configuration(folder: Path) -> Mapping[str, Any]:
@@ -131,9 +149,9 @@ def _clear(folder: Path) -> None:
         files.STATUS,
         files.PREDICTIONS,
         files.RESPONSE_SCORES,
-        files.UNTRAINED_RESPONSES,
         files.UNTRAINED_SCORES,
         f"{files.RESPONSES}*",  # .part of an interrupted run among them
+        f"{files.UNTRAINED_RESPONSES}*",
         files.JUDGEMENTS,
         files.EVENTS,
     )

@@ -92,9 +92,11 @@ def summarize(
     callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     frozen = next((c.facts for c in callbacks if isinstance(c, FrozenActivations)), None)
     kept = {
-        checkpoint: f"{files.CHECKPOINTS}/{checkpoint.value}.ckpt"
+        checkpoint: f"{files.CHECKPOINTS}/{files.checkpoint_file(checkpoint.value)}"
         for checkpoint in Checkpoint
-        if (settings.run_dir / files.CHECKPOINTS / f"{checkpoint.value}.ckpt").is_file()
+        if (
+            settings.run_dir / files.CHECKPOINTS / files.checkpoint_file(checkpoint.value)
+        ).is_file()
     }
     fields = common_facts(settings, data, built.fallbacks, metrics) | {
         # Fewer than the splits hold with trainer.limit_test_batches.
@@ -157,7 +159,7 @@ def log_hparams(settings: RunSettings, built: Built, summary: Summary) -> None:
             logger.log_hyperparams(hparams, final)
         logger.finalize("success")
     # Lightning's loggers leave an empty one beside config.yaml, which holds everything.
-    (settings.run_dir / "hparams.yaml").unlink(missing_ok=True)
+    (settings.run_dir / files.HPARAMS).unlink(missing_ok=True)
 
 
 def device_name(trainer: L.Trainer) -> str:
@@ -165,7 +167,8 @@ def device_name(trainer: L.Trainer) -> str:
     device = trainer.strategy.root_device
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{device.type} ({torch.get_num_threads()} threads)"
+    threads = torch.get_num_threads()
+    return f"{device.type} ({threads} {'thread' if threads == 1 else 'threads'})"
 
 
 def _setting(configuration: Mapping[str, Any], key: str) -> Any:

@@ -94,7 +94,7 @@ def respond_untrained(model: LanguageModel, data: Any, folder: Path) -> None:
 def _generate_and_score(
     model: LanguageModel, folder: Path, responses_name: str, scores_name: str
 ) -> tuple[dict[str, list[float]], int]:
-    records = read_records(folder / files.SPLITS_FOLDER / "test.json")
+    records = read_records(folder / files.SPLITS_FOLDER / files.split_file("test", "instructions"))
     responses, num_tokens = generate_responses(
         model.backbone,
         model.head,
@@ -105,10 +105,10 @@ def _generate_and_score(
     )
     scores = score_responses([record.output for record in records], responses)
     table = pd.DataFrame(scores)
-    table.to_csv(folder / scores_name, index_label="index", lineterminator="\n")
+    table.to_csv(folder / scores_name, index_label=files.INDEX, lineterminator="\n")
     return scores, num_tokens
 
 
 def _read_scores(file: Path) -> Any:
-    table = pd.read_csv(file, index_col="index")
+    table = pd.read_csv(file, index_col=files.INDEX)
     return summarize_scores({str(name): table[name].tolist() for name in table})

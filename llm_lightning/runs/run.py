@@ -7,10 +7,10 @@ from llm_lightning.network import Unavailable
 from llm_lightning.run_format import status
 from llm_lightning.run_format.summary import Summary, read_summary
 from llm_lightning.runs import terminal_output as terminal
-from llm_lightning.runs.fit import expect
+from llm_lightning.runs.errors import expect
 from llm_lightning.runs.job import Job
 from llm_lightning.runs.prior_state import PriorState, prior_state
-from llm_lightning.runs.settings import Found, UserError
+from llm_lightning.runs.settings import Found
 
 
 def run(job: Job) -> Summary:
@@ -54,7 +54,7 @@ def prepare_run(job: Job) -> tuple[Job, Found, PriorState]:
 
 
 def objective_value(job: Job, summary: Summary) -> float | None:
-    """Returns the validation metric that a search goes by; ``None`` where it is undefined."""
+    """Returns the validation metric that a search optimises; ``None`` where it is undefined."""
     return summary.metrics["val"][job.settings.objective]
 
 

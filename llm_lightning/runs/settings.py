@@ -1,4 +1,4 @@
-"""What every run is told, and what it finds: the parts that all jobs share."""
+"""The settings of a run and what it finds for them: the parts that all jobs share."""
 
 from dataclasses import dataclass, field
 from enum import Enum
@@ -7,10 +7,6 @@ from typing import Any
 
 from llm_lightning.data.module import DataModule
 from llm_lightning.run_format.published import Published
-
-
-class UserError(Exception):
-    """A run that cannot start or go on for a reason that its user can put right."""
 
 
 class Checkpoint(Enum):
@@ -46,7 +42,7 @@ class RunSettings:
 
 @dataclass
 class Found:
-    """What a job will use; cheap to come by."""
+    """What a job will use; finding it takes little time beside the downloads."""
 
     data: DataModule
     """After ``setup``."""

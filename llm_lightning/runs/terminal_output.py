@@ -40,11 +40,20 @@ _RESPONSES_SHOWN = 3
 _CHARACTERS_SHOWN = 60
 
 
+_framed: set[str] = set()  # of earlier runs in this process
+
+
 def print_fallbacks(fallbacks: Sequence[str]) -> None:
-    """Frames what was replaced, why, and how to get the real thing; nothing if nothing was."""
-    if fallbacks:
+    """Frames what was replaced, why, and how to avoid it; nothing if nothing was.
+
+    Later runs of a sweep name what the first one framed in a line each.
+    """
+    if fallbacks and _framed.issuperset(fallbacks):
+        for fallback in fallbacks:
+            console.print(f"[yellow]fallback[/yellow] {escape(fallback.splitlines()[0])}")
+    elif fallbacks:
         text = "\n\n".join(escape(fallback) for fallback in fallbacks)
-        title = "fallback: these numbers are not comparable with those of the real thing"
+        title = "fallback: not comparable with results on the original data and weights"
         console.print(Panel(text, title=title, title_align="left", border_style="yellow"))
 
 
@@ -137,6 +146,7 @@ def show(summary: Summary, settings: RunSettings) -> None:
     plot_run(settings.run_dir)
     print_results(summary, as_typed(settings.run_dir))
     print_fallbacks(summary.fallbacks)
+    _framed.update(summary.fallbacks)
 
 
 def print_results(summary: Summary, run_dir: Path) -> None:
@@ -154,15 +164,18 @@ def print_results(summary: Summary, run_dir: Path) -> None:
         _print_some_responses(run_dir / summary.responses.file)
     facts = facts_grid()
     if names := summary.class_names:
-        of = f"of {names[1]!r}" if len(names) == 2 else f"averaged over {len(names)} classes"
-        facts.add_row("classes", escape(f"precision, recall, F1 and AUROC are {of}"))
+        of = f"refer to {names[1]!r}" if len(names) == 2 else f"average {len(names)} classes"
+        facts.add_row("classes", escape(f"precision, recall, F1 and AUROC {of}"))
     seconds = summary.seconds
     facts.add_row(
         "time",
         f"{duration(seconds.total)} in all: {duration(seconds.training)} training, "
         f"{duration(seconds.validation)} validation, "
-        f"{duration(seconds.evaluation)} final evaluation",
+        f"{duration(seconds.evaluation)} final evaluation" + _response_time(summary),
     )
+    num_used, num_all = summary.evaluated_examples["test"], summary.data.splits["test"].examples
+    if num_used < num_all:
+        facts.add_row("evaluated", f"{num_used} of {num_all} test examples (trainer.limit_test_batches)")
     if summary.peak_memory_mib is not None:
         facts.add_row("memory", f"{summary.peak_memory_mib:,.0f} MiB at the peak")
     if summary.checkpoint:
@@ -201,6 +214,11 @@ def print_response_scores(responses: ResponseFacts) -> None:
         title = SCORE_TITLES.get(name, name)
         table.add_row(title, *untrained, _percent(score), f"{low:.2f} to {high:.2f}")
     console.print(table)
+
+
+def _response_time(summary: Summary) -> str:
+    found = summary.responses
+    return f"; then {duration(found.seconds)} for the responses" if found else ""
 
 
 def _print_some_responses(file: Path) -> None:

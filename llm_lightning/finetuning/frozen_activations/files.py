@@ -14,6 +14,10 @@ FOLDER = "frozen_activations"
 _SUFFIX = ".activations"
 
 
+class CacheFull(ValueError):
+    """There is no space for frozen activations, on the disk or by the configured limit."""
+
+
 class ActivationFiles:
     """The files of frozen activations in one folder.
 
@@ -41,7 +45,7 @@ class ActivationFiles:
             The matrix; changes to it are never written to the file.
 
         Raises:
-            ValueError: if it does not fit on the disk or exceeds ``max_bytes``.
+            CacheFull: if it does not fit on the disk or exceeds ``max_bytes``.
         """
         num_bytes = _num_bytes(shape)
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -69,13 +73,13 @@ class ActivationFiles:
             part.replace(file)
             _checksum_file(file).write_text(digest)
         except OSError as error:
-            raise ValueError(f"{part} cannot be written: {error.strerror}; {_ADVICE}") from error
+            raise CacheFull(f"{part} cannot be written: {error.strerror}; {_ADVICE}") from error
         finally:
             part.unlink(missing_ok=True)
 
     def _make_room(self, num_bytes: int, keep: Path) -> None:
         if num_bytes > self._max_bytes:
-            raise ValueError(
+            raise CacheFull(
                 f"callbacks.frozen_activations.disk_mib must be at least {num_bytes / 2**20:,.0f} "
                 f"for this run, got {self._max_bytes / 2**20:,.0f}; {_ADVICE}"
             )
@@ -93,7 +97,7 @@ class ActivationFiles:
             _checksum_file(file).unlink(missing_ok=True)
             file.unlink(missing_ok=True)
         if (free := shutil.disk_usage(self._folder).free) < num_bytes:
-            raise ValueError(
+            raise CacheFull(
                 f"{self._folder} has {free / 2**20:,.0f} MiB left, and the activations of the "
                 f"frozen blocks need {num_bytes / 2**20:,.0f}; {_ADVICE}"
             )
