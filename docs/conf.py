@@ -11,6 +11,7 @@ sys.path.insert(0, str(HERE))  # for generated_pages.py, beside this file
 sys.path.insert(0, str(HERE.parent))
 
 import generated_pages  # noqa: E402
+from sphinx.application import Sphinx  # noqa: E402
 
 import llm_lightning  # noqa: E402
 
@@ -37,3 +38,13 @@ copybutton_prompt_text = r"\$ |>>> "
 copybutton_prompt_is_regexp = True
 
 generated_pages.write_pages(HERE)
+
+
+def setup(app: Sphinx) -> None:
+    """Points links at generated pages, which only exist on the site."""
+    app.connect("source-read", _link_to_pages)
+
+
+def _link_to_pages(app: Sphinx, docname: str, source: list[str]) -> None:
+    file = Path(app.env.doc2path(docname))
+    source[0] = generated_pages.links_to_pages(source[0], file)

@@ -2,6 +2,9 @@
 
 ``conf.py`` calls :func:`write_pages` at every build, so that these pages cannot go stale.
 ``python docs/generated_pages.py`` writes them without building the site.
+
+In the repository these pages do not exist: documents link to what a page is made from, and the
+build, through :func:`links_to_pages`, to the page.
 """
 
 import os
@@ -19,6 +22,7 @@ from pydantic import BaseModel
 
 from llm_lightning.commands.main import COMMANDS
 from llm_lightning.config.experiments import conf_dir, list_experiments
+from llm_lightning.presentation.markdown import literal
 from llm_lightning.run_format import files, summary
 
 DOCS = Path(__file__).resolve().parent
@@ -26,6 +30,16 @@ ROOT = DOCS.parent
 # What the aliases of run_format.summary mean, in the reader's words.
 _PLAIN = {"Text": "str", "Count": "int", "Positive": "int", "Finite": "float", "Amount": "float"}
 _PLAIN |= {"Share": "float", "Metrics": "dict", "Kind": "str", "Split": "str"}
+# Pages by what documents link to in the repository.
+_PAGES = {
+    "conf": "reference/settings",
+    "conf/experiment": "reference/experiments",
+    "conf/sweep": "reference/experiments#sweeps",
+    "conf/hydra/launcher": "reference/experiments#launchers",
+    "docs/reference/_run_command.md": "reference/commands",
+    "docs/reference/_run_folder.md": "reference/run-folder",
+    "llm_lightning/commands/judge.py": "reference/commands#judge",
+}
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 
 
@@ -54,7 +68,7 @@ def experiments_page() -> str:
         "`published` holds the book's figures and their source, and a report compares with them.",
         "## Experiments",
         "| name | what it is |\n| --- | --- |\n"
-        + "\n".join(f"| `{name}` | {text} |" for name, text in list_experiments().items()),
+        + "\n".join(f"| `{name}` | {literal(text)} |" for name, text in list_experiments().items()),
     ]
     for title, folder, use in (
         ("Sweeps", "sweep", "Added to an experiment with `-m` and `+sweep=NAME`."),
@@ -108,8 +122,7 @@ def _summary_rows(model: type[BaseModel], prefix: str) -> Iterator[str]:
 
 def result_pages(folder: Path) -> Iterator[tuple[str, str]]:
     """Yields what ``experiments/`` says, and nano's card, with links that work on the site."""
-    sources = {file: _page_name(file) for file in sorted((ROOT / "experiments").glob("**/*.md"))}
-    sources[ROOT / "llm_lightning" / "backbone" / "assets" / "nano" / "README.md"] = "nano-card"
+    sources = _result_sources()
     for file, name in sources.items():
         text = _LINK.sub(partial(_moved, file, folder, sources), file.read_text(encoding="utf-8"))
         if not text.startswith("# "):
@@ -118,6 +131,35 @@ def result_pages(folder: Path) -> Iterator[tuple[str, str]]:
             others = "\n".join(other for other in sources.values() if other != "index")
             text += f"\n```{{toctree}}\n:hidden:\n\n{others}\n```\n"
         yield f"experiments/{name}.md", text
+
+
+def links_to_pages(text: str, source: Path) -> str:
+    """Returns a document with links to generated pages in place of what they are made from.
+
+    Args:
+        text: Markdown.
+        source: its file, in ``docs``; links are relative to its folder.
+    """
+    pages = {ROOT / path: page for path, page in _PAGES.items()}
+    pages |= {file: f"experiments/{name}" for file, name in _result_sources().items()}
+
+    def linked(link: re.Match[str]) -> str:
+        path, _, anchor = link.group(3).partition("#")
+        page, _, own_anchor = pages.get((source.parent / path).resolve(), "").partition("#")
+        if not path or not page:
+            return link.group()
+        target = os.path.relpath(DOCS / page, source.parent)
+        anchor = anchor or own_anchor
+        return f"[{link.group(2)}]({target}.md{'#' + anchor if anchor else ''})"
+
+    return _LINK.sub(linked, text)
+
+
+def _result_sources() -> dict[Path, str]:
+    """The files that pages about results are made from, with the names of these pages."""
+    sources = {file: _page_name(file) for file in sorted((ROOT / "experiments").glob("**/*.md"))}
+    sources[ROOT / "llm_lightning" / "backbone" / "assets" / "nano" / "README.md"] = "nano-card"
+    return sources
 
 
 def _page_name(file: Path) -> str:

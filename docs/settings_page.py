@@ -12,6 +12,7 @@ from hydra.utils import get_class
 
 from llm_lightning.config import schema
 from llm_lightning.config.experiments import conf_dir
+from llm_lightning.presentation.markdown import literal
 from llm_lightning.run_format.published import Published
 from llm_lightning.runs.settings import Checkpoint
 
@@ -103,18 +104,28 @@ def _choices(group: str) -> str:
         comment = next(line for line in comments if line and not line.startswith("@"))
         values = dict(_flat(yaml.safe_load(text) or {})) if file.stem != "default" else {}
         shown = ", ".join(f"`{key}: {yaml_text(value)}`" for key, value in values.items())
-        default = " (default)" if file == _choice_files(group)[0] else ""
-        rows.append(f"| `{file.stem}`{default} | {comment} | {shown} |")
+        default = " (default)" if file.stem == _default_choice(group) else ""
+        rows.append(f"| `{file.stem}`{default} | {literal(comment)} | {shown} |")
     return "| choice | what it is | values that it sets |\n| --- | --- | --- |\n" + "\n".join(rows)
 
 
 def _choice_files(group: str) -> list[Path]:
-    """The YAML files of a group, the default first."""
+    """The YAML files of a group: models by size, otherwise the default first."""
+    default = _default_choice(group)
+    files = sorted((conf_dir() / group).glob("[!_]*.yaml"))
+    return sorted(files, key=lambda file: (_num_parameters(file), file.stem != default))
+
+
+def _default_choice(group: str) -> Any:
     config = yaml.safe_load((conf_dir() / "config.yaml").read_text(encoding="utf-8"))
     named = (one for one in config["defaults"] if isinstance(one, dict))
-    default = next(one[group] for one in named if group in one)
-    files = sorted((conf_dir() / group).glob("[!_]*.yaml"))
-    return sorted(files, key=lambda file: file.stem != default)
+    return next(one[group] for one in named if group in one)
+
+
+def _num_parameters(file: Path) -> float:
+    """The size of a model by its comment, in millions; 0 for anything else."""
+    found = re.match(r"# ([\d.]+)([MB]) parameters", file.read_text(encoding="utf-8"))
+    return float(found[1]) * {"M": 1, "B": 1000}[found[2]] if found else 0.0
 
 
 def _suited_to_models() -> Iterator[str]:

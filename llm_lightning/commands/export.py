@@ -12,6 +12,7 @@ from llm_lightning.exporting.card import write_card
 from llm_lightning.exporting.dense import dense, rebuilt
 from llm_lightning.exporting.gguf_files import QUANTIZATIONS
 from llm_lightning.exporting.output_folder import check_free, staged
+from llm_lightning.exporting.suitability import check_can
 from llm_lightning.exporting.verification import TOLERANCE, LogitDifference
 from llm_lightning.finetuning.qlora import QLoRA
 from llm_lightning.network import Unavailable
@@ -46,7 +47,7 @@ def export(
     check_free(out)
     with working(f"loading {run}"):
         task, summary = load_task(run)
-        formats.check_can(task, kind)
+        check_can(task, kind)
         model = dense(task)
         reference = verification.logits_of(task)
     differences = []

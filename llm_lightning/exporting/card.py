@@ -85,9 +85,9 @@ def _base_model(summary: Summary) -> str:
 
 def _how(kind: str, task: Task, summary: Summary, model: Dense) -> str:
     if kind == "merged":
-        size = _base_model(summary)
+        experiment = summary.experiment or "<an experiment>"
         return _shell(
-            f"python -m llm_lightning +experiment=<an experiment> model={size} "
+            f"python -m llm_lightning +experiment={experiment} model={_base_model(summary)} "
             f"model.weights={FOLDER}"
         )
     if kind == "gguf":

@@ -1,4 +1,4 @@
-"""The formats: their libraries, what each can hold, how it is written and loaded again."""
+"""The formats: their libraries, how each is written and loaded again."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,6 @@ from llm_lightning.exporting import gguf_files, peft_folder, transformers_folder
 from llm_lightning.exporting.dense import Dense, dense, rebuilt
 from llm_lightning.exporting.modelfile import MODELFILE, modelfile
 from llm_lightning.presentation.extras import require
-from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.tasks.task import Task
 
 _LIBRARIES = {
@@ -34,31 +33,13 @@ def check_installed(kind: str) -> None:
     require(f"--format {kind}", {name: name for name in _LIBRARIES[kind]}, "export")
 
 
-def check_can(task: Task, kind: str) -> None:
-    """Refuses a run that a format cannot represent.
-
-    Args:
-        task: the run's.
-        kind: one of ``FORMATS``.
-
-    Raises:
-        ValueError: naming the reason and a format that can.
-    """
-    if kind == "gguf" and not isinstance(task, LanguageModel):
-        raise ValueError("--format gguf is for language models; this run is a classifier: use hf")
-    if kind == "peft":
-        peft_folder.check_peft_can(task)
-    if kind != "merged":
-        transformers_folder.check_transformers_can(task)
-
-
 def write(
     task: Task, model: Dense, kind: str, folder: Path, quantizations: Sequence[str], name: str
 ) -> dict[str, list[Tensor]]:
     """Writes a model and loads it again.
 
     Args:
-        task: accepted by :func:`check_can`.
+        task: accepted by :func:`~suitability.check_can`.
         model: its plain weights, adapters merged.
         kind: one of ``FORMATS``.
         folder: to write into.

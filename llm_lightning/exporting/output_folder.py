@@ -47,6 +47,8 @@ def check_free(out: Path) -> None:
 def staged(out: Path) -> Iterator[Path]:
     """Yields an empty folder, whose files are moved to ``out`` at the end.
 
+    All get the permissions of a new file, also those of safetensors, which it makes private.
+
     On an error ``out`` is left as it was. Files in it that no export writes are kept.
 
     Args:
@@ -58,6 +60,7 @@ def staged(out: Path) -> Iterator[Path]:
     part.mkdir(parents=True)
     try:
         yield part
+        _set_modes(part)
         target.mkdir(exist_ok=True)
         _remove_earlier(target)
         for path in part.iterdir():
@@ -69,6 +72,16 @@ def staged(out: Path) -> Iterator[Path]:
 def _holds_export(folder: Path) -> bool:
     card = folder / CARD
     return card.is_file() and card.read_text(encoding="utf-8", errors="replace").startswith(MARK)
+
+
+def _set_modes(folder: Path) -> None:
+    new = folder / ".new"
+    new.touch()  # the mode that the umask gives, without changing it
+    mode = new.stat().st_mode & 0o777
+    new.unlink()
+    for file in folder.rglob("*"):
+        if file.is_file():
+            file.chmod(mode)
 
 
 def _remove_earlier(folder: Path) -> None:

@@ -36,7 +36,7 @@ def write_peft(task: Task, model: Dense, folder: Path) -> None:
     A base that is not on the Hub is written into a folder inside this one.
 
     Args:
-        task: accepted by :func:`check_peft_can`.
+        task: accepted by :func:`~suitability.check_can`.
         model: its plain weights, adapters merged.
         folder: created if it does not exist.
     """
@@ -61,22 +61,6 @@ def write_peft(task: Task, model: Dense, folder: Path) -> None:
     write_tokenizer(folder, max_length(task))
     if hub_base(task) is None:
         _write_base(dense(task, merge=False), folder / BASE)
-
-
-def check_peft_can(task: Task) -> None:
-    """Refuses a run without adapters that PEFT can represent.
-
-    Args:
-        task: the run's.
-
-    Raises:
-        ValueError: if the run trained no adapter in the backbone.
-    """
-    if not adapters(task.backbone):
-        raise ValueError(
-            f"--format peft needs adapters in the blocks; this run trained with "
-            f"finetune={type(task.strategy).__name__} and has none there: use --format hf"
-        )
 
 
 def adapter_config(

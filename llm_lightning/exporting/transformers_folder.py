@@ -12,27 +12,6 @@ from llm_lightning.tasks.classifier import Classifier
 from llm_lightning.tasks.task import Task
 
 
-def check_transformers_can(task: Task) -> None:
-    """Refuses what transformers' GPT-2 cannot compute.
-
-    Args:
-        task: the run's.
-
-    Raises:
-        ValueError: if a classifier pools anything but the last real token, or attention is not
-            causal.
-    """
-    if isinstance(task, Classifier) and task.options.pooling != "last_real":
-        raise ValueError(
-            "transformers' GPT2ForSequenceClassification pools the last real token; this run has "
-            f"task.pooling={task.options.pooling}: use --format merged"
-        )
-    if not task.backbone.config.causal:
-        raise ValueError(
-            "transformers' GPT-2 is causal; this run has model.causal=false: use --format merged"
-        )
-
-
 def write_merged(task: Task, model: Dense, folder: Path) -> None:
     """Writes ``model.safetensors`` and ``config.json``, adapters merged in.
 

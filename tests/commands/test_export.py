@@ -143,6 +143,8 @@ def test_every_format_reports_its_difference_from_the_run(
         runs_dir = run_of(run).parent.parent
         assert str(runs_dir) not in file.read_text(), "paths of this machine stay here"
     assert [path.name for path in folder.parent.iterdir()] == ["out"]
+    modes = {file.stat().st_mode for file in folder.rglob("*") if file.is_file()}
+    assert len(modes) == 1, "weights can be read by whoever can read their configuration"
 
 
 @pytest.mark.slow
@@ -261,9 +263,10 @@ def test_a_run_starts_from_an_export(
 @pytest.mark.parametrize(
     ("run", "kind", "message"),
     [
-        ("last_block", "gguf", "--format gguf is for language models; this run is a classifier"),
-        ("last_block", "peft", "this run trained with finetune=TopBlocks and has none there"),
-        ("mean", "hf", "this run has task.pooling=mean_real: use --format merged"),
+        ("last_block", "gguf", "this run is a classifier: use --format hf or --format merged"),
+        ("last_block", "peft", "finetune=TopBlocks and has none there: use --format hf or"),
+        ("mean", "peft", "finetune=TopBlocks and has none there: use --format merged"),
+        ("mean", "hf", "this run has task.pooling=mean_real: train with task.pooling=last_real"),
         ("baseline", "hf", "is a baseline: it has no network"),
     ],
 )

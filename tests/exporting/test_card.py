@@ -11,6 +11,7 @@ from llm_lightning.exporting.verification import LogitDifference
 
 def test_the_card_shows_the_run_its_fallbacks_metrics_and_differences(tmp_path: Path) -> None:
     task, facts = classifier(), summary()
+    facts.experiment = "last_block"
     facts.fallbacks = ["The weights are random:\nno network"]
     facts.metrics = {"test": {"loss": 0.5, "auroc": None}, "train": {"loss": 0.25, "auroc": 1.0}}
     found = LogitDifference("transformers", 1.5e-6, 1e-3)
@@ -24,6 +25,6 @@ def test_the_card_shows_the_run_its_fallbacks_metrics_and_differences(tmp_path: 
         "| split | loss | auroc |\n| --- | ---: | ---: |\n| test | 0.5000 |  |\n"
         "| train | 0.2500 | 1.0000 |",
         "\n- transformers: 1.5e-06\n",
-        "model=tiny model.weights=<this folder>",
+        "+experiment=last_block model=tiny model.weights=<this folder>",
     ):
         assert expected in card

@@ -77,3 +77,15 @@ def test_what_is_no_export_is_refused(tmp_path: Path) -> None:
     (tmp_path / CARD).write_text("# My project\nbuilt on llm_lightning\n")
     with pytest.raises(ValueError, match="is not empty and contains no export"):
         check_free(tmp_path)
+
+
+def test_all_files_have_the_permissions_of_a_new_one(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with staged(out) as folder:
+        (folder / "base").mkdir()
+        for name in ("model.safetensors", "base/model.safetensors"):
+            (folder / name).touch(mode=0o600)
+    (tmp_path / "new").touch()
+    expected = (tmp_path / "new").stat().st_mode
+    assert files(out) == {"model.safetensors", "base/model.safetensors"}
+    assert {(out / name).stat().st_mode for name in files(out)} == {expected}

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from exporting.tasks_to_export import ALL, TINY, base_of, classifier, language_model, lora
+from exporting.tasks_to_export import TINY, base_of, classifier, language_model, lora
 from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import GPT2Config, GPT2ForSequenceClassification, GPT2LMHeadModel
@@ -13,7 +13,6 @@ from transformers import GPT2Config, GPT2ForSequenceClassification, GPT2LMHeadMo
 from llm_lightning.backbone.checkpoint import described, load_weights, to_transformers
 from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
 from llm_lightning.exporting.dense import dense
-from llm_lightning.exporting.formats import check_can
 from llm_lightning.exporting.peft_folder import write_peft
 from llm_lightning.tasks.classifier import Classifier
 from llm_lightning.tasks.task import Task
@@ -140,12 +139,6 @@ def test_config_has_what_peft_needs(tmp_path: Path) -> None:
     assert config["lora_alpha"] / config["r"] == pytest.approx(1.5)
     for pattern, rank in config["rank_pattern"].items():
         assert config["alpha_pattern"][pattern] / rank == pytest.approx(1.5)
-
-
-@pytest.mark.parametrize("finetune", [ALL, lora(targets=["head"], head="lora")])
-def test_runs_without_adapters_in_blocks_are_refused(finetune: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"--format peft needs adapters .* use --format hf"):
-        check_can(classifier(finetune), "peft")
 
 
 def test_adapters_of_many_blocks_are_not_confused_by_name(tmp_path: Path) -> None:
