@@ -49,7 +49,7 @@ def prepare(
     """
     data = SmsSpam(path=data_path)
     if data_path is None:
-        data.use_embedded()
+        data.use_packaged()
     data.setup()
     splits, max_length = data.splits, data.padder.max_length
     out = Path(folder)
@@ -107,7 +107,7 @@ def _write_table(file: Path, splits: Splits, texts: list[str], rows: list[int]) 
 def _prompts(path: str | None, longest: int) -> list[list[int]]:
     data = Instructions(path=path)
     if path is None:
-        data.use_embedded()
+        data.use_packaged()
     data.setup()
     return [prompt_ids(record, data.prompt_style, longest) for record in data.records["test"]]
 

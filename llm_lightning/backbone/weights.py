@@ -14,9 +14,9 @@ from huggingface_hub import constants, hf_hub_download, hf_hub_url, try_to_load_
 from huggingface_hub.errors import EntryNotFoundError
 
 from llm_lightning.backbone.checkpoint import CONFIG_NAME
-from llm_lightning.backbone.file_digest import file_sha256
 from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.backbone.tokenizer import VOCAB_SIZE
+from llm_lightning.file_digest import cached_sha256
 from llm_lightning.network import Reachability, Unavailable, offline
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
@@ -88,7 +88,7 @@ class Weights:
         Returns:
             ``None`` for random weights.
         """
-        return None if self.path is None else file_sha256(self.path)
+        return None if self.path is None else cached_sha256(self.path)
 
 
 def ask_hub(model: ModelConfig) -> Reachability | None:
@@ -177,7 +177,7 @@ def _from_hub(
     filename = _FILE_NAMES[0]
     if _hub_is_off():
         switch = "HF_HUB_OFFLINE" if constants.HF_HUB_OFFLINE else "LLM_LIGHTNING_OFFLINE"
-        raise Unavailable(what, f"{switch} is set, and no cached copy", advice)
+        raise Unavailable(what, f"{switch} is set, and there is no cached copy", advice)
     # The client itself would retry for minutes if a host accepts connections and never responds.
     reachability = reachability or Reachability(hf_hub_url(hub_id, filename, revision=revision))
     if problem := reachability.problem():

@@ -17,6 +17,7 @@ from llm_lightning.data.prompt_styles import PROMPT_STYLES
 from llm_lightning.data.prompts import MASKS, Record, encode_record
 from llm_lightning.data.records import read_records
 from llm_lightning.data.sequences import TokenSequence
+from llm_lightning.run_format.files import split_file
 from llm_lightning.run_format.splits import SPLITS
 
 TRAIN_SHARE, TEST_SHARE = 0.85, 0.1  # the rest is validation
@@ -27,11 +28,11 @@ class Instructions(LanguageData):
     """Records with an instruction, an optional input, and the response to learn.
 
     Raises:
-        ValueError: If a field is out of range.
+        ValueError: if a field is out of range.
     """
 
     kind: ClassVar[str] = "instructions"
-    fallback: ClassVar[str] = "The embedded instructions"
+    fallback: ClassVar[str] = "The packaged instructions"
 
     _target_: str = "llm_lightning.data.instructions.Instructions"
     name: str = "instructions"
@@ -70,8 +71,8 @@ class Instructions(LanguageData):
         """Finds the file, downloading it if ``path`` is null and it is not cached.
 
         Raises:
-            Unavailable: If it is not cached and cannot be downloaded.
-            ValueError: If neither ``path`` nor ``url`` is given.
+            Unavailable: if it is not cached and cannot be downloaded.
+            ValueError: if neither ``path`` nor ``url`` is given.
         """
         if self._file is not None:
             return
@@ -92,16 +93,16 @@ class Instructions(LanguageData):
         else:
             raise ValueError("data.path must name a file of instructions, or data.url an address")
 
-    def use_embedded(self) -> None:
+    def use_packaged(self) -> None:
         """Uses the instructions in this package instead of the download."""
-        folder = resources.files("llm_lightning.data.embedded")
-        self._file, self._origin = Path(str(folder / "instructions.json")), "embedded instructions"
+        folder = resources.files("llm_lightning.data.packaged")
+        self._file, self._origin = Path(str(folder / "instructions.json")), "packaged instructions"
 
     def read(self) -> dict[str, list[TokenSequence]]:
         """Reads the records, splits them in file order and encodes them.
 
         Raises:
-            ValueError: If a record cannot be read, or there are too few; names the file.
+            ValueError: if a record cannot be read, or there are too few; names the file.
         """
         self.prepare_data()
         if self._file is None:
@@ -173,7 +174,7 @@ class Instructions(LanguageData):
         folder.mkdir(parents=True, exist_ok=True)
         for name, own in self.records.items():
             text = json.dumps([asdict(record) for record in own], indent=1, ensure_ascii=False)
-            (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+            (folder / split_file(name, self.kind)).write_text(text + "\n", encoding="utf-8")
 
 
 def _verify_list(file: Path) -> None:
@@ -190,14 +191,14 @@ def split_in_file_order(records: Sequence[Record], source: str) -> dict[str, lis
     """Splits records into training (85 %), test (10 %) and validation, in this order.
 
     Args:
-        records: In file order.
-        source: Where they come from, for the error.
+        records: in file order.
+        source: where they come from, for the error.
 
     Returns:
         The records of ``train``, ``val`` and ``test``.
 
     Raises:
-        ValueError: If a split would be empty.
+        ValueError: if a split would be empty.
     """
     end_of_train = int(len(records) * TRAIN_SHARE)
     end_of_test = end_of_train + int(len(records) * TEST_SHARE)

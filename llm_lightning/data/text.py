@@ -11,9 +11,9 @@ from jaxtyping import Int
 from torch import Tensor
 
 from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID, encode
-from llm_lightning.data.files import read_text
 from llm_lightning.data.language import LanguageData
 from llm_lightning.data.sequences import TokenSequence
+from llm_lightning.data.text_files import read_text
 from llm_lightning.run_format.splits import SPLITS
 
 
@@ -26,7 +26,7 @@ class TextFiles(LanguageData):
     named files are held out for validation and test, or the end of every file is.
 
     Raises:
-        ValueError: If a field is out of range.
+        ValueError: if a field is out of range.
     """
 
     kind: ClassVar[str] = "text"
@@ -55,7 +55,7 @@ class TextFiles(LanguageData):
         """Checks that the files exist.
 
         Raises:
-            ValueError: If ``path`` is neither a file nor a folder of ``.txt`` files, or a pattern
+            ValueError: if ``path`` is neither a file nor a folder of ``.txt`` files, or a pattern
                 matches no file.
         """
         if self.path is None:
@@ -71,7 +71,7 @@ class TextFiles(LanguageData):
         """Reads the files, splits them and cuts them into blocks.
 
         Raises:
-            ValueError: If there is no file, one is not UTF-8, or a split is empty; names the file.
+            ValueError: if there is no file, one is not UTF-8, or a split is empty; names the file.
         """
         parts: dict[str, list[list[int]]] = {name: [] for name in SPLITS}
         self._names = {name: [] for name in SPLITS}
@@ -143,7 +143,7 @@ def blocks(tokens: Int[Tensor, " N"], length: int) -> list[TokenSequence]:
 
     Args:
         tokens: (N,) int64.
-        length: Largest number of input tokens in a block.
+        length: largest number of input tokens in a block.
 
     Returns:
         Blocks in order; every token but the first is a label exactly once.

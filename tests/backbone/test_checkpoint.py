@@ -194,7 +194,7 @@ import torch
 from llm_lightning.backbone.gpt2 import GPT2
 from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.backbone.checkpoint import load_weights
-from llm_lightning.training.memory import peak_memory_mib, reset_peak_memory
+from llm_lightning.training.peak_memory import peak_memory_mib, reset_peak_memory
 cpu = torch.device('cpu')
 reset_peak_memory(cpu)
 before = peak_memory_mib(cpu)

@@ -66,7 +66,9 @@ def test_what_is_no_source_is_refused(tmp_path: Path) -> None:
 
 
 def test_offline_switch_of_the_hub_is_honoured(tmp_path: Path) -> None:
-    with pytest.raises(Unavailable, match="HF_HUB_OFFLINE is set, and no cached copy") as caught:
+    with pytest.raises(
+        Unavailable, match="HF_HUB_OFFLINE is set, and there is no cached copy"
+    ) as caught:
         locate(ModelConfig(weights="somebody/never-cached@abc"))
     assert "no file or folder here, so taken for a Hub id" in str(caught.value)
 

@@ -22,7 +22,7 @@ from small_runs import (
 from llm_lightning.callbacks import frozen_activations
 from llm_lightning.callbacks.frozen_activations import FrozenActivations
 from llm_lightning.data.module import DataModule
-from llm_lightning.finetuning.frozen_activations.memory import LastInMemory
+from llm_lightning.finetuning.frozen_activations.last_in_memory import LastInMemory
 
 BITSANDBYTES = pytest.mark.skipif(
     find_spec("bitsandbytes") is None, reason="bitsandbytes, of the extra qlora, is missing"

@@ -14,14 +14,14 @@ from llm_lightning.data.table import Table
 @pytest.fixture
 def data() -> SmsSpam:
     module = SmsSpam()
-    module.use_embedded()
+    module.use_packaged()
     module.setup()
     return module
 
 
 def embedded(**fields: object) -> SmsSpam:
     module = SmsSpam(**fields)  # type: ignore[arg-type]
-    module.use_embedded()
+    module.use_packaged()
     module.setup()
     return module
 
@@ -118,7 +118,7 @@ def test_order_depends_on_the_seed_and_the_epoch_alone(data: SmsSpam) -> None:
 def test_batches_of_similar_length_hold_every_text_once_and_pad_less() -> None:
     def padded(*, group_by_length: bool) -> tuple[list[int], int, list[int]]:
         data = SmsSpam(batch_size=8, padding="batch", group_by_length=group_by_length)
-        data.use_embedded()
+        data.use_packaged()
         data.setup()
         batches = list(data.train_dataloader())
         indices = torch.cat([batch.indices for batch in batches]).tolist()
@@ -146,7 +146,7 @@ def test_fewer_training_texts_keep_the_classes_in_proportion() -> None:
 
 def test_num_train_changes_training_alone(data: SmsSpam) -> None:
     few = SmsSpam(num_train=10)
-    few.use_embedded()
+    few.use_packaged()
     few.setup()
     assert len(few.splits.train) == 10
     assert few.padder == data.padder

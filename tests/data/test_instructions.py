@@ -49,7 +49,7 @@ def test_too_few_records_are_an_error() -> None:
 
 def test_embedded_instructions_are_split_and_described() -> None:
     data = Instructions(name="instructions", max_length=256)
-    data.use_embedded()
+    data.use_packaged()
     data.setup()
     facts = data.facts()
     assert {name: split["examples"] for name, split in facts["splits"].items()} == {

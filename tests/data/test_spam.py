@@ -235,7 +235,7 @@ def test_embedded_messages_replace_the_collection(tmp_path: Path) -> None:
     data = SmsSpam()
     with pytest.raises(Unavailable, match="LLM_LIGHTNING_OFFLINE"):
         data.prepare_data()
-    data.use_embedded()
+    data.use_packaged()
     data.setup()
     assert [len(table) for _, table in data.splits.items()] == [1680, 240, 480]
     assert data.source == "embedded messages, split 'table'"

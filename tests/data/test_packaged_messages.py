@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from llm_lightning.data.embedded.make_messages import MESSAGES_PATH, make_messages, to_tsv
+from llm_lightning.data.packaged.make_messages import MESSAGES_PATH, make_messages, to_tsv
 from llm_lightning.data.spam import SmsSpam
 from llm_lightning.evaluation.baselines import Baseline
 
@@ -22,7 +22,7 @@ def shipped_messages() -> list[Message]:
 def accuracies(method: str, split: str) -> dict[str, float]:
     """Accuracies in percent of a baseline that the package ships, on one of its own splits."""
     data = SmsSpam(split=split)
-    data.use_embedded()
+    data.use_packaged()
     tables = data.read()
     fitted = Baseline(method=method).fit(list(tables.train["Text"]), list(tables.train["Label"]))
     found = {}

@@ -1,4 +1,4 @@
-"""Generate the embedded instructions: ``python -m llm_lightning.data.embedded.make_instructions``.
+"""Generate the embedded instructions: ``python -m llm_lightning.data.packaged.make_instructions``.
 
 The entries stand in for the instruction data where that cannot be downloaded, in its layout: 20
 kinds of small language and number exercises in plain words. They were written for this project
@@ -74,7 +74,7 @@ def state(subject: str, predicate: str, form: str) -> str:
     """Build a statement, its question or its negation.
 
     Args:
-        subject: One of the subjects in ``words.toml``.
+        subject: one of the subjects in ``words.toml``.
         predicate: ``be`` and the rest, ``can`` or ``will`` and the rest, or a verb and the rest.
         form: ``statement``, ``question`` or ``negation``.
 
@@ -321,7 +321,7 @@ def make_entries(seed: int = SEED) -> list[Entry]:
     """Generate the entries.
 
     Args:
-        seed: Seed of the one random generator behind every choice.
+        seed: seed of the one random generator behind every choice.
 
     Returns:
         The entries in file order, round by round, each round shuffled.

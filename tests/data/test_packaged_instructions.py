@@ -10,7 +10,7 @@ from collections import Counter
 
 import pytest
 
-from llm_lightning.data.embedded.make_instructions import (
+from llm_lightning.data.packaged.make_instructions import (
     INSTRUCTIONS_PATH,
     KINDS,
     Entry,
