@@ -19,7 +19,7 @@ import httpx2
 ANSWER_TIMEOUT_S = 4.0
 """Seconds within which a host must respond: data and weights together then fail within 10."""
 
-# The client reports every request, which nobody asked for, to whatever handles logs.
+# The client logs every request at a lower level.
 logging.getLogger("httpx2").setLevel(logging.WARNING)
 
 T = TypeVar("T")

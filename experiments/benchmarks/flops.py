@@ -78,16 +78,16 @@ def step_flops(
     return total
 
 
-def answer_flops(*, n_layer: int, n_embd: int, prompt: int, answer: int) -> float:
-    """Operations of reading a prompt and writing an answer after it, a token at a time.
+def response_flops(*, n_layer: int, n_embd: int, prompt: int, response: int) -> float:
+    """Operations of a prompt at once and of the response after it, a token at a time.
 
     Args:
         n_layer: blocks.
         n_embd: C.
         prompt: tokens, padding left out.
-        answer: tokens, each with logits for all of the vocabulary.
+        response: tokens, each with logits for all of the vocabulary.
     """
-    read = prompt + answer - 1  # the last token is not looked at
-    looks = prompt * prompt + sum(range(prompt + 1, prompt + answer))
-    blocks = n_layer * (24.0 * n_embd * n_embd * read + 4.0 * n_embd * looks)
-    return blocks + 2.0 * n_embd * VOCABULARY * answer
+    inputs = prompt + response - 1  # the last token is no input
+    looks = prompt * prompt + sum(range(prompt + 1, prompt + response))
+    blocks = n_layer * (24.0 * n_embd * n_embd * inputs + 4.0 * n_embd * looks)
+    return blocks + 2.0 * n_embd * VOCABULARY * response

@@ -150,7 +150,7 @@ def locate(model: ModelConfig, reachability: Reachability | None = None) -> Weig
 
 
 def _cached(hub_id: str, revision: str | None) -> Path | None:
-    # hf_hub_download(local_files_only=True) would ask the Hub for data of its own, for 3 s if there
+    # hf_hub_download(local_files_only=True) would request other data from the Hub, for 3 s if there
     # is no network.
     found = try_to_load_from_cache(hub_id, _FILE_NAMES[0], revision=revision)
     return Path(found) if isinstance(found, str) else None

@@ -17,10 +17,13 @@ from llm_lightning.data.prompt_styles import PROMPT_STYLES
 from llm_lightning.data.prompts import MASKS, Record, encode_record
 from llm_lightning.data.records import read_records
 from llm_lightning.data.sequences import TokenSequence
+from llm_lightning.presentation.plurals import counted
 from llm_lightning.run_format.files import split_file
 from llm_lightning.run_format.splits import SPLITS
 
 TRAIN_SHARE, TEST_SHARE = 0.85, 0.1  # the rest is validation
+BOOK_SHA256 = "7e09a9af353722ca15c18bc580f093f9c39d3178335a75177319cb1e1d163944"
+"""Of the book's ``instruction-data.json``."""
 
 
 @dataclass(eq=False)
@@ -82,7 +85,7 @@ class Instructions(LanguageData):
             # The address is part of the name: another data.url must not use this file.
             digest = hashlib.sha256(self.url.encode()).hexdigest()[:8]
             self._file = download.fetch(
-                f"the instructions {self.name!r}",
+                self._described(),
                 [self.url],
                 download.cache_dir() / "instructions" / f"{self.name}-{digest}.json",
                 known_hash=self.sha256,
@@ -92,6 +95,14 @@ class Instructions(LanguageData):
             self._origin = self.name
         else:
             raise ValueError("data.path must name a file of instructions, or data.url an address")
+
+    def _described(self) -> str:
+        """What the download is called in messages."""
+        if self.sha256 == BOOK_SHA256:
+            return "the book's 1,100 instructions"
+        if self.name == "instructions":  # of another address or version
+            return f"the instructions at {self.url}"
+        return f"the instructions {self.name!r}"
 
     def use_packaged(self) -> None:
         """Uses the instructions in this package instead of the download."""
@@ -210,7 +221,7 @@ def split_in_file_order(records: Sequence[Record], source: str) -> dict[str, lis
     for name in SPLITS:
         if not parts[name]:
             raise ValueError(
-                f"{source}: {len(records)} records leave the {name} split empty; at least 10 are "
-                f"needed"
+                f"{source}: with {counted(len(records), 'record')} the {name} split is empty; at "
+                f"least 10 are needed"
             )
     return parts

@@ -112,7 +112,9 @@ def first_of_each_class(table: pd.DataFrame, size: int) -> pd.DataFrame:
     kept = place.sort_values(kind="stable").index[:size]
     rows = table.loc[kept.sort_values()]
     if rows[SPLIT_LABEL].nunique() < table[SPLIT_LABEL].nunique():
-        raise ValueError(f"data.num_train must be larger: {size} rows leave a class without any")
+        raise ValueError(
+            f"data.num_train must be larger: with {counted(size, 'row')} a class has none"
+        )
     return rows.reset_index(drop=True)
 
 

@@ -14,6 +14,7 @@ from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID, encode
 from llm_lightning.data.language import LanguageData
 from llm_lightning.data.sequences import TokenSequence
 from llm_lightning.data.text_files import read_text
+from llm_lightning.presentation.plurals import counted
 from llm_lightning.run_format.splits import SPLITS
 
 
@@ -101,8 +102,8 @@ class TextFiles(LanguageData):
     def describe(self) -> list[str]:
         """One line per split."""
         return [
-            f"{name}: {facts['tokens']:,} tokens in {facts['examples']:,} blocks of at most "
-            f"{self.longest} from {len(self._names[name])} texts"
+            f"{name}: {counted(facts['tokens'], 'token')} in {counted(facts['examples'], 'block')} "
+            f"of at most {self.longest} from {counted(len(self._names[name]), 'text')}"
             for name, facts in self.facts()["splits"].items()
         ]
 

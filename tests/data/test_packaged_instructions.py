@@ -1,4 +1,4 @@
-"""The embedded instructions: what ships, and that the answers are right."""
+"""The packaged instructions: what ships, and that the answers are right."""
 
 import calendar
 import json
@@ -323,7 +323,7 @@ def test_regular_words_are_inflected_by_rule(word, suffix, inflected):
     assert inflect(word, suffix) == inflected
 
 
-def test_pairs_answer_the_word_that_is_asked_about():
+def test_pairs_give_the_word_that_is_wanted():
     patterns = {
         "antonym": r"The opposite of (\w+) is (\w+)\.",
         "synonym": r"A synonym for (\w+) is (\w+)\.",

@@ -1,4 +1,4 @@
-"""The embedded messages: what ships, and how hard it is for the shipped baselines."""
+"""The packaged messages: what ships, and how hard it is for the shipped baselines."""
 
 import os
 import re
@@ -91,6 +91,6 @@ def test_counts_of_single_words_are_not_enough(split):
 
 @pytest.mark.parametrize("split", ["table", "clean"])
 @pytest.mark.parametrize("method", ["length", "majority"])
-def test_a_class_is_not_told_by_length_or_share(method, split):
+def test_length_and_share_do_not_determine_the_class(method, split):
     found = accuracies(method, split)
     assert max(found.values()) < 65

@@ -49,7 +49,7 @@ def shown(record: Record, style: str, mask: str) -> str:
 
 
 def records() -> list[Record]:
-    data = Instructions(name="embedded")
+    data = Instructions(name="packaged")
     data.use_packaged()
     data.setup()
     return [record for own in data.records.values() for record in own]

@@ -101,7 +101,7 @@ def test_all_layers_train_everything(model: TwoParts) -> None:
         ("all", 124_439_808 + HEAD_COUNT),
     ],
 )
-def test_each_yaml_file_trains_what_its_name_says(model: TwoParts, file: str, count: int) -> None:
+def test_each_yaml_file_trains_what_its_name_means(model: TwoParts, file: str, count: int) -> None:
     values = OmegaConf.load(conf_dir() / "finetune" / f"{file}.yaml")
     schema = values.pop("defaults")[0].split("/")[-1].split("@")[0]
     kind = {"top_blocks": TopBlocks, "all_layers": AllLayers}[schema]
