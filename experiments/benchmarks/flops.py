@@ -59,18 +59,18 @@ def step_flops(
     lowest = n_layer if blocks is None else n_layer - blocks if blocks else 0
     total = 0.0
     for block in range(first_block, n_layer):
-        tokens = asks = rows * width
+        tokens = computed = rows * width
         square = n_embd * n_embd
-        everywhere, looked_at = 0, n_embd
+        everywhere, state_width = 0, n_embd
         if selects_one and block == n_layer - 1:
-            asks = rows
+            computed = rows
             if adapters:  # query, key and value of all positions, as one matrix
                 everywhere = 3 * square
             else:  # each head looks at states of full width instead of keys and values
-                looked_at = n_head * n_embd
-        matrices = 2.0 * (everywhere * tokens + (12 * square - everywhere) * asks)
-        attention = 4.0 * width * looked_at * asks
-        low_rank = 2.0 * adapters * asks
+                state_width = n_head * n_embd
+        matrices = 2.0 * (everywhere * tokens + (12 * square - everywhere) * computed)
+        attention = 4.0 * width * state_width * computed
+        low_rank = 2.0 * adapters * computed
         total += matrices + attention + low_rank
         if block >= lowest:
             own_gradients = 0.0 if adapters else matrices

@@ -43,7 +43,7 @@ def entries_of(kind: str) -> list[tuple[str, str]]:
 
 
 def sentence_in(text: str) -> str:
-    """What stands below the instruction, or after its colon."""
+    """The text below the instruction, or after its colon."""
     return re.split(r"\n|: ", text)[-1]
 
 
@@ -108,7 +108,7 @@ def test_held_out_answers_are_not_in_training():
 
 def test_instructions_are_worded_in_several_ways():
     for kind in KINDS:
-        # What follows a colon, numbers and the asked form are the item, not the wording.
+        # What follows a colon, numbers and the wanted form are the item, not the wording.
         openings = {
             " ".join(entry.instruction.split()[:3]) for entry in ENTRIES if entry.kind == kind
         }
