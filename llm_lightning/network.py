@@ -19,7 +19,7 @@ import httpx2
 ANSWER_TIMEOUT_S = 4.0
 """Seconds within which a host must respond: data and weights together then fail within 10."""
 
-# The client reports every request, which nobody asked for, to whatever handles logs.
+# The client logs every request at a lower level.
 logging.getLogger("httpx2").setLevel(logging.WARNING)
 
 T = TypeVar("T")
@@ -34,9 +34,9 @@ class Unavailable(OSError):
     """Something could not be downloaded.
 
     Args:
-        what: What was wanted, e.g. "the SMS Spam Collection".
-        reason: One line per address that was tried: what went wrong there.
-        advice: What the user can do about it.
+        what: what was wanted, e.g. "the SMS Spam Collection".
+        reason: one line per address that was tried: what went wrong there.
+        advice: what the user can do about it.
     """
 
     def __init__(self, what: str, reason: str, advice: str) -> None:
@@ -59,8 +59,8 @@ class Reachability:
     errors included.
 
     Args:
-        url: The address.
-        timeout_s: Seconds from now after which the address counts as unreachable.
+        url: the address.
+        timeout_s: seconds from now after which the address counts as unreachable.
     """
 
     def __init__(self, url: str, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
@@ -100,7 +100,7 @@ def in_daemon(work: Callable[[], T]) -> Future[T]:
     daemon thread, because the interpreter waits at exit for those of an executor.
 
     Args:
-        work: The function to call.
+        work: the function to call.
 
     Returns:
         A future with its result or its exception.
@@ -123,7 +123,7 @@ def innermost(error: BaseException) -> str:
     HTTP clients wrap the operating system's error two or three times.
 
     Args:
-        error: The outermost exception.
+        error: the outermost exception.
 
     Returns:
         The message of the cause; the name of its type precedes it unless it is an ``OSError``.

@@ -64,7 +64,7 @@ def test_goals_are_ratios_of_medians_and_say_whether_they_are_met() -> None:
     assert goals_table(measured)[2:] == [
         "| last_block against the plain loop | at least 30 | 31.82 | 25.00-40.00 | yes |",
         "| ... as row_01, in fp32 | at least 6 | 5.83 | 6.67-6.67 | **no** |",
-        "| answers against transformers in batches | at least 1.5 | 1.25 | 1.25-1.25 | **no** |",
+        "| responses against transformers in batches | at least 1.5 | 1.25 | 1.25-1.25 | **no** |",
         "| seconds of `--help` | at most 3 | 0.50 | 0.50-0.50 | yes |",
     ]
     assert goals_table([]) == []
@@ -80,21 +80,21 @@ def test_goals_speak_of_cases_that_there_are() -> None:
         assert {(goal.group, goal.ours), (goal.group, goal.peer or goal.ours)} <= known
 
 
-def test_answers_are_written_in_our_default_batches() -> None:
-    from cases import ANSWERS_AT_ONCE
+def test_responses_are_generated_in_our_default_batches() -> None:
+    from cases import RESPONSES_AT_ONCE
 
     from llm_lightning.backbone.generation import GenerationOptions
 
-    assert GenerationOptions().batch_size == ANSWERS_AT_ONCE
+    assert GenerationOptions().batch_size == RESPONSES_AT_ONCE
 
 
-def test_operations_of_an_answer_are_those_of_reading_it_at_once_but_for_its_last_token() -> None:
-    from flops import VOCABULARY, answer_flops, step_flops
+def test_operations_of_a_response_are_those_of_all_tokens_at_once_but_for_its_last() -> None:
+    from flops import VOCABULARY, response_flops, step_flops
 
     # One token is a forward pass over the prompt, which a step of the frozen backbone is too.
     forward = step_flops(n_layer=2, n_head=2, n_embd=8, strategy="last_layer", rows=1, width=5)
-    assert answer_flops(n_layer=2, n_embd=8, prompt=5, answer=1) == forward + 16 * VOCABULARY
-    more = answer_flops(n_layer=2, n_embd=8, prompt=5, answer=3) - forward - 48 * VOCABULARY
+    assert response_flops(n_layer=2, n_embd=8, prompt=5, response=1) == forward + 16 * VOCABULARY
+    more = response_flops(n_layer=2, n_embd=8, prompt=5, response=3) - forward - 48 * VOCABULARY
     assert more == 2 * (24 * 64 * 2 + 4 * 8 * (6 + 7))
 
 
@@ -151,7 +151,7 @@ def test_without_the_first_case_there_is_no_ratio_and_failures_do_not_count() ->
     assert (plain.case, plain.ratio) == ("plain", None)
 
 
-def test_unequal_work_is_told() -> None:
+def test_unequal_work_is_reported() -> None:
     from table import complaints, rows
 
     equal = [end_to_end("ours", 1, 10.0), end_to_end("plain", 1, 60.0)]

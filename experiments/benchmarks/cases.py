@@ -8,7 +8,7 @@ from typing import Any
 from process import FOLDER
 from schedule import KEEPS_STATES, Case, Settings, placed, sizes
 
-ANSWERS_AT_ONCE = 32  # as ours by default
+RESPONSES_AT_ONCE = 32  # as ours by default
 
 _FP32 = "trainer.precision=32-true"
 
@@ -127,19 +127,19 @@ def _overhead(settings: Settings, inputs: Path, max_length: int) -> Iterator[Cas
 
 
 def _generation(settings: Settings, inputs: Path) -> Iterator[Case]:
-    """Greedy answers; first as ours writes them on this machine."""
+    """Greedy responses; first as ours generates them on this machine."""
     shared = {
         "prompts": str(inputs / "prompts.json"),
         "sizes": sizes(settings.model),
         "new_tokens": settings.new_tokens,
     }
     for name, function, precision, batch_size, guess_s in (
-        ("ours", "ours", "auto", ANSWERS_AT_ONCE, 15),
-        ("ours, fp32", "ours", "fp32", ANSWERS_AT_ONCE, 40),
+        ("ours", "ours", "auto", RESPONSES_AT_ONCE, 15),
+        ("ours, fp32", "ours", "fp32", RESPONSES_AT_ONCE, 40),
         ("transformers, default", "transformers", "fp32", 1, 300),
-        ("transformers, batches", "transformers", "fp32", ANSWERS_AT_ONCE, 50),
-        ("transformers, batches, autocast", "transformers", "autocast", ANSWERS_AT_ONCE, 80),
-        ("transformers, batches, bf16 weights", "transformers", "bf16", ANSWERS_AT_ONCE, 40),
+        ("transformers, batches", "transformers", "fp32", RESPONSES_AT_ONCE, 50),
+        ("transformers, batches, autocast", "transformers", "autocast", RESPONSES_AT_ONCE, 80),
+        ("transformers, batches, bf16 weights", "transformers", "bf16", RESPONSES_AT_ONCE, 40),
     ):
         arguments = shared | {"precision": precision, "batch_size": batch_size}
         yield Case("generation", name, f"writing.{function}", arguments, guess_s=guess_s)

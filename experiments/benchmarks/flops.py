@@ -59,18 +59,18 @@ def step_flops(
     lowest = n_layer if blocks is None else n_layer - blocks if blocks else 0
     total = 0.0
     for block in range(first_block, n_layer):
-        tokens = asks = rows * width
+        tokens = computed = rows * width
         square = n_embd * n_embd
-        everywhere, looked_at = 0, n_embd
+        everywhere, state_width = 0, n_embd
         if selects_one and block == n_layer - 1:
-            asks = rows
+            computed = rows
             if adapters:  # query, key and value of all positions, as one matrix
                 everywhere = 3 * square
             else:  # each head looks at states of full width instead of keys and values
-                looked_at = n_head * n_embd
-        matrices = 2.0 * (everywhere * tokens + (12 * square - everywhere) * asks)
-        attention = 4.0 * width * looked_at * asks
-        low_rank = 2.0 * adapters * asks
+                state_width = n_head * n_embd
+        matrices = 2.0 * (everywhere * tokens + (12 * square - everywhere) * computed)
+        attention = 4.0 * width * state_width * computed
+        low_rank = 2.0 * adapters * computed
         total += matrices + attention + low_rank
         if block >= lowest:
             own_gradients = 0.0 if adapters else matrices
@@ -78,16 +78,16 @@ def step_flops(
     return total
 
 
-def answer_flops(*, n_layer: int, n_embd: int, prompt: int, answer: int) -> float:
-    """Operations of reading a prompt and writing an answer after it, a token at a time.
+def response_flops(*, n_layer: int, n_embd: int, prompt: int, response: int) -> float:
+    """Operations of a prompt at once and of the response after it, a token at a time.
 
     Args:
         n_layer: blocks.
         n_embd: C.
         prompt: tokens, padding left out.
-        answer: tokens, each with logits for all of the vocabulary.
+        response: tokens, each with logits for all of the vocabulary.
     """
-    read = prompt + answer - 1  # the last token is not looked at
-    looks = prompt * prompt + sum(range(prompt + 1, prompt + answer))
-    blocks = n_layer * (24.0 * n_embd * n_embd * read + 4.0 * n_embd * looks)
-    return blocks + 2.0 * n_embd * VOCABULARY * answer
+    inputs = prompt + response - 1  # the last token is no input
+    looks = prompt * prompt + sum(range(prompt + 1, prompt + response))
+    blocks = n_layer * (24.0 * n_embd * n_embd * inputs + 4.0 * n_embd * looks)
+    return blocks + 2.0 * n_embd * VOCABULARY * response

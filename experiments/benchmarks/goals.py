@@ -30,7 +30,7 @@ GOALS = (
     Goal("all against transformers, default", "steps/all", "ours", "transformers, default", 6),
     Goal("all against transformers, best", "steps/all", "ours", "transformers, best", 1.3),
     Goal(
-        "answers against transformers in batches",
+        "responses against transformers in batches",
         "generation",
         "ours",
         "transformers, batches",

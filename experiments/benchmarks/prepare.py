@@ -16,6 +16,7 @@ from llm_lightning.data.instructions import Instructions
 from llm_lightning.data.prompts import prompt_ids
 from llm_lightning.data.spam import SmsSpam
 from llm_lightning.data.splits import Splits
+from llm_lightning.run_format.files import SPLIT_LABEL, SPLIT_TEXT
 
 ORDER_SEED = 7  # which examples are timed, and in which order
 
@@ -37,26 +38,26 @@ def prepare(
 
     Args:
         folder: where to.
-        data_path: the SMS collection; without it the embedded messages are read.
-        instructions_path: instructions as JSON; without it the embedded ones are read.
+        data_path: the SMS collection; without it the packaged messages are used.
+        instructions_path: instructions as JSON; without it the packaged ones are used.
         examples: how many texts the timed steps see, drawn from the training split.
         overhead_examples: the same where Lightning's share of a step is measured.
         lengths: for each a file of texts of at least that many tokens is made.
         examples_of_length: texts in each of these.
-        prompts: how many instructions are answered, at most.
-        context: positions of the smallest model that answers.
-        max_new_tokens: room to leave for an answer.
+        prompts: how many instructions get a response, at most.
+        context: positions of the smallest model.
+        max_new_tokens: room to leave for a response.
     """
     data = SmsSpam(path=data_path)
     if data_path is None:
-        data.use_embedded()
+        data.use_packaged()
     data.setup()
     splits, max_length = data.splits, data.padder.max_length
     out = Path(folder)
     encoded = {
         name: [
             [encode(text)[:max_length], int(label)]
-            for text, label in zip(table["Text"], table["Label"], strict=True)
+            for text, label in zip(table[SPLIT_TEXT], table[SPLIT_LABEL], strict=True)
         ]
         for name, table in splits.items()
     }
@@ -65,7 +66,7 @@ def prepare(
     order = random.Random(ORDER_SEED).sample(range(len(splits.train)), len(splits.train))
     chosen = order[:examples]
     for name, rows in (("steps", chosen), ("overhead", order[:overhead_examples])):
-        texts = [splits.train["Text"].iloc[i] for i in rows]
+        texts = [splits.train[SPLIT_TEXT].iloc[i] for i in rows]
         _write_table(out / f"{name}.csv", splits, texts, rows)
     timed = [encoded["train"][i] for i in chosen]
     _write(out / "steps.json", {"max_length": max_length, "examples": timed})
@@ -77,8 +78,8 @@ def prepare(
     questions = _prompts(instructions_path, context - max_new_tokens)[:prompts]
     _write(out / "prompts.json", questions)
     return {
-        "source": Path(data_path).name if data_path else "embedded messages",
-        "instructions": Path(instructions_path).name if instructions_path else "embedded",
+        "source": Path(data_path).name if data_path else "packaged messages",
+        "instructions": Path(instructions_path).name if instructions_path else "packaged",
         "split_sizes": {name: len(rows) for name, rows in encoded.items()},
         "max_length": max_length,
         "mean_length": sum(len(ids) for ids, _ in encoded["train"]) / len(encoded["train"]),
@@ -89,7 +90,7 @@ def prepare(
 
 def _long_texts(splits: Splits, count: int, length: int) -> list[str]:
     """Messages one after another until each text has the length."""
-    messages = iter([*splits.train["Text"]] * (1 + count * length // len(splits.train)))
+    messages = iter([*splits.train[SPLIT_TEXT]] * (1 + count * length // len(splits.train)))
     texts = []
     for _ in range(count):
         text = next(messages)
@@ -100,14 +101,14 @@ def _long_texts(splits: Splits, count: int, length: int) -> list[str]:
 
 
 def _write_table(file: Path, splits: Splits, texts: list[str], rows: list[int]) -> None:
-    labels = [int(splits.train["Label"].iloc[row]) for row in rows]
+    labels = [int(splits.train[SPLIT_LABEL].iloc[row]) for row in rows]
     pd.DataFrame({"label": labels, "text": texts}).to_csv(file, index=False)
 
 
 def _prompts(path: str | None, longest: int) -> list[list[int]]:
     data = Instructions(path=path)
     if path is None:
-        data.use_embedded()
+        data.use_packaged()
     data.setup()
     return [prompt_ids(record, data.prompt_style, longest) for record in data.records["test"]]
 

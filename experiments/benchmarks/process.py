@@ -26,7 +26,7 @@ def measured(case: Case, number: int, *, is_estimate: bool, log: Path) -> dict[s
 
     Returns:
         ``seconds`` from its start to its end and ``peak_mib``, the largest resident set, both as
-        the system counts them; and what the case itself says, in ``result``.
+        the system counts them; and what the case itself returned, in ``result``.
     """
     record: dict[str, Any] = {"group": case.group, "case": case.name, "round": number}
     with tempfile.TemporaryDirectory() as folder:
@@ -42,7 +42,7 @@ def measured(case: Case, number: int, *, is_estimate: bool, log: Path) -> dict[s
             record["result"] = json.loads(result.read_text(encoding="utf-8"))
     record["estimated"] = is_estimate
     if record["ok"]:
-        # An estimate leaves steps out and says how long they would have taken.
+        # An estimate leaves steps out and returns how long they would have taken.
         record["seconds"] += record["result"].get("left_out_s", 0.0)
     return record
 
@@ -67,7 +67,7 @@ def _run(command: list[str], folder: str, log: Path) -> tuple[int, float]:
             command, stdout=out, stderr=subprocess.STDOUT, env=environment, cwd=folder
         )
         try:
-            # Popen.wait() would not say what this one process has used.
+            # Popen.wait() does not return what this one process has used.
             _, status, usage = os.wait4(process.pid, 0)
         except BaseException:
             process.kill()

@@ -21,7 +21,7 @@ def read(out: Path) -> list[dict[str, Any]]:
 
 
 def append(out: Path, record: dict[str, Any]) -> None:
-    """Adds a measurement, on a line of its own whatever stands before it."""
+    """Adds a measurement, on a line of its own even after an incomplete one."""
     file = out / NAME
     is_stump = file.exists() and not file.read_bytes().endswith(b"\n")
     with file.open("a", encoding="utf-8") as lines:

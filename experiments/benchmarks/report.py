@@ -11,11 +11,13 @@ from figure import draw
 from goals import goals_table
 from table import Row, best_rates, complaints, rows, value_of
 
+from llm_lightning.presentation.plurals import counted
+
 TITLES = {
     "startup": "Start",
     "steps": "Seconds a step",
     "overhead": "What Lightning, metrics and logging cost",
-    "generation": "Writing",
+    "generation": "Generation",
     "growth": "Growth",
     "end_to_end": "From end to end",
 }
@@ -26,12 +28,12 @@ def write(*, folder: str) -> dict[str, Any]:
     out = Path(folder)
     measured = records.read(out)
     found = rows(measured)
-    told = complaints(found)
+    problems = complaints(found)
     figures = draw(found, out)
-    text = markdown(found, measured, told, [figure.name for figure in figures], _settings(out))
+    text = markdown(found, measured, problems, [figure.name for figure in figures], _settings(out))
     (out / "results.md").write_text(text, encoding="utf-8")
     _write_csv(measured, out / "results.csv")
-    return {"complaints": told}
+    return {"complaints": problems}
 
 
 def _settings(out: Path) -> dict[str, Any]:
@@ -41,15 +43,15 @@ def _settings(out: Path) -> dict[str, Any]:
 def markdown(
     found: list[Row],
     measured: list[dict[str, Any]],
-    told: list[str],
+    problems: list[str],
     figures: list[str],
     settings: dict[str, Any],
 ) -> str:
     """All tables, one a group, below what they were measured on."""
     rates = best_rates(measured)
     lines = ["# Benchmarks", "", *_machine(measured), "", _inputs(settings), ""]
-    for complaint in told:
-        lines += [f"**Not comparable:** {complaint}.", ""]
+    for problem in problems:
+        lines += [f"**Not comparable:** {problem}.", ""]
     for r in measured:
         if not r["ok"]:
             lines += [f"Failed: {r['group']}/{r['case']}, round {r['round']}: {r['error']}", ""]
@@ -73,9 +75,10 @@ def _machine(measured: list[dict[str, Any]]) -> list[str]:
     last, rates = done[-1], best_rates(measured)
     versions = ", ".join(f"{name} {number}" for name, number in last["versions"].items())
     best = ", ".join(f"{rate:.0f} GFLOP/s in {name}" for name, rate in rates.items())
+    threads = counted(last["threads"], "thread")
     return [
-        f"{last['cpu']}, {last['threads']} threads, Python {last['python']}, {versions}. Large "
-        f"matrix products reach {best}."
+        f"{last['cpu']}, {threads}, Python {last['python']}, {versions}. "
+        f"Large matrix products reach {best}."
     ]
 
 
@@ -115,7 +118,7 @@ def _more(group: str) -> tuple[str, ...]:
     steps = ("first pass, s", "ms an example", "once an example, ms", "GFLOP/s", "of the best rate")
     return {
         "steps": steps,
-        "generation": ("answers as ours in fp32", "GFLOP/s", "of the best rate"),
+        "generation": ("responses as ours in fp32", "GFLOP/s", "of the best rate"),
         "end_to_end": ("steps", "examples", "train %", "val %", "test %"),
         "growth": ("once an example, ms",) if group != "growth/examples/last_block" else (),
     }.get(group.split("/")[0], ())
@@ -137,7 +140,7 @@ def _cell(row: Row, column: str, rates: dict[str, float], group: list[Row]) -> s
     if column == "of the best rate":
         rate, best = statistics.median(r["gflops"] for r in results), rates.get(last["precision"])
         return f"{rate / best:.0%} of {last['precision']}" if rate and best else ""
-    if column == "answers as ours in fp32":
+    if column == "responses as ours in fp32":
         reference = next((other for other in group if other.case == "ours, fp32"), None)
         if reference is None:
             return ""

@@ -55,8 +55,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", default=[], help="beginnings of group/name")
     parser.add_argument("--quick", action="store_true", help="tiny models: does it run at all?")
     parser.add_argument("--model", choices=("gpt2_small", "nano"), help="default: gpt2_small")
-    parser.add_argument("--data", type=Path, help="the SMS collection; default: the embedded texts")
-    parser.add_argument("--instructions", type=Path, help="JSON; default: the embedded ones")
+    parser.add_argument("--data", type=Path, help="the SMS collection; default: the packaged texts")
+    parser.add_argument("--instructions", type=Path, help="JSON; default: the packaged ones")
     parser.add_argument(
         "--long",
         choices=("once", "always", "estimate"),
@@ -84,10 +84,10 @@ def measure(cases: list[Case], repeats: int, long: str, out: Path) -> None:
         forecast.add(record)
         rest = [(is_estimated(c, n, long), c) for n, c in left[position + 1 :]]
         count = total - len(left) + position + 1
-        told = f"{record['seconds']:.1f} s, {record['peak_mib']:.0f} MiB"
+        result = f"{record['seconds']:.1f} s, {record['peak_mib']:.0f} MiB"
         print(
             f"[{count}/{total}] round {number} {case.group}/{case.name}: "
-            f"{told if record['ok'] else 'FAILED: ' + record['error']}; "
+            f"{result if record['ok'] else 'FAILED: ' + record['error']}; "
             f"ETA {forecast.seconds(rest) / 60:.0f} min",
             flush=True,
         )

@@ -45,7 +45,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Settings:
-    """What all cases share; results of different settings never stand in one table."""
+    """What all cases share; results of different settings never share a table."""
 
     model: str = "gpt2_small"
     epochs: int = 5

@@ -61,7 +61,7 @@ class Row:
     """Time against the group's first case; above 1 is slower. ``None`` without that case."""
     peak_mib: float
     results: list[dict[str, Any]]
-    """What the case said about itself in each round."""
+    """What the case itself returned in each round."""
 
 
 def value_of(group: str) -> Value:
@@ -104,8 +104,8 @@ def rows(records: Iterable[Record]) -> list[Row]:
 
 
 def complaints(found: Iterable[Row]) -> list[str]:
-    """Says where the cases of a group did not do the same work."""
-    told = []
+    """Returns where the cases of a group did not do the same work."""
+    problems = []
     seen: dict[tuple[str, str], dict[Any, str]] = {}
     for row in found:
         for key in SAME_WORK.get(row.group.split("/")[0], ()):
@@ -114,8 +114,8 @@ def complaints(found: Iterable[Row]) -> list[str]:
     for (group, key), values in seen.items():
         if len(values) > 1:
             each = ", ".join(f"{value} ({case})" for value, case in values.items())
-            told.append(f"{group}: {key} differ: {each}")
-    return told
+            problems.append(f"{group}: {key} differ: {each}")
+    return problems
 
 
 def best_rates(records: Iterable[Record]) -> dict[str, float]:

@@ -19,10 +19,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from llm_lightning.backbone.file_digest import file_sha256
 from llm_lightning.backbone.gpt2 import GPT2
 from llm_lightning.backbone.gpt_config import LAYER_NORM_EPSILON, GPTConfig
 from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
+from llm_lightning.run_format.file_digest import cached_sha256
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -70,7 +70,7 @@ def load_weights(
         ValueError: if the file is damaged, or its keys or shapes are not those of the model; the
             message lists every missing, unexpected and mis-shaped key.
     """
-    sha256 = file_sha256(path)
+    sha256 = cached_sha256(path)
     if expected_sha256 not in (None, sha256):
         raise ValueError(
             f"model.weights: {path} is damaged: its sha256 is {sha256}, expected "

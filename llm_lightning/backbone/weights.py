@@ -14,10 +14,10 @@ from huggingface_hub import constants, hf_hub_download, hf_hub_url, try_to_load_
 from huggingface_hub.errors import EntryNotFoundError
 
 from llm_lightning.backbone.checkpoint import CONFIG_NAME
-from llm_lightning.backbone.file_digest import file_sha256
 from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.backbone.tokenizer import VOCAB_SIZE
 from llm_lightning.network import Reachability, Unavailable, offline
+from llm_lightning.run_format.file_digest import cached_sha256
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 _FILE_NAMES = ("model.safetensors", "pytorch_model.bin")
@@ -88,7 +88,7 @@ class Weights:
         Returns:
             ``None`` for random weights.
         """
-        return None if self.path is None else file_sha256(self.path)
+        return None if self.path is None else cached_sha256(self.path)
 
 
 def ask_hub(model: ModelConfig) -> Reachability | None:
@@ -150,7 +150,7 @@ def locate(model: ModelConfig, reachability: Reachability | None = None) -> Weig
 
 
 def _cached(hub_id: str, revision: str | None) -> Path | None:
-    # hf_hub_download(local_files_only=True) would ask the Hub for data of its own, for 3 s if there
+    # hf_hub_download(local_files_only=True) would request other data from the Hub, for 3 s if there
     # is no network.
     found = try_to_load_from_cache(hub_id, _FILE_NAMES[0], revision=revision)
     return Path(found) if isinstance(found, str) else None
@@ -177,7 +177,7 @@ def _from_hub(
     filename = _FILE_NAMES[0]
     if _hub_is_off():
         switch = "HF_HUB_OFFLINE" if constants.HF_HUB_OFFLINE else "LLM_LIGHTNING_OFFLINE"
-        raise Unavailable(what, f"{switch} is set, and no cached copy", advice)
+        raise Unavailable(what, f"{switch} is set, and there is no cached copy", advice)
     # The client itself would retry for minutes if a host accepts connections and never responds.
     reachability = reachability or Reachability(hf_hub_url(hub_id, filename, revision=revision))
     if problem := reachability.problem():

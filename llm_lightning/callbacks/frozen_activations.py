@@ -18,10 +18,10 @@ from llm_lightning.callbacks.cacheable import (
 )
 from llm_lightning.data.download import cache_dir
 from llm_lightning.data.module import DataModule
+from llm_lightning.finetuning.frozen_activations.activation_files import FOLDER, ActivationFiles
 from llm_lightning.finetuning.frozen_activations.cache import ActivationCache, frozen_depth
-from llm_lightning.finetuning.frozen_activations.files import FOLDER, ActivationFiles
 from llm_lightning.finetuning.frozen_activations.forward import frozen_activations
-from llm_lightning.finetuning.frozen_activations.memory import LastInMemory
+from llm_lightning.finetuning.frozen_activations.last_in_memory import LastInMemory
 from llm_lightning.presentation.progress import progress_bar
 from llm_lightning.tasks.task import Task
 

@@ -15,6 +15,8 @@ from llm_lightning.run_format.files import (
     LABEL,
     PREDICTED,
     PREDICTIONS,
+    SPLIT_LABEL,
+    SPLIT_TEXT,
     TEXT,
     probability,
 )
@@ -73,8 +75,8 @@ def write_predictions(
     """
     table = pd.DataFrame(
         {
-            TEXT: examples["Text"],
-            LABEL: [class_names[label] for label in examples["Label"]],
+            TEXT: examples[SPLIT_TEXT],
+            LABEL: [class_names[label] for label in examples[SPLIT_LABEL]],
             PREDICTED: [class_names[best] for best in probabilities.argmax(axis=1)],
         }
     )

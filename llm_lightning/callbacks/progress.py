@@ -8,7 +8,9 @@ from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
+from llm_lightning.presentation.durations import duration
 from llm_lightning.presentation.progress import progress_bar
+from llm_lightning.run_format.curves import EPOCH_LOSS, STEP_LOSS, VALIDATION_LOSS
 
 # Shown after the loss if they are logged: metric, format, factor.
 SHOWN = (
@@ -46,7 +48,7 @@ class FitProgress(ProgressBar):
         """Advances by a batch and shows its loss."""
         if not self._console.is_terminal:
             return  # reading the loss takes time
-        loss = trainer.callback_metrics.get("train/loss")
+        loss = trainer.callback_metrics.get(STEP_LOSS)
         self._advance("" if loss is None else f"loss {float(loss):.3f}")
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -81,14 +83,14 @@ class FitProgress(ProgressBar):
             return
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
         columns = []
-        for split, loss in (("train", "train/epoch_loss"), ("val", "val/loss")):
+        for split, loss in (("train", EPOCH_LOSS), ("val", VALIDATION_LOSS)):
             if loss in values:
                 columns.append(f"{split} {values[loss]:.3f}")
             for name, form, factor in SHOWN:
                 if f"{split}/{name}" in values:
                     columns[-1] += form.format(factor * values[f"{split}/{name}"])
-        seconds = time.monotonic() - self._epoch_start
-        line = "   ".join([self._title, *columns, f"{seconds:.0f} s"])
+        took = duration(time.monotonic() - self._epoch_start)
+        line = "   ".join([self._title, *columns, took])
         (self._progress.console if self._progress else self._console).print(line)
         self._title = ""
 

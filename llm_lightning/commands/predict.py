@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from llm_lightning.data.files import decode_utf8
+from llm_lightning.data.text_files import decode_utf8
 from llm_lightning.network import Unavailable
 from llm_lightning.presentation.terminal import console, errors, print_error, results_table
 

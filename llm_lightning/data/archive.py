@@ -15,16 +15,16 @@ def extract_member(archive: Path, member: str, destination: Path, max_bytes: int
     """Writes one member of a zip archive to ``destination``, whatever path the archive gives it.
 
     Args:
-        archive: The zip file.
-        member: Exact name of the member inside it.
-        destination: Path to write; an existing file is replaced atomically.
-        max_bytes: Largest size to accept, declared or actual, in bytes.
+        archive: the zip file.
+        member: exact name of the member inside it.
+        destination: path to write; an existing file is replaced atomically.
+        max_bytes: largest size to accept, declared or actual, in bytes.
 
     Returns:
         ``destination``.
 
     Raises:
-        ValueError: The archive is damaged or lacks the member, or the member is encrypted, too
+        ValueError: the archive is damaged or lacks the member, or the member is encrypted, too
             large, or not a regular file.
     """
     destination.parent.mkdir(parents=True, exist_ok=True)

@@ -64,7 +64,7 @@ class Padder:
     """Truncates and pads; saved with a model so that new text is treated as in training.
 
     Raises:
-        ValueError: If a field is out of range.
+        ValueError: if a field is out of range.
     """
 
     max_length: int
@@ -88,8 +88,8 @@ class Padder:
         """Truncates encoded texts; an empty text becomes a single end-of-text token.
 
         Args:
-            token_ids: Token ids of each text.
-            labels: Class index of each text; -1 for all if not given.
+            token_ids: token ids of each text.
+            labels: class index of each text; -1 for all if not given.
 
         Returns:
             One example per text, numbered from 0.
@@ -110,7 +110,7 @@ class Padder:
             A batch of shape (B, T), with T as ``padding`` has it.
 
         Raises:
-            ValueError: If ``padding`` is ``none`` and the lengths differ.
+            ValueError: if ``padding`` is ``none`` and the lengths differ.
         """
         lengths = [len(example.ids) for example in examples]
         width = self.max_length if self.padding == "max_length" else max(lengths)
@@ -134,8 +134,8 @@ def longest_first(lengths: Sequence[int], num_tokens: int) -> list[list[int]]:
     """Forms batches of examples sorted by length, which minimises padding.
 
     Args:
-        lengths: Number of tokens of each example.
-        num_tokens: Largest number of tokens in a batch, padding included; an example that exceeds
+        lengths: number of tokens of each example.
+        num_tokens: largest number of tokens in a batch, padding included; an example that exceeds
             it forms a batch of its own.
 
     Returns:
@@ -156,10 +156,10 @@ class LengthGroupedBatches(Sampler[list[int]]):
     batches.
 
     Args:
-        lengths: Number of tokens of each example.
-        batch_size: Examples per batch.
-        drop_last: Whether to drop the examples of each epoch that do not fill a batch.
-        generator: Determines the order; nothing else may draw from it.
+        lengths: number of tokens of each example.
+        batch_size: examples per batch.
+        drop_last: whether to drop the examples of each epoch that do not fill a batch.
+        generator: determines the order; nothing else may draw from it.
     """
 
     def __init__(

@@ -21,11 +21,12 @@ from llm_lightning.data.module import DataModule
 from llm_lightning.data.splits import (
     Splits,
     as_csv,
-    counted,
     first_of_each_class,
     text_key,
     undersample,
 )
+from llm_lightning.presentation.plurals import counted
+from llm_lightning.run_format.files import SPLIT_LABEL, SPLIT_TEXT, split_file
 from llm_lightning.run_format.splits import SPLITS
 
 BALANCES = ("none", "undersample", "class_weights")
@@ -40,7 +41,7 @@ class ClassificationData(DataModule, ABC):
     Every loader has its own random generator: iterating over one does not change another's order.
 
     Raises:
-        ValueError: If a field is out of range.
+        ValueError: if a field is out of range.
     """
 
     kind: ClassVar[str] = "classification"
@@ -129,18 +130,20 @@ class ClassificationData(DataModule, ABC):
         if self._splits is not None:
             return
         splits = self.read()
-        longest = max(len(encode(text)) for text in splits.train["Text"])
+        longest = max(len(encode(text)) for text in splits.train[SPLIT_TEXT])
         if self.num_train is not None:
             kept = first_of_each_class(splits.train, self.num_train)
             self._num_dropped["num_train"] = len(splits.train) - len(kept)
             splits.train = kept
-        encoded = {name: [encode(text) for text in table["Text"]] for name, table in splits.items()}
+        encoded = {
+            name: [encode(text) for text in table[SPLIT_TEXT]] for name, table in splits.items()
+        }
         limits = {"longest_train": longest, "context": self.context_length}
         max_length = min(limits.get(self.max_length, self.max_length), self.context_length)
         self._padder = Padder(max_length=max_length, padding=self.padding)
         for name, table in splits.items():
             self._num_truncated[name] = sum(len(ids) > max_length for ids in encoded[name])
-            self._examples[name] = self._padder.examples(encoded[name], list(table["Label"]))
+            self._examples[name] = self._padder.examples(encoded[name], list(table[SPLIT_LABEL]))
         self._splits = splits
 
     @property
@@ -161,13 +164,13 @@ class ClassificationData(DataModule, ABC):
         """
         if self.balance != "class_weights":
             return None
-        counts = np.bincount(self.splits.train["Label"], minlength=len(self.splits.class_names))
+        counts = np.bincount(self.splits.train[SPLIT_LABEL], minlength=len(self.splits.class_names))
         return [float(weight) for weight in counts.sum() / (len(counts) * counts)]
 
     @property
     def test_in_train(self) -> int:
         """Number of test texts that also occur, word for word, in the training split."""
-        return int(self.splits.test["Text"].isin(set(self.splits.train["Text"])).sum())
+        return int(self.splits.test[SPLIT_TEXT].isin(set(self.splits.train[SPLIT_TEXT])).sum())
 
     def facts(self) -> dict[str, Any]:
         """See :class:`~llm_lightning.data.module.DataModule`."""
@@ -184,7 +187,7 @@ class ClassificationData(DataModule, ABC):
                 name: {
                     "examples": len(table),
                     "class_counts": {
-                        class_name: int((table["Label"] == label).sum())
+                        class_name: int((table[SPLIT_LABEL] == label).sum())
                         for label, class_name in enumerate(splits.class_names)
                     },
                     "truncated": self._num_truncated[name],
@@ -236,7 +239,7 @@ class ClassificationData(DataModule, ABC):
         """Writes ``train.csv``, ``val.csv`` and ``test.csv``."""
         folder.mkdir(parents=True, exist_ok=True)
         for name, table in self.splits.items():
-            (folder / f"{name}.csv").write_bytes(as_csv(table))
+            (folder / split_file(name, self.kind)).write_bytes(as_csv(table))
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Returns shuffled batches; ``seed`` and the epoch alone determine their order."""

@@ -2,7 +2,7 @@
 
 pooch writes to a temporary file and moves it into place, tenacity repeats what failed for the
 moment, filelock lets one of several processes download. Decided here: whether any address can be
-reached at all, which of several mirrors is used, and what the user is told if none works.
+reached at all, which of several mirrors is used, and which error the user gets if none works.
 """
 
 import logging
@@ -27,6 +27,7 @@ from tenacity import (
 
 from llm_lightning.network import ANSWER_TIMEOUT_S, Reachability, Unavailable, innermost, offline
 from llm_lightning.presentation.progress import progress_bar
+from llm_lightning.run_format.file_digest import file_sha256
 
 logger = logging.getLogger(__name__)
 pooch.get_logger().setLevel(logging.WARNING)  # below that it prints addresses and checksums
@@ -44,11 +45,6 @@ def cache_dir() -> Path:
         return Path(own).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "llm_lightning"
-
-
-def sha256(path: Path) -> str:
-    """Returns the SHA-256 of a file, in hexadecimal."""
-    return str(pooch.file_hash(str(path)))
 
 
 def fetch(
@@ -69,21 +65,21 @@ def fetch(
     the network; one that fails them is downloaded again.
 
     Args:
-        what: Name of the file in messages, e.g. "the SMS Spam Collection".
-        urls: Mirrors of the file, best first.
-        destination: Path of the file; it appears there complete and verified, or not at all.
+        what: name of the file in messages, e.g. "the SMS Spam Collection".
+        urls: mirrors of the file, best first.
+        destination: path of the file; it appears there complete and verified, or not at all.
         known_hash: SHA-256 of the file in hexadecimal, if it is known.
-        verify: A further check; raises ValueError with a message if the content is wrong.
-        advice: What the user can do if no mirror works; the last line of the error.
-        reach_timeout_s: Time within which one of the hosts must respond, in seconds.
-        read_timeout_s: Longest pause of a server during the download, in seconds.
-        retries: Further attempts per mirror after a lost connection or HTTP 5xx.
+        verify: a further check; raises ValueError with a message if the content is wrong.
+        advice: what the user can do if no mirror works; the last line of the error.
+        reach_timeout_s: time within which one of the hosts must respond, in seconds.
+        read_timeout_s: longest pause of a server during the download, in seconds.
+        retries: further attempts per mirror after a lost connection or HTTP 5xx.
 
     Returns:
         ``destination``.
 
     Raises:
-        Unavailable: No mirror delivered a file that passes the checks, or
+        Unavailable: no mirror delivered a file that passes the checks, or
             ``LLM_LIGHTNING_OFFLINE`` is 1.
     """
     problem = _problem_with(destination, known_hash, verify)
@@ -127,7 +123,7 @@ def _problem_with(
     """Why a file cannot be used, or ``None`` if it exists and passes both checks."""
     if not file.exists():
         return "it does not exist"
-    if known_hash is not None and (found := sha256(file)) != known_hash.lower():
+    if known_hash is not None and (found := file_sha256(file)) != known_hash.lower():
         return f"its SHA-256 is {found}, expected {known_hash}"
     try:
         if verify:

@@ -17,9 +17,13 @@ from llm_lightning.data.prompt_styles import PROMPT_STYLES
 from llm_lightning.data.prompts import MASKS, Record, encode_record
 from llm_lightning.data.records import read_records
 from llm_lightning.data.sequences import TokenSequence
+from llm_lightning.presentation.plurals import counted
+from llm_lightning.run_format.files import split_file
 from llm_lightning.run_format.splits import SPLITS
 
 TRAIN_SHARE, TEST_SHARE = 0.85, 0.1  # the rest is validation
+BOOK_SHA256 = "7e09a9af353722ca15c18bc580f093f9c39d3178335a75177319cb1e1d163944"
+"""Of the book's ``instruction-data.json``."""
 
 
 @dataclass(eq=False)
@@ -27,11 +31,11 @@ class Instructions(LanguageData):
     """Records with an instruction, an optional input, and the response to learn.
 
     Raises:
-        ValueError: If a field is out of range.
+        ValueError: if a field is out of range.
     """
 
     kind: ClassVar[str] = "instructions"
-    fallback: ClassVar[str] = "The embedded instructions"
+    fallback: ClassVar[str] = "The packaged instructions"
 
     _target_: str = "llm_lightning.data.instructions.Instructions"
     name: str = "instructions"
@@ -70,8 +74,8 @@ class Instructions(LanguageData):
         """Finds the file, downloading it if ``path`` is null and it is not cached.
 
         Raises:
-            Unavailable: If it is not cached and cannot be downloaded.
-            ValueError: If neither ``path`` nor ``url`` is given.
+            Unavailable: if it is not cached and cannot be downloaded.
+            ValueError: if neither ``path`` nor ``url`` is given.
         """
         if self._file is not None:
             return
@@ -81,7 +85,7 @@ class Instructions(LanguageData):
             # The address is part of the name: another data.url must not use this file.
             digest = hashlib.sha256(self.url.encode()).hexdigest()[:8]
             self._file = download.fetch(
-                f"the instructions {self.name!r}",
+                self._described(),
                 [self.url],
                 download.cache_dir() / "instructions" / f"{self.name}-{digest}.json",
                 known_hash=self.sha256,
@@ -92,16 +96,24 @@ class Instructions(LanguageData):
         else:
             raise ValueError("data.path must name a file of instructions, or data.url an address")
 
-    def use_embedded(self) -> None:
+    def _described(self) -> str:
+        """What the download is called in messages."""
+        if self.sha256 == BOOK_SHA256:
+            return "the book's 1,100 instructions"
+        if self.name == "instructions":  # of another address or version
+            return f"the instructions at {self.url}"
+        return f"the instructions {self.name!r}"
+
+    def use_packaged(self) -> None:
         """Uses the instructions in this package instead of the download."""
-        folder = resources.files("llm_lightning.data.embedded")
-        self._file, self._origin = Path(str(folder / "instructions.json")), "embedded instructions"
+        folder = resources.files("llm_lightning.data.packaged")
+        self._file, self._origin = Path(str(folder / "instructions.json")), "packaged instructions"
 
     def read(self) -> dict[str, list[TokenSequence]]:
         """Reads the records, splits them in file order and encodes them.
 
         Raises:
-            ValueError: If a record cannot be read, or there are too few; names the file.
+            ValueError: if a record cannot be read, or there are too few; names the file.
         """
         self.prepare_data()
         if self._file is None:
@@ -173,7 +185,7 @@ class Instructions(LanguageData):
         folder.mkdir(parents=True, exist_ok=True)
         for name, own in self.records.items():
             text = json.dumps([asdict(record) for record in own], indent=1, ensure_ascii=False)
-            (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+            (folder / split_file(name, self.kind)).write_text(text + "\n", encoding="utf-8")
 
 
 def _verify_list(file: Path) -> None:
@@ -190,14 +202,14 @@ def split_in_file_order(records: Sequence[Record], source: str) -> dict[str, lis
     """Splits records into training (85 %), test (10 %) and validation, in this order.
 
     Args:
-        records: In file order.
-        source: Where they come from, for the error.
+        records: in file order.
+        source: where they come from, for the error.
 
     Returns:
         The records of ``train``, ``val`` and ``test``.
 
     Raises:
-        ValueError: If a split would be empty.
+        ValueError: if a split would be empty.
     """
     end_of_train = int(len(records) * TRAIN_SHARE)
     end_of_test = end_of_train + int(len(records) * TEST_SHARE)
@@ -209,7 +221,7 @@ def split_in_file_order(records: Sequence[Record], source: str) -> dict[str, lis
     for name in SPLITS:
         if not parts[name]:
             raise ValueError(
-                f"{source}: {len(records)} records leave the {name} split empty; at least 10 are "
-                f"needed"
+                f"{source}: with {counted(len(records), 'record')} the {name} split is empty; at "
+                f"least 10 are needed"
             )
     return parts

@@ -25,7 +25,7 @@ class LanguageData(DataModule, ABC):
     Every loader has its own random generator: iterating over one does not change another's order.
 
     Raises:
-        ValueError: If a field is out of range.
+        ValueError: if a field is out of range.
     """
 
     max_length: int | None = None

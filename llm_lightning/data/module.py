@@ -59,7 +59,7 @@ class DataModule(L.LightningDataModule, ABC):
 
         Args:
             split: ``train``, ``val`` or ``test``.
-            num_tokens: Largest number of tokens in a batch, padding included.
+            num_tokens: largest number of tokens in a batch, padding included.
         """
 
     def _shuffled(
@@ -73,11 +73,11 @@ class DataModule(L.LightningDataModule, ABC):
         """Makes a loader of shuffled batches; ``seed`` and the epoch alone determine their order.
 
         Args:
-            examples: The training split.
-            collate: Turns a list of examples into a batch.
-            lengths: Number of tokens of each example, to group examples of similar length;
+            examples: the training split.
+            collate: turns a list of examples into a batch.
+            lengths: number of tokens of each example, to group examples of similar length;
                 ``None`` does not group them.
-            drop_last: Whether to drop a smaller last batch.
+            drop_last: whether to drop a smaller last batch.
         """
         order = self._new_order()
         if lengths is None:
@@ -120,7 +120,7 @@ class DataModule(L.LightningDataModule, ABC):
         """Continues the shuffling from a checkpoint.
 
         Raises:
-            ValueError: If the data differ from those at the time of the checkpoint.
+            ValueError: if the data differ from those at the time of the checkpoint.
         """
         if changed := [k for k, v in self._sha256().items() if state_dict["sha256"].get(k) != v]:
             raise ValueError(
@@ -148,5 +148,5 @@ class HasFallback(Protocol):
     fallback: ClassVar[str]
     """Name of the replacement in messages."""
 
-    def use_embedded(self) -> None:
+    def use_packaged(self) -> None:
         """Uses the replacement instead of what ``prepare_data`` could not download."""

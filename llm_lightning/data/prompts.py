@@ -75,18 +75,18 @@ def encode_record(record: Record, style: str, mask: str, max_length: int) -> Enc
     remaining room, and then the other: neither is dropped in favour of the other.
 
     Args:
-        record: The instruction and its response.
-        style: One of ``PROMPT_STYLES``.
-        mask: Which labels the loss ignores. ``none``: none; ``prompt``: all but headers and
+        record: the instruction and its response.
+        style: one of ``PROMPT_STYLES``.
+        mask: which labels the loss ignores. ``none``: none; ``prompt``: all but headers and
             responses, as in the book's exercise 7.2; ``prompt_and_header``: all but responses. The
             end of text is always in the loss.
-        max_length: Largest number of input tokens.
+        max_length: largest number of input tokens.
 
     Returns:
         Input tokens and labels, and the truncated fields.
 
     Raises:
-        ValueError: If ``max_length`` leaves no room beside the text of the style.
+        ValueError: if ``max_length`` leaves no room beside the text of the style.
     """
     pieces, cut = _shortened(_tokenised(record, style), style, max_length)
     ids: list[int] = []
@@ -121,15 +121,15 @@ def prompt_ids(record: Record, style: str, max_length: int) -> list[int]:
     room for a response.
 
     Args:
-        record: The instruction.
-        style: One of ``PROMPT_STYLES``.
-        max_length: Largest number of tokens in the prompt.
+        record: the instruction.
+        style: one of ``PROMPT_STYLES``.
+        max_length: largest number of tokens in the prompt.
 
     Returns:
         Token ids.
 
     Raises:
-        ValueError: If ``max_length`` leaves no room beside the text of the style.
+        ValueError: if ``max_length`` leaves no room beside the text of the style.
     """
     pieces, _ = _shortened(_tokenised(replace(record, output=""), style), style, max_length)
     return [token for piece in pieces for token in piece.tokens]

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from llm_lightning.data.files import read_json_lines, read_parquet, read_text
 from llm_lightning.data.prompts import Record, Turn
+from llm_lightning.data.text_files import read_json_lines, read_parquet, read_text
 
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet")
 
@@ -27,13 +27,13 @@ def read_records(file: Path) -> list[Record]:
     output, and the messages before them are the history.
 
     Args:
-        file: A ``.json``, ``.jsonl``, ``.ndjson`` or ``.parquet`` file.
+        file: a ``.json``, ``.jsonl``, ``.ndjson`` or ``.parquet`` file.
 
     Returns:
         The records in file order, at least one.
 
     Raises:
-        ValueError: If the file or a record cannot be read; names file and record.
+        ValueError: if the file or a record cannot be read; names file and record.
     """
     return [_record(entry, f"{file}, record {n}") for n, entry in enumerate(_entries(file), 1)]
 

@@ -23,12 +23,14 @@ from llm_lightning.data.classification import ClassificationData
 from llm_lightning.data.splits import (
     Splits,
     ThreeTables,
-    counted,
     permutation,
     split_in_order,
     split_stratified,
     text_key,
 )
+from llm_lightning.presentation.plurals import counted
+from llm_lightning.run_format.file_digest import file_sha256
+from llm_lightning.run_format.files import SPLIT_LABEL, SPLIT_TEXT
 
 logger = logging.getLogger(__name__)
 
@@ -49,10 +51,10 @@ class SmsSpam(ClassificationData):
     """SMS messages labelled ham or spam.
 
     Raises:
-        ValueError: If a field is out of range.
+        ValueError: if a field is out of range.
     """
 
-    fallback: ClassVar[str] = "The embedded messages"
+    fallback: ClassVar[str] = "The packaged messages"
 
     _target_: str = "llm_lightning.data.spam.SmsSpam"
     path: str | None = None
@@ -81,29 +83,29 @@ class SmsSpam(ClassificationData):
         """Finds the messages, downloading them if ``path`` is null and they are not cached.
 
         Raises:
-            Unavailable: If they are not cached and cannot be downloaded.
-            ValueError: If ``path`` contains no collection.
+            Unavailable: if they are not cached and cannot be downloaded.
+            ValueError: if ``path`` contains no collection.
         """
         if self._file is not None:
             return
         if self.path is not None:
             self._file = find_collection(Path(self.path).expanduser())
-            genuine = download.sha256(self._file) == SHA256
+            genuine = file_sha256(self._file) == SHA256
             self._origin = f"{self.path} ({'the' if genuine else 'not the'} published collection)"
         else:
             self._file = download_collection(download.cache_dir() / "sms_spam")
             self._origin = "SMS Spam Collection"
 
-    def use_embedded(self) -> None:
+    def use_packaged(self) -> None:
         """Uses the messages in this package instead of the collection."""
-        self._file = Path(str(resources.files("llm_lightning.data.embedded") / "messages.tsv"))
-        self._origin = "embedded messages"
+        self._file = Path(str(resources.files("llm_lightning.data.packaged") / "messages.tsv"))
+        self._origin = "packaged messages"
 
     def read(self) -> Splits:
         """Reads, balances and splits the messages by the recipe ``split``.
 
         Raises:
-            ValueError: If the file is not a collection or too small to split; names the file.
+            ValueError: if the file is not a collection or too small to split; names the file.
         """
         self.prepare_data()
         if self._file is None:
@@ -131,15 +133,15 @@ def read_collection(file: Path, *, quoting: bool) -> pd.DataFrame:
     """Reads the tab-separated collection into ``Label`` (0 ham, 1 spam) and ``Text``.
 
     Args:
-        file: Lines of ``label<TAB>text`` without a header.
-        quoting: Whether double quotes delimit fields, which is pandas' default and the book's
+        file: lines of ``label<TAB>text`` without a header.
+        quoting: whether double quotes delimit fields, which is pandas' default and the book's
             choice (5,572 rows of the published file), or are ordinary characters (5,574).
 
     Returns:
         One row per message.
 
     Raises:
-        ValueError: The file is not UTF-8 or has no rows, a row has no tab, an empty text or an
+        ValueError: the file is not UTF-8 or has no rows, a row has no tab, an empty text or an
             unknown label, or there is a single class. Names the file and, where there is one, the
             row, counted from 1 without blank lines.
     """
@@ -151,7 +153,7 @@ def read_collection(file: Path, *, quoting: bool) -> pd.DataFrame:
                 file,
                 sep="\t",
                 header=None,
-                names=["Label", "Text"],
+                names=[SPLIT_LABEL, SPLIT_TEXT],
                 quoting=csv.QUOTE_MINIMAL if quoting else csv.QUOTE_NONE,
                 dtype=str,
                 keep_default_na=False,
@@ -167,35 +169,35 @@ def read_collection(file: Path, *, quoting: bool) -> pd.DataFrame:
         row = int(no_text.argmax())
         raise ValueError(
             f"data.path: {file}, row {row + 1}: an empty text or no tab; each line must be "
-            f"label<TAB>text, got {table['Label'].iloc[row][:60]!r} "
+            f"label<TAB>text, got {table[SPLIT_LABEL].iloc[row][:60]!r} "
             f"({counted(int(no_text.sum()), 'such row')})"
         )
-    labels = table["Label"].map({name: label for label, name in enumerate(CLASS_NAMES)})
+    labels = table[SPLIT_LABEL].map({name: label for label, name in enumerate(CLASS_NAMES)})
     if labels.isna().any():
         row = int(labels.isna().to_numpy().argmax())
         raise ValueError(
             f"data.path: {file}, row {row + 1}: the label must be ham or spam, "
-            f"got {table['Label'].iloc[row]!r}; for other tables use data=table"
+            f"got {table[SPLIT_LABEL].iloc[row]!r}; for other tables use data=table"
         )
     if labels.nunique() < len(CLASS_NAMES):
         raise ValueError(
-            f"data.path: {file}: a single class, {table['Label'].iloc[0]!r} in all of "
+            f"data.path: {file}: a single class, {table[SPLIT_LABEL].iloc[0]!r} in all of "
             f"{counted(len(table), 'row')}; a classifier needs ham and spam"
         )
-    return pd.DataFrame({"Label": labels.astype(int), "Text": table["Text"]})
+    return pd.DataFrame({SPLIT_LABEL: labels.astype(int), SPLIT_TEXT: table[SPLIT_TEXT]})
 
 
 def find_collection(path: Path) -> Path:
     """Finds the tab-separated file of the collection.
 
     Args:
-        path: The file itself, a zip that contains ``SMSSpamCollection``, or a folder with either.
+        path: the file itself, a zip that contains ``SMSSpamCollection``, or a folder with either.
 
     Returns:
         The file; extracted into the cache if it was in a zip.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: if there is none.
     """
     if path.is_dir():
         candidates = [path / MEMBER, *sorted(path.glob("*.zip")), *sorted(path.glob("*.tsv"))]
@@ -208,7 +210,7 @@ def find_collection(path: Path) -> Path:
     if not zipfile.is_zipfile(path):
         return path
     # Extracted on each use: it is cheap, and an earlier copy may have been damaged since.
-    folder = download.cache_dir() / "sms_spam" / download.sha256(path)[:16]
+    folder = download.cache_dir() / "sms_spam" / file_sha256(path)[:16]
     return extract_member(path, MEMBER, folder / MEMBER)
 
 
@@ -216,18 +218,18 @@ def download_collection(folder: Path, urls: tuple[str, ...] = URLS) -> Path:
     """Returns the collection in ``folder``, verified on each use, downloading it if necessary.
 
     Args:
-        folder: Where the zip and the extracted file are kept.
-        urls: Mirrors of the zip, best first.
+        folder: where the zip and the extracted file are kept.
+        urls: mirrors of the zip, best first.
 
     Returns:
         The tab-separated file.
 
     Raises:
-        Unavailable: If no mirror delivers the published collection.
+        Unavailable: if no mirror delivers the published collection.
     """
     extracted = folder / MEMBER
     if extracted.is_file():
-        if download.sha256(extracted) == SHA256:
+        if file_sha256(extracted) == SHA256:
             return extracted
         logger.warning("%s has changed since it was downloaded: it is extracted again", extracted)
     archive = download.fetch(
@@ -247,10 +249,10 @@ def verify_archive(archive: Path) -> None:
     """Checks the messages inside the zip, whose checksum does not depend on the compression.
 
     Raises:
-        ValueError: If the checksum is not the published one.
+        ValueError: if the checksum is not the published one.
     """
     with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
-        found = download.sha256(extract_member(archive, MEMBER, Path(folder) / MEMBER))
+        found = file_sha256(extract_member(archive, MEMBER, Path(folder) / MEMBER))
     if found != SHA256:
         raise ValueError(
             f"the checksum of {MEMBER} is wrong: expected sha256 {SHA256}, got {found}"

@@ -10,6 +10,8 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
+from llm_lightning.presentation.plurals import counted
+from llm_lightning.run_format.files import SPLIT_LABEL, SPLIT_TEXT
 from llm_lightning.run_format.splits import SPLITS
 
 ThreeTables: TypeAlias = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]
@@ -32,7 +34,9 @@ class Splits:
 
 def as_csv(table: pd.DataFrame) -> bytes:
     """Returns a split as CSV (header ``Label,Text``, no index), whose SHA-256 identifies it."""
-    return table.to_csv(index=False, lineterminator="\n", columns=["Label", "Text"]).encode()
+    return table.to_csv(
+        index=False, lineterminator="\n", columns=[SPLIT_LABEL, SPLIT_TEXT]
+    ).encode()
 
 
 def permutation(size: int, seed: int, take: int | None = None) -> np.ndarray:
@@ -42,9 +46,9 @@ def permutation(size: int, seed: int, take: int | None = None) -> np.ndarray:
     versions. ``DataFrame.sample(random_state=seed)``, with which the book shuffles, uses it too.
 
     Args:
-        size: Number of indices to choose from.
-        seed: Determines the order.
-        take: Number of indices to return, by default all.
+        size: number of indices to choose from.
+        seed: determines the order.
+        take: number of indices to return, by default all.
 
     Returns:
         (take,) int64, distinct indices in random order.
@@ -54,7 +58,7 @@ def permutation(size: int, seed: int, take: int | None = None) -> np.ndarray:
 
 def text_key(table: pd.DataFrame) -> pd.Series:
     """Returns the texts without surrounding white space: equal keys mean duplicate texts."""
-    return table["Text"].str.strip()
+    return table[SPLIT_TEXT].str.strip()
 
 
 def undersample(table: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -64,17 +68,17 @@ def undersample(table: pd.DataFrame, seed: int) -> pd.DataFrame:
     ``create_balanced_dataset``.
 
     Args:
-        table: With the column ``Label``.
-        seed: Determines which rows are kept.
+        table: with the column ``Label``.
+        seed: determines which rows are kept.
 
     Returns:
         A new table with a new index.
     """
-    counts = table["Label"].value_counts()
+    counts = table[SPLIT_LABEL].value_counts()
     rarest = counts.index[counts == counts.min()].max()
     parts = []
     for label in sorted(counts.index, key=lambda label: (label == rarest, label)):
-        rows = table[table["Label"] == label]
+        rows = table[table[SPLIT_LABEL] == label]
         if label != rarest:
             rows = rows.iloc[permutation(len(rows), seed, take=int(counts.min()))]
         parts.append(rows)
@@ -88,27 +92,29 @@ def first_of_each_class(table: pd.DataFrame, size: int) -> pd.DataFrame:
     The rows kept for a smaller size are a subset of those kept for a larger one.
 
     Args:
-        table: With the column ``Label``.
-        size: Number of rows to keep.
+        table: with the column ``Label``.
+        size: number of rows to keep.
 
     Returns:
         The kept rows in their original order, with a new index.
 
     Raises:
-        ValueError: If there are fewer rows, or a class would lose all of its rows.
+        ValueError: if there are fewer rows, or a class would lose all of its rows.
     """
-    if not table["Label"].nunique() <= size <= len(table):
+    if not table[SPLIT_LABEL].nunique() <= size <= len(table):
         raise ValueError(
-            f"data.num_train must be between the {table['Label'].nunique()} classes and the "
+            f"data.num_train must be between the {table[SPLIT_LABEL].nunique()} classes and the "
             f"{len(table)} training examples, got {size}"
         )
-    by_class = table.groupby("Label")["Label"]
+    by_class = table.groupby(SPLIT_LABEL)[SPLIT_LABEL]
     # Position of a row within its class, from 0 to 1.
     place = (by_class.cumcount() + 0.5) / by_class.transform("size")
     kept = place.sort_values(kind="stable").index[:size]
     rows = table.loc[kept.sort_values()]
-    if rows["Label"].nunique() < table["Label"].nunique():
-        raise ValueError(f"data.num_train must be larger: {size} rows leave a class without any")
+    if rows[SPLIT_LABEL].nunique() < table[SPLIT_LABEL].nunique():
+        raise ValueError(
+            f"data.num_train must be larger: with {counted(size, 'row')} a class has none"
+        )
     return rows.reset_index(drop=True)
 
 
@@ -116,15 +122,15 @@ def split_in_order(table: pd.DataFrame, train: float, val: float) -> ThreeTables
     """Cuts a table into three consecutive parts.
 
     Args:
-        table: With the columns ``Label`` and ``Text``.
-        train: Fraction of the rows for training, rounded down to whole rows.
-        val: Fraction for validation, rounded down; the rest is for testing.
+        table: with the columns ``Label`` and ``Text``.
+        train: fraction of the rows for training, rounded down to whole rows.
+        val: fraction for validation, rounded down; the rest is for testing.
 
     Returns:
         Training, validation and test rows, each with a new index.
 
     Raises:
-        ValueError: If a split would be empty, or a class would be missing from training.
+        ValueError: if a split would be empty, or a class would be missing from training.
     """
     first = int(len(table) * train)
     second = first + int(len(table) * val)
@@ -134,7 +140,7 @@ def split_in_order(table: pd.DataFrame, train: float, val: float) -> ThreeTables
             raise ValueError(
                 f"{counted(len(table), 'row')}, too few to split: {name} would be empty"
             )
-    if parts[0]["Label"].nunique() < table["Label"].nunique():
+    if parts[0][SPLIT_LABEL].nunique() < table[SPLIT_LABEL].nunique():
         raise ValueError(
             f"{counted(len(table), 'row')}, too few to split: a class would have no row in train"
         )
@@ -148,25 +154,25 @@ def split_stratified(
     """Splits each class by the same fractions, then shuffles each split.
 
     Args:
-        table: With the columns ``Label`` and ``Text``.
-        fractions: Shares of training, validation and test; they sum to 1.
-        seed: Determines which rows go where, and their order.
-        class_names: Name of each class index, for the error.
+        table: with the columns ``Label`` and ``Text``.
+        fractions: shares of training, validation and test; they sum to 1.
+        seed: determines which rows go where, and their order.
+        class_names: name of each class index, for the error.
 
     Returns:
         Training, validation and test rows, each with a new index.
 
     Raises:
-        ValueError: If a class has too few rows to be in every split; names the class.
+        ValueError: if a class has too few rows to be in every split; names the class.
     """
     parts: list[list[pd.DataFrame]] = [[], [], []]
-    for _, rows in table.groupby("Label", sort=True):
+    for _, rows in table.groupby(SPLIT_LABEL, sort=True):
         shuffled = rows.iloc[permutation(len(rows), seed)]
         cuts = np.round(np.cumsum(fractions)[:2] * len(rows)).astype(int)
         for part, piece in zip(parts, np.split(np.arange(len(rows)), cuts), strict=True):
             if not len(piece):
                 raise ValueError(
-                    f"class {class_names[int(rows['Label'].iloc[0])]!r} has "
+                    f"class {class_names[int(rows[SPLIT_LABEL].iloc[0])]!r} has "
                     f"{counted(len(rows), 'row')}, too few for fractions "
                     f"{list(fractions)}: every class needs a row in each split"
                 )
@@ -177,8 +183,3 @@ def split_stratified(
 
 def _shuffled(table: pd.DataFrame, seed: int) -> pd.DataFrame:
     return table.iloc[permutation(len(table), seed)].reset_index(drop=True)
-
-
-def counted(number: int, noun: str) -> str:
-    """Formats a number and a noun: ``1 row``, ``2,000 rows``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

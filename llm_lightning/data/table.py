@@ -16,8 +16,10 @@ import numpy as np
 import pandas as pd
 
 from llm_lightning.data.classification import ClassificationData
-from llm_lightning.data.files import read_json_lines, read_parquet, read_text
-from llm_lightning.data.splits import Splits, counted, split_stratified, text_key
+from llm_lightning.data.splits import Splits, split_stratified, text_key
+from llm_lightning.data.text_files import read_json_lines, read_parquet, read_text
+from llm_lightning.presentation.plurals import counted
+from llm_lightning.run_format.files import SPLIT_LABEL, SPLIT_TEXT
 
 SPLIT_SEED = 123  # fixed: splits do not depend on the seed of a run
 
@@ -30,7 +32,7 @@ class Table(ClassificationData):
     natural class frequencies.
 
     Raises:
-        ValueError: If fields are out of range or contradict each other.
+        ValueError: if fields are out of range or contradict each other.
     """
 
     _target_: str = "llm_lightning.data.table.Table"
@@ -89,7 +91,7 @@ class Table(ClassificationData):
         """Checks that the files exist, before a model is downloaded.
 
         Raises:
-            ValueError: If one does not exist.
+            ValueError: if one does not exist.
         """
         for name in (self.path, *self._three_paths):
             if name is not None and not Path(name).expanduser().is_file():
@@ -99,7 +101,7 @@ class Table(ClassificationData):
         """Reads one file and splits it, or reads three files.
 
         Raises:
-            ValueError: If a file cannot be read or used; names file, column and row.
+            ValueError: if a file cannot be read or used; names file, column and row.
         """
         if self.path is not None:
             splits = self._read_one(Path(self.path).expanduser())
@@ -114,7 +116,7 @@ class Table(ClassificationData):
         class_names = self._class_names(table, path)
         if self.deduplicate:
             self._check_labels_agree(table, path)
-        table["Label"] = _to_index(table["Label"], class_names, path, self.label_column)
+        table[SPLIT_LABEL] = _to_index(table[SPLIT_LABEL], class_names, path, self.label_column)
         if self.deduplicate:
             table = self._without_duplicates(table)
         try:
@@ -125,14 +127,16 @@ class Table(ClassificationData):
 
     def _check_labels_agree(self, table: pd.DataFrame, path: Path) -> None:
         keys = text_key(table)
-        contradicts = (table["Label"] != table["Label"].groupby(keys).transform("first")).to_numpy()
+        contradicts = (
+            table[SPLIT_LABEL] != table[SPLIT_LABEL].groupby(keys).transform("first")
+        ).to_numpy()
         if not contradicts.any():
             return
         row = int(contradicts.argmax())
         first = int((keys == keys.iloc[row]).to_numpy().argmax())
         raise ValueError(
             f"{path}, column {self.text_column!r}, rows {first + 1} and {row + 1}: the same text "
-            f"is labelled {table['Label'].iloc[first]!r} and {table['Label'].iloc[row]!r} "
+            f"is labelled {table[SPLIT_LABEL].iloc[first]!r} and {table[SPLIT_LABEL].iloc[row]!r} "
             f"({counted(keys[contradicts].nunique(), 'such text')}); correct the labels, or keep "
             f"every row with data.deduplicate=false"
         )
@@ -142,7 +146,7 @@ class Table(ClassificationData):
         train, val, test = (self._read_file(path) for path in paths)
         class_names = self._class_names(train, paths[0])
         for table, path in zip((train, val, test), paths, strict=True):
-            table["Label"] = _to_index(table["Label"], class_names, path, self.label_column)
+            table[SPLIT_LABEL] = _to_index(table[SPLIT_LABEL], class_names, path, self.label_column)
         return Splits(train, val, test, class_names)
 
     def _read_file(self, path: Path) -> pd.DataFrame:
@@ -166,10 +170,10 @@ class Table(ClassificationData):
                     f"{path}, column {column!r}, row {int(bad.to_numpy().argmax()) + 1}: {what} "
                     f"({counted(int(bad.sum()), 'such row')})"
                 )
-        return pd.DataFrame({"Label": labels, "Text": texts}).reset_index(drop=True)
+        return pd.DataFrame({SPLIT_LABEL: labels, SPLIT_TEXT: texts}).reset_index(drop=True)
 
     def _class_names(self, train: pd.DataFrame, path: Path) -> list[str]:
-        present = set(train["Label"])
+        present = set(train[SPLIT_LABEL])
         if len(present) < 2:
             raise ValueError(
                 f"{path}, column {self.label_column!r}: a single class, {present.pop()!r}; "
@@ -192,13 +196,13 @@ def read_table(path: Path) -> pd.DataFrame:
     characters.
 
     Args:
-        path: A ``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson`` or ``.parquet`` file.
+        path: a ``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson`` or ``.parquet`` file.
 
     Returns:
         All columns of the file.
 
     Raises:
-        ValueError: If the file is missing, empty, not UTF-8 or not in the format of its extension.
+        ValueError: if the file is missing, empty, not UTF-8 or not in the format of its extension.
     """
     if not path.is_file():
         raise ValueError(f"data=table: {path} does not exist or is not a file")

@@ -11,9 +11,10 @@ from jaxtyping import Int
 from torch import Tensor
 
 from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID, encode
-from llm_lightning.data.files import read_text
 from llm_lightning.data.language import LanguageData
 from llm_lightning.data.sequences import TokenSequence
+from llm_lightning.data.text_files import read_text
+from llm_lightning.presentation.plurals import counted
 from llm_lightning.run_format.splits import SPLITS
 
 
@@ -26,7 +27,7 @@ class TextFiles(LanguageData):
     named files are held out for validation and test, or the end of every file is.
 
     Raises:
-        ValueError: If a field is out of range.
+        ValueError: if a field is out of range.
     """
 
     kind: ClassVar[str] = "text"
@@ -55,7 +56,7 @@ class TextFiles(LanguageData):
         """Checks that the files exist.
 
         Raises:
-            ValueError: If ``path`` is neither a file nor a folder of ``.txt`` files, or a pattern
+            ValueError: if ``path`` is neither a file nor a folder of ``.txt`` files, or a pattern
                 matches no file.
         """
         if self.path is None:
@@ -71,7 +72,7 @@ class TextFiles(LanguageData):
         """Reads the files, splits them and cuts them into blocks.
 
         Raises:
-            ValueError: If there is no file, one is not UTF-8, or a split is empty; names the file.
+            ValueError: if there is no file, one is not UTF-8, or a split is empty; names the file.
         """
         parts: dict[str, list[list[int]]] = {name: [] for name in SPLITS}
         self._names = {name: [] for name in SPLITS}
@@ -101,8 +102,8 @@ class TextFiles(LanguageData):
     def describe(self) -> list[str]:
         """One line per split."""
         return [
-            f"{name}: {facts['tokens']:,} tokens in {facts['examples']:,} blocks of at most "
-            f"{self.longest} from {len(self._names[name])} texts"
+            f"{name}: {counted(facts['tokens'], 'token')} in {counted(facts['examples'], 'block')} "
+            f"of at most {self.longest} from {counted(len(self._names[name]), 'text')}"
             for name, facts in self.facts()["splits"].items()
         ]
 
@@ -143,7 +144,7 @@ def blocks(tokens: Int[Tensor, " N"], length: int) -> list[TokenSequence]:
 
     Args:
         tokens: (N,) int64.
-        length: Largest number of input tokens in a block.
+        length: largest number of input tokens in a block.
 
     Returns:
         Blocks in order; every token but the first is a label exactly once.

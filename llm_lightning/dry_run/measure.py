@@ -27,7 +27,7 @@ from llm_lightning.runs.built import Built
 from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.tasks.task import Task
 from llm_lightning.training.clock import now
-from llm_lightning.training.memory import peak_memory_mib, reset_peak_memory
+from llm_lightning.training.peak_memory import peak_memory_mib, reset_peak_memory
 from llm_lightning.training.step_memory import memory_by_part
 
 _LEAST_STEPS = 3

@@ -2,21 +2,10 @@
 
 import math
 import re
-from dataclasses import dataclass
 
 from torch import nn
 
-
-@dataclass
-class ParameterGroup:
-    """Consecutive parameters of which the same share trains."""
-
-    name: str
-    """``backbone.h.0-10``, ``head`` ..."""
-    trainable: int
-    """Number of parameters that train."""
-    total: int
-    """Number of parameters."""
+from llm_lightning.run_format.summary import ParameterGroup
 
 
 def parameter_groups(model: nn.Module) -> list[ParameterGroup]:
@@ -32,7 +21,7 @@ def parameter_groups(model: nn.Module) -> list[ParameterGroup]:
     for name, parameter in model.named_parameters():
         match = re.match(r"(backbone\.h\.\d+|backbone\.\w+|\w+)", name)
         part = match.group() if match else name
-        group = parts.setdefault(part, ParameterGroup(part, 0, 0))
+        group = parts.setdefault(part, ParameterGroup(name=part, trainable=0, total=0))
         group.total += _numel(parameter)
         group.trainable += _numel(parameter) if parameter.requires_grad else 0
 
@@ -45,9 +34,9 @@ def parameter_groups(model: nn.Module) -> list[ParameterGroup]:
             run = merged[-1]
             first = run.name.removeprefix("backbone.h.").split("-")[0]
             merged[-1] = ParameterGroup(
-                f"backbone.h.{first}-{block.group(1)}",
-                run.trainable + group.trainable,
-                run.total + group.total,
+                name=f"backbone.h.{first}-{block.group(1)}",
+                trainable=run.trainable + group.trainable,
+                total=run.total + group.total,
             )
         else:
             merged.append(group)

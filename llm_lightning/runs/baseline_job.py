@@ -20,7 +20,7 @@ from llm_lightning.runs.job import Job, prepare
 from llm_lightning.runs.prior_state import PriorState, start
 from llm_lightning.runs.record import common_facts
 from llm_lightning.runs.settings import Found
-from llm_lightning.training.memory import peak_memory_mib
+from llm_lightning.training.peak_memory import peak_memory_mib
 
 _memory: dict[str, dict[str, float | None]] = {}  # test metrics by baseline and data
 

@@ -12,7 +12,7 @@ import lightning as L
 import torch
 
 from llm_lightning.data.module import DataModule
-from llm_lightning.finetuning.frozen_activations.files import CacheFull
+from llm_lightning.finetuning.frozen_activations.activation_files import CacheFull
 from llm_lightning.runs.curves import set_curves_aside
 from llm_lightning.runs.errors import expect
 from llm_lightning.runs.terminal_output import print_resumed

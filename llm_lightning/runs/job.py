@@ -73,7 +73,7 @@ def prepare(data: DataModule, *, fallback_allowed: bool) -> str | None:
     except Unavailable as error:
         if not (fallback_allowed and isinstance(data, HasFallback)):
             raise
-        data.use_embedded()
+        data.use_packaged()
         return describe_fallback(data.fallback, error)
     return None
 

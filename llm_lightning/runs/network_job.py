@@ -35,7 +35,7 @@ from llm_lightning.runs.settings import Checkpoint, Found
 from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.tasks.task import Task
 from llm_lightning.training.allocator import keep_freed_memory
-from llm_lightning.training.memory import reset_peak_memory
+from llm_lightning.training.peak_memory import reset_peak_memory
 from llm_lightning.training.optim import AdamW
 
 
@@ -97,7 +97,7 @@ class NetworkJob(Job):
             name = f"The model {job.model.name} (packaged weights)"
             fallbacks.append(describe_fallback(name, error))
             if len(fallbacks) > 1:
-                job.data.use_embedded()  # type: ignore[attr-defined]  # known to be unavailable
+                job.data.use_packaged()  # type: ignore[attr-defined]  # known to be unavailable
             else:
                 job.data.prepare_data()
             trainer, timer = job._trainer()

@@ -3,7 +3,6 @@
 import math
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import reduce
 from importlib.metadata import version
@@ -21,7 +20,7 @@ from llm_lightning.run_format.splits import SPLITS
 from llm_lightning.run_format.summary import Metrics, Seconds, Summary
 from llm_lightning.runs.built import Built
 from llm_lightning.runs.settings import Checkpoint, RunSettings
-from llm_lightning.training.memory import peak_memory_mib
+from llm_lightning.training.peak_memory import peak_memory_mib
 
 LIBRARIES = ("torch", "lightning", "torchmetrics", "tiktoken", "pandas", "hydra-core")
 
@@ -109,7 +108,7 @@ def summarize(
         "parameters": {
             "trainable": sum(group.trainable for group in groups),
             "total": sum(group.total for group in groups),
-            "groups": [asdict(group) for group in groups],
+            "groups": [group.model_dump() for group in groups],
         },
         "finetune": built.task.strategy.describe(built.task),
         "weights": built.weights,

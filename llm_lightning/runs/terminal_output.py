@@ -8,12 +8,17 @@ from typing import Any
 from rich.markup import escape
 from rich.panel import Panel
 
-from llm_lightning.finetuning.coverage import ParameterGroup
 from llm_lightning.presentation.durations import duration
 from llm_lightning.presentation.terminal import console, errors, facts_grid, results_table
 from llm_lightning.reporting.draw.run_figures import plot_run
 from llm_lightning.run_format import files
-from llm_lightning.run_format.summary import ResponseFacts, Score, Summary, WeightFacts
+from llm_lightning.run_format.summary import (
+    ParameterGroup,
+    ResponseFacts,
+    Score,
+    Summary,
+    WeightFacts,
+)
 from llm_lightning.runs.settings import RunSettings
 
 METRIC_TITLES = {

@@ -131,12 +131,16 @@ class Classifier(Task):
         """Adds a batch to the validation metrics."""
         self._update("val", self.logits(batch, "val"), batch.labels)
 
-    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+    def test_step(
+        self, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+    ) -> Float[Tensor, "B num_classes"]:
         """Adds a batch to one of ``EVALUATED``; returns its (B, num_classes) probabilities."""
         split = EVALUATED[dataloader_idx]
         return self._update(split, self.logits(batch, split), batch.labels)[1]
 
-    def _update(self, split: str, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _update(
+        self, split: str, logits: Float[Tensor, "B num_classes"], labels: Int[Tensor, " B"]
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, "B num_classes"]]:
         """Adds (B, num_classes) logits to a split; returns their mean loss and probabilities."""
         # The loss is neither weighted nor smoothed, so that runs with different objectives can be
         # compared. Half precision would round probabilities to a few hundred values.

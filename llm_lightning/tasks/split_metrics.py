@@ -12,7 +12,7 @@ LOGGED = ("train", "val", *EVALUATED)
 
 
 @runtime_checkable
-class Metrics(Protocol):
+class SplitMetric(Protocol):
     """Metrics of one split."""
 
     def update(self, *values: Any) -> None:
@@ -34,9 +34,9 @@ class SplitMetrics(nn.Module):
         # A ModuleDict refuses the key "train", which is the name of a method.
         self._splits = nn.ModuleDict({f"{split}_split": make() for split in LOGGED})
 
-    def __getitem__(self, split: str) -> Metrics:
+    def __getitem__(self, split: str) -> SplitMetric:
         """The metrics of a split."""
-        return cast(Metrics, self._splits[f"{split}_split"])
+        return cast(SplitMetric, self._splits[f"{split}_split"])
 
     def logs(self, split: str) -> dict[str, Tensor]:
         """Returns a split's values under the names they are logged by, and resets them."""

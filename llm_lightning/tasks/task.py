@@ -12,6 +12,7 @@ from torch import Tensor
 from llm_lightning.backbone.inputs import ModelInputs
 from llm_lightning.finetuning.frozen_activations.cache import ActivationCache
 from llm_lightning.finetuning.frozen_activations.forward import hidden_states
+from llm_lightning.run_format.curves import EPOCH_LOSS, STEP_LOSS
 from llm_lightning.run_format.splits import EVALUATED, SPLIT_OF
 from llm_lightning.tasks.finetuned_model import FineTunedModel
 from llm_lightning.tasks.split_metrics import SplitMetrics
@@ -97,7 +98,7 @@ class Task(FineTunedModel, ABC):
             is_logged(self.trainer, self.trainer.global_step + 1)
             or now - self._loss_logged_at > _SECONDS_BETWEEN_LOSSES
         ):
-            self.log("train/loss", loss, batch_size=1)  # of one step; nothing is averaged
+            self.log(STEP_LOSS, loss, batch_size=1)  # of one step; nothing is averaged
             self._loss_logged_at = now
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
@@ -113,8 +114,7 @@ class Task(FineTunedModel, ABC):
         check_finite(self.parameters(), epoch=self.current_epoch + 1, lr=self.optim.lr)
         values = self.metrics["train"].compute_and_reset()
         for name in self.training_metric_names:
-            # ``train/loss`` is that of a single step.
-            self.log(f"train/{'epoch_loss' if name == 'loss' else name}", values[name])
+            self.log(EPOCH_LOSS if name == "loss" else f"train/{name}", values[name])
 
     def on_validation_epoch_end(self) -> None:
         """Logs loss and metrics of the validation split."""

@@ -1,4 +1,4 @@
-"""Positions that are read: what they would be if all were computed, for less work."""
+"""Selected positions: what they would be if all were computed, for less work."""
 
 import pytest
 import torch

@@ -76,7 +76,7 @@ def test_mask_buffers_and_a_tied_head_are_ignored(
     assert_loaded(model, state)
 
 
-def test_a_head_of_the_files_own_is_offered_to_who_asks(
+def test_a_head_of_the_files_own_is_loaded_on_request(
     model: GPT2, state: dict[str, Tensor], tmp_path: Path
 ) -> None:
     state["lm_head.weight"] = torch.randn(40, 8)  # not the embedding's
@@ -131,7 +131,7 @@ def test_whole_numbers_are_no_weights(
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "message"),
     [
         ({"n_head": 4}, "n_head is 4, the model has 2"),
         ({"layer_norm_epsilon": 1e-6}, "layer_norm_epsilon is 1e-06, the model has 1e-05"),
@@ -140,10 +140,10 @@ def test_whole_numbers_are_no_weights(
     ],
 )
 def test_another_architecture_of_the_same_shapes_is_refused(
-    model: GPT2, tmp_path: Path, fields: dict, told: str
+    model: GPT2, tmp_path: Path, fields: dict, message: str
 ) -> None:
     GPT2LMHeadModel(GPT2Config(**SIZES | fields)).save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match=f"config.json: {told}"):
+    with pytest.raises(ValueError, match=f"config.json: {message}"):
         load_weights(model, tmp_path / "model.safetensors")
 
 
@@ -194,7 +194,7 @@ import torch
 from llm_lightning.backbone.gpt2 import GPT2
 from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.backbone.checkpoint import load_weights
-from llm_lightning.training.memory import peak_memory_mib, reset_peak_memory
+from llm_lightning.training.peak_memory import peak_memory_mib, reset_peak_memory
 cpu = torch.device('cpu')
 reset_peak_memory(cpu)
 before = peak_memory_mib(cpu)

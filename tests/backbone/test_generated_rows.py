@@ -75,7 +75,7 @@ def test_head_sees_one_position_a_row() -> None:
     assert shapes == [(5, 32)] * 3
 
 
-def test_answers_end_with_the_context() -> None:
+def test_responses_end_with_the_context() -> None:
     backbone, head = language_model(8)
     prompts = ragged_prompts(13, [95, 4, 90])
     responses = generate(backbone, head, prompts, GenerationOptions(30), stop_id=None)
@@ -156,7 +156,7 @@ def test_bfloat16_weights_and_autocast_write(temperature: float) -> None:
         assert sum(starts) >= 4
 
 
-def test_prompts_that_cannot_be_answered_are_refused() -> None:
+def test_prompts_without_room_for_a_response_are_refused() -> None:
     backbone, head = language_model(12)
     with pytest.raises(ValueError, match="prompt 1 is empty: give it at least one token"):
         generate(backbone, head, [[1], []], GenerationOptions())

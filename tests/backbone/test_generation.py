@@ -75,8 +75,9 @@ def test_rows_that_stop_at_different_steps_equal_transformers(trio: tuple) -> No
     prompts = ragged_prompts(7, [5, 9, 2, 17, 11, 3, 8, 24])
     options = GenerationOptions(max_new_tokens=48)
     whole = generate(ours, head, prompts, options, stop_id=None)
-    said = [token for response in whole for token in set(response[2:])]
-    stop_id = max(set(said), key=said.count)  # said by most rows, though not as their first word
+    generated = [token for response in whole for token in set(response[2:])]
+    # In most rows, though not as their first token.
+    stop_id = max(set(generated), key=generated.count)
     expected = their_responses(theirs, prompts, stop_id, max_new_tokens=48)
     assert len({len(response) for response in expected}) > 2
     assert generate(ours, head, prompts, options, stop_id=stop_id) == expected

@@ -47,7 +47,7 @@ def loss(model: GPT2, text: str) -> float:
     return float(F.cross_entropy(logits, ids[1:]))
 
 
-def test_it_has_read_books(packaged: GPT2, config: ModelConfig) -> None:
+def test_it_was_trained_on_books(packaged: GPT2, config: ModelConfig) -> None:
     torch.manual_seed(0)
     random = GPT2(GPTConfig(**config.architecture()))
     assert loss(random, TEXT) > 10

@@ -82,7 +82,7 @@ def test_draws_follow_the_softmax(temperature: float, fields: dict, kept: int) -
     assert chisquare(counts[allowed], expected).pvalue > 0.01
 
 
-def test_whole_answers_follow_the_models_probabilities() -> None:
+def test_whole_responses_follow_the_models_probabilities() -> None:
     """First tokens of many equal prompts: rows draw independently, from the right softmax."""
     backbone, head = language_model(4)
     with torch.no_grad():

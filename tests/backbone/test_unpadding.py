@@ -11,7 +11,7 @@ from llm_lightning.backbone.unpadding import BUCKET, Unpadding
 LENGTHS = torch.tensor([40, 3, 17, 1, 25])
 
 
-def test_positions_that_matter_stand_row_by_row_and_padding_rounds_up() -> None:
+def test_positions_that_matter_come_row_by_row_and_padding_rounds_up() -> None:
     unpadding = Unpadding.of(LENGTHS, 40)
     assert unpadding is not None
     real = [row * 40 + at for row, width in enumerate(LENGTHS.tolist()) for at in range(width)]

@@ -66,12 +66,14 @@ def test_what_is_no_source_is_refused(tmp_path: Path) -> None:
 
 
 def test_offline_switch_of_the_hub_is_honoured(tmp_path: Path) -> None:
-    with pytest.raises(Unavailable, match="HF_HUB_OFFLINE is set, and no cached copy") as caught:
+    with pytest.raises(
+        Unavailable, match="HF_HUB_OFFLINE is set, and there is no cached copy"
+    ) as caught:
         locate(ModelConfig(weights="somebody/never-cached@abc"))
     assert "no file or folder here, so taken for a Hub id" in str(caught.value)
 
 
-# HF_ENDPOINT and HF_HOME are read when huggingface_hub is imported: a process of its own.
+# HF_ENDPOINT and HF_HOME take effect when huggingface_hub is imported: a process of its own.
 LOCATE = """
 import sys
 from llm_lightning.backbone.weights import ModelConfig, locate
@@ -107,11 +109,11 @@ def test_hub_download_follows_redirects_and_is_cached(tmp_path: Path) -> None:
         server.hub_file(
             request[0], "model.safetensors", b"W" * 100_000, revision=commit, large=True
         )
-        said = locate_in_new_process(
+        printed = locate_in_new_process(
             server.url, tmp_path, *request, "openai-community/none", commit
         )
-        assert said[0] == "got True"
-        assert said[1].startswith("unavailable")
+        assert printed[0] == "got True"
+        assert printed[1].startswith("unavailable")
         assert f"/{request[0]}/resolve/{commit}/model.safetensors" in server.paths("HEAD")
         server.hub_file("org/drops", "model.safetensors", b"W" * 100_000, large=True, drops=1)
         assert locate_in_new_process(server.url, tmp_path, "org/drops", "main") == ["got True"]
@@ -120,14 +122,14 @@ def test_hub_download_follows_redirects_and_is_cached(tmp_path: Path) -> None:
         assert len(server.requests) == before, "the cached copy needs no request"
 
 
-def test_hub_that_says_nothing_is_given_up_in_time(tmp_path: Path) -> None:
+def test_hub_that_does_not_respond_is_given_up_in_time(tmp_path: Path) -> None:
     with Loopback() as server:
         server.vanish("/openai-community/gpt2/resolve/main/model.safetensors")
         started = time.monotonic()
-        said = locate_in_new_process(server.url, tmp_path, "openai-community/gpt2", "main")
+        printed = locate_in_new_process(server.url, tmp_path, "openai-community/gpt2", "main")
         assert time.monotonic() - started < 60  # most of it is the new process
     host = server.url.removeprefix("http://")
-    assert said == [f"unavailable {host} did not answer within 4 s"]
+    assert printed == [f"unavailable {host} did not answer within 4 s"]
 
 
 def test_the_fingerprint_is_that_of_the_content_and_computed_once(

@@ -55,7 +55,7 @@ def test_the_description_names_the_share_of_passes_that_is_saved() -> None:
     assert (describe(task, trainer, data) or "").startswith(expected)
 
 
-def test_the_description_says_why_nothing_is_saved() -> None:
+def test_the_description_explains_why_nothing_is_saved() -> None:
     data = messages()
     trainer = trainer_with([FrozenActivations()])
     line = describe(task_for(data, task={"pooling": "last"}), trainer, data)

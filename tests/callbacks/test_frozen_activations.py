@@ -22,7 +22,7 @@ from small_runs import (
 from llm_lightning.callbacks import frozen_activations
 from llm_lightning.callbacks.frozen_activations import FrozenActivations
 from llm_lightning.data.module import DataModule
-from llm_lightning.finetuning.frozen_activations.memory import LastInMemory
+from llm_lightning.finetuning.frozen_activations.last_in_memory import LastInMemory
 
 BITSANDBYTES = pytest.mark.skipif(
     find_spec("bitsandbytes") is None, reason="bitsandbytes, of the extra qlora, is missing"
@@ -184,7 +184,7 @@ def test_activations_too_large_for_memory_are_in_a_file_that_runs_share(
     assert {path.suffix for path in folder.iterdir()} == {".activations", ".sha256", ".lock"}
 
 
-def test_a_full_disk_is_an_error_that_says_what_to_do() -> None:
+def test_a_full_disk_is_an_error_that_explains_what_to_do() -> None:
     data = messages()
     with pytest.raises(ValueError, match=r"activations\.disk_mib must be at least") as caught:
         run(data, task_for(data), FrozenActivations(memory_mib=0, disk_mib=0))

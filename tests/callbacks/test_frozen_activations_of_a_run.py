@@ -8,7 +8,7 @@ from program import SMOKE, start
 from small_runs import messages
 
 from llm_lightning.callbacks import frozen_activations
-from llm_lightning.finetuning.frozen_activations.memory import LastInMemory
+from llm_lightning.finetuning.frozen_activations.last_in_memory import LastInMemory
 
 ALL = tuple(f"trainer.limit_{stage}_batches=null" for stage in ("train", "val", "test"))
 DATA = ("data=table", "data.path=messages.csv", "data.text_column=t", "data.label_column=l")

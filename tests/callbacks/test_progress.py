@@ -6,21 +6,22 @@ import torch
 from lightning.pytorch.demos.boring_classes import BoringModel
 
 from llm_lightning.callbacks.progress import FitProgress
+from llm_lightning.run_format.curves import EPOCH_LOSS, STEP_LOSS, VALIDATION_LOSS
 
 
 class Counting(BoringModel):
-    """Logs what the classifier logs, with values that say when they were logged."""
+    """Logs what the classifier logs, with values that show when they were logged."""
 
     def training_step(self, batch: torch.Tensor, batch_idx: int) -> dict:
-        self.log("train/loss", 0.25)
-        self.log("train/epoch_loss", float(self.current_epoch), on_step=False, on_epoch=True)
+        self.log(STEP_LOSS, 0.25)
+        self.log(EPOCH_LOSS, float(self.current_epoch), on_step=False, on_epoch=True)
         return super().training_step(batch, batch_idx)
 
     def on_train_epoch_end(self) -> None:
         self.log("train/accuracy", self.current_epoch / 10)
 
     def on_validation_epoch_end(self) -> None:
-        self.log_dict({"val/loss": 0.5, "val/accuracy": 0.75})
+        self.log_dict({VALIDATION_LOSS: 0.5, "val/accuracy": 0.75})
 
 
 def fit(**options: object) -> None:
@@ -42,7 +43,7 @@ def test_each_epoch_ends_with_a_line_of_its_own_results(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "120")
     fit(max_epochs=2, callbacks=[FitProgress()])
-    lines = [re.sub(r" +\d+ s$", "", line) for line in capsys.readouterr().out.splitlines()]
+    lines = [re.sub(r" +[\d.]+ s$", "", line) for line in capsys.readouterr().out.splitlines()]
     assert lines == [
         "epoch 1/2   train 0.000   0.0 %   val 0.500  75.0 %",
         "epoch 2/2   train 1.000  10.0 %   val 0.500  75.0 %",
@@ -68,7 +69,7 @@ def test_terminals_get_a_bar_over_all_epochs_with_loss_and_time_left(
     assert "ETA" in capsys.readouterr().out
 
 
-def test_interruption_says_what_is_left(
+def test_interruption_names_what_is_left(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Interrupt(L.Callback):

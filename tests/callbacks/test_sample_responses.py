@@ -4,7 +4,7 @@ from llm_lightning.callbacks.sample_responses import responses_table
 
 
 @pytest.mark.filterwarnings("ignore:html5lib's sanitizer is deprecated")  # TensorBoard's own
-def test_texts_are_shown_as_they_stand_whatever_marks_they_hold() -> None:
+def test_texts_are_shown_literally() -> None:
     from tensorboard.plugin_util import markdown_to_safe_html
 
     row = ("Make *this* `<b>bold</b>`.", "a|b", "[x](y) & _z_", "one\n# two\\n")

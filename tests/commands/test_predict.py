@@ -88,7 +88,7 @@ def test_table_for_people(run: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "You won a prize!" in told.out
     assert " %" in told.out
     assert "1 texts were cut to 24 tokens" in told.out
-    assert told.err.startswith("The embedded messages replaced the SMS Spam Collection")
+    assert told.err.startswith("The packaged messages replaced the SMS Spam Collection")
 
 
 @pytest.mark.parametrize(

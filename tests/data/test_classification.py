@@ -14,14 +14,14 @@ from llm_lightning.data.table import Table
 @pytest.fixture
 def data() -> SmsSpam:
     module = SmsSpam()
-    module.use_embedded()
+    module.use_packaged()
     module.setup()
     return module
 
 
-def embedded(**fields: object) -> SmsSpam:
+def packaged(**fields: object) -> SmsSpam:
     module = SmsSpam(**fields)  # type: ignore[arg-type]
-    module.use_embedded()
+    module.use_packaged()
     module.setup()
     return module
 
@@ -65,14 +65,14 @@ def test_undersampling_makes_classes_equal_and_keeps_the_rarest_in_order() -> No
 def test_max_length_rules(data: SmsSpam) -> None:
     longest = max(len(encode(text)) for text in data.splits.train["Text"])
     assert data.padder.max_length == longest
-    assert embedded(max_length="context").padder.max_length == 1024
-    assert embedded(max_length=10).padder.max_length == 10
-    assert embedded(max_length="longest_train", context_length=12).padder.max_length == 12
+    assert packaged(max_length="context").padder.max_length == 1024
+    assert packaged(max_length=10).padder.max_length == 10
+    assert packaged(max_length="longest_train", context_length=12).padder.max_length == 12
 
 
 def test_number_of_truncated_texts_is_counted() -> None:
-    facts = embedded(max_length=20).facts()
-    module = embedded()
+    facts = packaged(max_length=20).facts()
+    module = packaged()
     for name, table in module.splits.items():
         long = sum(len(encode(text)) > 20 for text in table["Text"])
         assert facts["splits"][name]["truncated"] == long > 0
@@ -108,17 +108,17 @@ def test_order_depends_on_the_seed_and_the_epoch_alone(data: SmsSpam) -> None:
     assert first != second
     assert sorted(first) == sorted(second) == sorted(map(encode, data.splits.train["Text"]))
     torch.manual_seed(99)
-    again = embedded().train_dataloader()
+    again = packaged().train_dataloader()
     order(data.val_dataloader())  # another pass elsewhere, and another global state, change nothing
     assert order(again) == first
     assert order(again) == second
-    assert order(embedded(seed=5).train_dataloader()) != first
+    assert order(packaged(seed=5).train_dataloader()) != first
 
 
 def test_batches_of_similar_length_hold_every_text_once_and_pad_less() -> None:
     def padded(*, group_by_length: bool) -> tuple[list[int], int, list[int]]:
         data = SmsSpam(batch_size=8, padding="batch", group_by_length=group_by_length)
-        data.use_embedded()
+        data.use_packaged()
         data.setup()
         batches = list(data.train_dataloader())
         indices = torch.cat([batch.indices for batch in batches]).tolist()
@@ -146,7 +146,7 @@ def test_fewer_training_texts_keep_the_classes_in_proportion() -> None:
 
 def test_num_train_changes_training_alone(data: SmsSpam) -> None:
     few = SmsSpam(num_train=10)
-    few.use_embedded()
+    few.use_packaged()
     few.setup()
     assert len(few.splits.train) == 10
     assert few.padder == data.padder
@@ -155,10 +155,10 @@ def test_num_train_changes_training_alone(data: SmsSpam) -> None:
 
 
 def test_drop_last_leaves_whole_batches_only() -> None:
-    sizes = [len(batch.labels) for batch in embedded(drop_last=True).train_dataloader()]
+    sizes = [len(batch.labels) for batch in packaged(drop_last=True).train_dataloader()]
     assert set(sizes) == {8}
     assert len(sizes) == 1680 // 8
-    assert len(embedded().train_dataloader()) == 210
+    assert len(packaged().train_dataloader()) == 210
 
 
 def test_final_evaluation_covers_every_text_in_order(data: SmsSpam) -> None:
@@ -168,7 +168,7 @@ def test_final_evaluation_covers_every_text_in_order(data: SmsSpam) -> None:
 
 
 def test_padding_none_evaluates_one_text_at_a_time() -> None:
-    module = embedded(padding="none", batch_size=1)
+    module = packaged(padding="none", batch_size=1)
     widths = [batch.input_ids.shape for batch in module.val_dataloader()]
     assert all(rows == 1 for rows, _ in widths)
     assert len({width for _, width in widths}) > 5

@@ -18,8 +18,9 @@ from filelock import FileLock
 from loopback import Loopback, blackhole
 
 from llm_lightning.data import download
-from llm_lightning.data.download import cache_dir, fetch, sha256
+from llm_lightning.data.download import cache_dir, fetch
 from llm_lightning.network import Unavailable
+from llm_lightning.run_format.file_digest import file_sha256
 
 CONTENT = random.Random(0).randbytes(300_000)
 OTHER = random.Random(1).randbytes(300_000)
@@ -83,7 +84,7 @@ def test_a_valid_file_needs_no_request_and_a_damaged_one_is_replaced(
 ) -> None:
     url = server.serve("/collection.zip", CONTENT)
     get(destination, url)
-    digest = sha256(destination)
+    digest = file_sha256(destination)
     server.requests.clear()
     get(destination, url, known_hash=digest, verify=expect_content)
     assert server.requests == []

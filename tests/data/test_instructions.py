@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from loopback import Loopback
 
 from llm_lightning.data.instructions import Instructions, split_in_file_order
@@ -11,6 +12,7 @@ from llm_lightning.data.prompts import Record
 from llm_lightning.data.sequences import NO_LABEL
 from llm_lightning.network import Unavailable
 
+CONF = Path(__file__).parents[2] / "conf" / "data"
 REAL = Path(__file__).parents[3] / "shared" / "data" / "instruction-data.json"
 
 
@@ -43,13 +45,13 @@ def test_splits_are_the_books_sizes_in_file_order(count: int, sizes: tuple[int, 
 
 
 def test_too_few_records_are_an_error() -> None:
-    with pytest.raises(ValueError, match="file: 5 records leave the test split empty"):
+    with pytest.raises(ValueError, match="file: with 5 records the test split is empty"):
         split_in_file_order([Record(str(n)) for n in range(5)], "file")
 
 
-def test_embedded_instructions_are_split_and_described() -> None:
+def test_packaged_instructions_are_split_and_described() -> None:
     data = Instructions(name="instructions", max_length=256)
-    data.use_embedded()
+    data.use_packaged()
     data.setup()
     facts = data.facts()
     assert {name: split["examples"] for name, split in facts["splits"].items()} == {
@@ -58,7 +60,7 @@ def test_embedded_instructions_are_split_and_described() -> None:
         "test": 110,
     }
     assert (facts["test_in_train"], facts["val_in_train"]) == (0, 0)
-    assert data.source == "embedded instructions"
+    assert data.source == "packaged instructions"
     assert data.describe()[0].startswith("train: 935 (")
     assert data.task_arguments() == {
         "text": {"prompt_style": "alpaca", "mask": "none", "max_length": 256}
@@ -199,6 +201,22 @@ def test_a_damaged_cache_is_not_used(tmp_path: Path) -> None:
         with pytest.raises(Unavailable) as caught:
             Instructions(url=url).prepare_data()
     assert "data.json: HTTP 404" in caught.value.reason
+
+
+@pytest.mark.parametrize(
+    ("file", "changed", "what"),
+    [
+        ("instructions", {}, "the book's 1,100 instructions"),
+        ("instructions", {"sha256": None}, "the instructions at https://raw.githubusercontent.com"),
+        ("alpaca", {}, "the instructions 'alpaca'"),
+    ],
+)
+def test_what_is_missing_is_named_for_people(file: str, changed: dict, what: str) -> None:
+    fields = yaml.safe_load((CONF / f"{file}.yaml").read_text())
+    del fields["defaults"]
+    with pytest.raises(Unavailable) as caught:
+        Instructions(**fields | changed).prepare_data()
+    assert caught.value.what.startswith(what)
 
 
 # --- the real entries -----------------------------------------------------------------------------

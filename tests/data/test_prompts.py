@@ -49,8 +49,8 @@ def shown(record: Record, style: str, mask: str) -> str:
 
 
 def records() -> list[Record]:
-    data = Instructions(name="embedded")
-    data.use_embedded()
+    data = Instructions(name="packaged")
+    data.use_packaged()
     data.setup()
     return [record for own in data.records.values() for record in own]
 

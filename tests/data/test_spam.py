@@ -231,14 +231,14 @@ def test_clean_split_counts_what_it_drops_and_keeps_the_first(tmp_path: Path) ->
     assert ready(path=str(path), split="table").facts()["duplicates_dropped"] == 0
 
 
-def test_embedded_messages_replace_the_collection(tmp_path: Path) -> None:
+def test_packaged_messages_replace_the_collection(tmp_path: Path) -> None:
     data = SmsSpam()
     with pytest.raises(Unavailable, match="LLM_LIGHTNING_OFFLINE"):
         data.prepare_data()
-    data.use_embedded()
+    data.use_packaged()
     data.setup()
     assert [len(table) for _, table in data.splits.items()] == [1680, 240, 480]
-    assert data.source == "embedded messages, split 'table'"
+    assert data.source == "packaged messages, split 'table'"
 
 
 def test_download_is_verified_by_the_messages_inside(

@@ -18,6 +18,6 @@ def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     shown = "\n".join(str(cell.get("outputs", "")) for cell in notebook.cells)
     assert "image/png" in shown  # the loss
     assert "probability_spam" in shown
-    assert "The embedded messages replaced" in shown
+    assert "The packaged messages replaced" in shown
     assert len(list((tmp_path / "runs").iterdir())) == 2
     assert (tmp_path / "runs" / "last_block-model=nano-trainer.max_epochs=2").is_dir()

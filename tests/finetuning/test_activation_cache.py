@@ -8,7 +8,7 @@ import torch
 from llm_lightning.backbone.unpadding import Unpadding
 from llm_lightning.finetuning.frozen_activations import cache as cache_module
 from llm_lightning.finetuning.frozen_activations.cache import ActivationCache, staging_buffer
-from llm_lightning.finetuning.frozen_activations.memory import LastInMemory
+from llm_lightning.finetuning.frozen_activations.last_in_memory import LastInMemory
 
 CPU = torch.device("cpu")
 COUNTS = {"train": torch.tensor([20, 1, 9, 17]), "val": torch.tensor([3])}

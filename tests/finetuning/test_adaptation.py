@@ -183,7 +183,7 @@ def test_the_head_alone_can_be_adapted(tiny: Model) -> None:
     assert tiny.trainable() == {"head.lora_A", "head.lora_B"}
 
 
-def test_the_strategy_survives_as_a_plain_dict_and_says_its_scale(tiny: Model) -> None:
+def test_the_strategy_survives_as_a_plain_dict_and_describes_its_scale(tiny: Model) -> None:
     fields = {
         "_target_": "llm_lightning.finetuning.adaptation.LoRA",
         "rank": 4,

@@ -46,15 +46,17 @@ def classifier(**finetune: object) -> Classifier:
 
 
 @needs_bitsandbytes
-def test_the_base_is_what_bitsandbytes_unpacks() -> None:
+def test_the_base_is_what_bitsandbytes_dequantizes() -> None:
     import bitsandbytes as bnb
 
     found = layer()
     weight = found.weight.detach().clone()
-    packed, state = bnb.functional.quantize_4bit(weight, quant_type="nf4", compress_statistics=True)
+    quantized, state = bnb.functional.quantize_4bit(
+        weight, quant_type="nf4", compress_statistics=True
+    )
     found.quantize(double_quantization=True)
-    assert torch.equal(found.weight.data, packed)
-    assert torch.equal(found.base_weight(), bnb.functional.dequantize_4bit(packed, state))
+    assert torch.equal(found.weight.data, quantized)
+    assert torch.equal(found.base_weight(), bnb.functional.dequantize_4bit(quantized, state))
     assert (
         found.base_weight() - weight
     ).abs().max() < 0.2 * weight.abs().max()  # half the widest gap
@@ -69,7 +71,7 @@ def test_before_the_weights_are_loaded_it_is_a_plain_layer() -> None:
 
 @needs_bitsandbytes
 @pytest.mark.parametrize("dora", [False, True])
-def test_the_output_is_that_of_the_unpacked_weight_and_the_adapter(dora: bool) -> None:
+def test_the_output_is_that_of_the_dequantized_weight_and_the_adapter(dora: bool) -> None:
     found = layer(dora=dora)
     found.quantize(double_quantization=True)
     found.measure_base()
@@ -83,16 +85,16 @@ def test_the_output_is_that_of_the_unpacked_weight_and_the_adapter(dora: bool) -
 @needs_bitsandbytes
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("mixed", [False, True])
-def test_it_answers_in_the_precision_of_a_plain_layer(dtype: torch.dtype, mixed: bool) -> None:
-    packed, plain = NF4Linear(nn.Linear(WIDTH, WIDTH)), nn.Linear(WIDTH, WIDTH).to(dtype)
-    packed.quantize(double_quantization=True)
+def test_its_output_has_the_precision_of_a_plain_layer(dtype: torch.dtype, mixed: bool) -> None:
+    quantized, plain = NF4Linear(nn.Linear(WIDTH, WIDTH)), nn.Linear(WIDTH, WIDTH).to(dtype)
+    quantized.quantize(double_quantization=True)
     x = torch.randn(3, WIDTH, dtype=dtype)
     with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
-        assert packed(x).dtype == plain(x).dtype
+        assert quantized(x).dtype == plain(x).dtype
 
 
 @needs_bitsandbytes
-def test_dora_starts_at_the_packed_lengths_and_trains_them_in_small_steps() -> None:
+def test_dora_starts_at_the_quantized_lengths_and_trains_them_in_small_steps() -> None:
     """In bf16 a length of 1 is 1/128 from the next one: steps of 1e-4 would leave it in place."""
     start, with_dora = classifier(), classifier(dora=True)
     ids, lengths = torch.randint(50257, (3, 9)), torch.tensor([9, 5, 1])
@@ -137,7 +139,7 @@ def test_gradients_reach_the_adapter_in_bf16_and_nothing_else() -> None:
 
 
 @needs_bitsandbytes
-def test_every_matrix_of_the_blocks_is_packed_adapter_or_not() -> None:
+def test_every_matrix_of_the_blocks_is_quantized_adapter_or_not() -> None:
     model = classifier(targets=["q"], blocks=1)
     kinds = {
         name: type(module)
@@ -178,7 +180,7 @@ def test_it_learns() -> None:
 
 
 @needs_bitsandbytes
-def test_a_checkpoint_of_what_trained_comes_back_over_the_packed_base() -> None:
+def test_a_checkpoint_of_what_trained_comes_back_over_the_quantized_base() -> None:
     model = classifier(head="lora", dora=True)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
@@ -198,7 +200,7 @@ def test_a_checkpoint_of_what_trained_comes_back_over_the_packed_base() -> None:
 def test_merging_is_in_full_precision_and_can_be_undone() -> None:
     found = layer()
     found.quantize(double_quantization=True)
-    packed, x = found.weight, torch.randn(5, WIDTH)
+    quantized, x = found.weight, torch.randn(5, WIDTH)
     before, merged = found(x), found.merged_weight()
     found.merge()
     assert found.weight.dtype == torch.float32
@@ -207,7 +209,7 @@ def test_merging_is_in_full_precision_and_can_be_undone() -> None:
     with pytest.raises(ValueError, match="a merged weight cannot be quantized"):
         found.quantize(double_quantization=True)
     found.unmerge()
-    assert found.weight is packed
+    assert found.weight is quantized
     assert torch.equal(found(x), before)
     with pytest.raises(ValueError, match="already quantized"):
         found.quantize(double_quantization=True)
@@ -238,7 +240,7 @@ def test_the_matrices_of_355m_take_less_than_30_percent_of_bf16() -> None:
     assert shares[0] <= 0.30
 
 
-def test_without_the_extra_the_error_says_how_to_install_it(
+def test_without_the_extra_the_error_names_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)  # what makes an import fail

@@ -1,4 +1,4 @@
-"""Durations, Markdown tables and missing extras, as people read them."""
+"""Durations, plurals, Markdown tables and missing extras, as people read them."""
 
 import pytest
 from rich.console import Console
@@ -6,6 +6,7 @@ from rich.console import Console
 from llm_lightning.presentation.durations import duration
 from llm_lightning.presentation.extras import is_installed, missing_extra, require
 from llm_lightning.presentation.markdown import literal, table
+from llm_lightning.presentation.plurals import counted
 from llm_lightning.presentation.progress import progress_bar
 
 
@@ -15,6 +16,11 @@ from llm_lightning.presentation.progress import progress_bar
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_nouns_agree_with_their_numbers() -> None:
+    assert [counted(n, "row") for n in (0, 1, 2000)] == ["0 rows", "1 row", "2,000 rows"]
+    assert [counted(n, "reply", "replies") for n in (1, 2)] == ["1 reply", "2 replies"]
 
 
 def test_a_markdown_table_survives_its_cells() -> None:

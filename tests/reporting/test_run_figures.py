@@ -231,7 +231,7 @@ def test_each_figure_names_run_and_seed_and_a_footnote_only_with_fallbacks(make_
     assert list(figures) == ALL
     for figure in figures.values():
         assert texts(figure)[1:] == ["last_block, seed 123"]
-    fallbacks = ["embedded messages instead of the SMS Spam Collection"]
+    fallbacks = ["packaged messages instead of the SMS Spam Collection"]
     (run_dir / "summary.json").write_text(json.dumps(SUMMARY | {"fallbacks": fallbacks}))
     figures = run_figures.figures(run_dir)
     assert list(figures) == ALL

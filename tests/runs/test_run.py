@@ -68,7 +68,7 @@ def test_experiment_end_to_end(
         assert set(values) == set(METRICS)
     assert len(summary["fallbacks"]) == 1  # the messages; the model was asked for by name
     assert summary["fallbacks"][0].startswith(
-        "The embedded messages replaced the SMS Spam Collection"
+        "The packaged messages replaced the SMS Spam Collection"
     )
     assert summary["optimizer_steps"] == 4
     assert summary["steps_per_epoch"] == 4
@@ -145,7 +145,7 @@ def test_same_seed_gives_the_same_losses_and_another_seed_does_not(
 
 
 def test_losses_are_the_recorded_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Twenty steps on the embedded messages: a change that moves these must say why."""
+    """Twenty steps on the packaged messages: a change that moves these must say why."""
     recorded = json.loads((Path(__file__).parent / "fixtures" / "golden_losses.json").read_text())
     for name, expected in recorded.items():
         start(

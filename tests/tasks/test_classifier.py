@@ -70,7 +70,7 @@ pytestmark = [
 # --- what the head reads --------------------------------------------------------------------------
 
 
-def test_each_position_reads_what_its_name_says() -> None:
+def test_each_pooling_selects_what_its_name_means() -> None:
     hidden = torch.arange(24.0).reshape(2, 3, 4)
     lengths = torch.tensor([2, 3])
     for pooling, expected in {"last_real": [1, 2], "last": [2, 2], "first": [0, 0]}.items():
@@ -86,7 +86,9 @@ def test_each_position_reads_what_its_name_says() -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("pooling", ["last_real", "first", "mean_real"])
-def test_padding_does_not_change_what_is_read_from_real_tokens(pooling: str, causal: bool) -> None:
+def test_padding_does_not_change_what_is_pooled_from_real_tokens(
+    pooling: str, causal: bool
+) -> None:
     model = classifier(pooling=pooling, model=TINY | {"causal": causal})
     rows = examples([3, 9, 5])
     narrow = Padder(max_length=32, padding="batch").collate(rows)
@@ -121,7 +123,7 @@ def test_masking_is_what_hides_padding_without_the_causal_rule() -> None:
 
 
 @torch.no_grad()
-def test_padding_tokens_inside_a_text_and_empty_texts_are_read_by_length() -> None:
+def test_padding_tokens_inside_a_text_and_empty_texts_are_pooled_by_length() -> None:
     model = classifier()
     padder = Padder(max_length=32)
     text = [5, 6, 50256, 7, 50256]

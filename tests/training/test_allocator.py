@@ -18,7 +18,7 @@ print(is_kept, use() - before)
 
 
 def faults(mode: str) -> tuple[str, int]:
-    """What the function returned, and how many pages were asked for again."""
+    """What the function returned, and how many pages were requested again."""
     done = subprocess.run([sys.executable, "-c", FAULTS, mode], capture_output=True, check=True)
     is_kept, count = done.stdout.decode().split()
     return is_kept, int(count)

@@ -129,7 +129,7 @@ class ActivationCache:
         return staged.view(*rows.shape, self.width).to(device, non_blocking=True)
 
 
-def staging_buffer(shape: tuple[int, int], device: torch.device) -> Tensor:
+def staging_buffer(shape: tuple[int, int], device: torch.device) -> Float[Tensor, "N C"]:
     """Returns uninitialised CPU memory from which a copy to ``device`` can be asynchronous.
 
     Only from page-locked ("pinned") memory does ``non_blocking`` have an effect on CUDA. PyTorch

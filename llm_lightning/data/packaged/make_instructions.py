@@ -1,14 +1,14 @@
-"""Generate the embedded instructions: ``python -m llm_lightning.data.embedded.make_instructions``.
+"""Generates the packaged instructions: ``python -m llm_lightning.data.packaged.make_instructions``.
 
-The entries stand in for the instruction data where that cannot be downloaded, in its layout: 20
-kinds of small language and number exercises in plain words. They were written for this project
-(licence MIT, like its code), no text is taken from elsewhere, and what can be computed is. That a
-model learns them shows that the pipeline works, not how good the model is.
+The entries replace the book's where those cannot be downloaded, and have their layout: 20 kinds
+of small language and number exercises in plain words. They were written for this project (licence
+MIT, like its code), no text is taken from elsewhere, and what can be computed is. That a model
+learns them shows that the pipeline works, not how good the model is.
 
-Each kind is a function that draws an item: text to work on, answer and, where a kind needs it, what
-is asked for. No kind repeats an item, and no answer occurs twice but for counts, so what is held
-out is new in more than its wording. The file deals one entry of each kind per round: any run of 40
-entries holds at least one of every kind.
+Each kind is a function that draws an item: the text to work on, the answer and, where a kind needs
+it, the form that is wanted. No kind repeats an item, and no answer occurs twice but for counts, so
+what is held out is new in more than its wording. The file deals one entry of each kind per round:
+any run of 40 entries holds at least one of every kind.
 """
 
 import argparse
@@ -28,7 +28,7 @@ ROUNDS = 55
 LISTS: dict[str, Any] = tomllib.loads(
     Path(__file__).with_name("words.toml").read_text(encoding="utf-8")
 )
-"""Words, sentences and wordings; what is what stands there."""
+"""Words, sentences and wordings, by the names in that file."""
 STATEMENTS: dict[str, list[str]] = LISTS["statements"]
 WORDS = sorted(
     {group.split()[0] for name in ("plurals", "pasts", "degrees") for group in LISTS[name]}
@@ -36,7 +36,7 @@ WORDS = sorted(
 
 
 class Item(NamedTuple):
-    """What an entry is about: the text to work on, the answer and, maybe, what is asked for."""
+    """What an entry is about: the text to work on, the answer and, maybe, the form wanted."""
 
     x: str
     answer: str
@@ -74,7 +74,7 @@ def state(subject: str, predicate: str, form: str) -> str:
     """Build a statement, its question or its negation.
 
     Args:
-        subject: One of the subjects in ``words.toml``.
+        subject: one of the subjects in ``words.toml``.
         predicate: ``be`` and the rest, ``can`` or ``will`` and the rest, or a verb and the rest.
         form: ``statement``, ``question`` or ``negation``.
 
@@ -128,7 +128,7 @@ def draw_spelling(rng: Random) -> Item:
 
 
 def draw_pair(name: str, answer: str) -> Callable[[Random], Item]:
-    """Make the function of a kind that asks for the second word of a pair."""
+    """Make the function of a kind whose answer is the second word of a pair."""
 
     def draw(rng: Random) -> Item:
         first, second = rng.choice(LISTS[name]).split()
@@ -138,7 +138,7 @@ def draw_pair(name: str, answer: str) -> Callable[[Random], Item]:
 
 
 def draw_form(name: str, suffix: str, answer: str) -> Callable[[Random], Item]:
-    """Make the function of a kind that asks for an inflected form."""
+    """Make the function of a kind whose answer is an inflected form."""
 
     def draw(rng: Random) -> Item:
         word, *irregular = rng.choice(LISTS[name]).split()
@@ -321,7 +321,7 @@ def make_entries(seed: int = SEED) -> list[Entry]:
     """Generate the entries.
 
     Args:
-        seed: Seed of the one random generator behind every choice.
+        seed: seed of the one random generator behind every choice.
 
     Returns:
         The entries in file order, round by round, each round shuffled.
@@ -360,7 +360,7 @@ def to_json(entries: list[Entry]) -> str:
 
 def main() -> None:
     """Write the entries to the shipped file, or to the one named on the command line."""
-    parser = argparse.ArgumentParser(description="Generate the embedded instructions.")
+    parser = argparse.ArgumentParser(description="Generate the packaged instructions.")
     parser.add_argument("--out", type=Path, default=INSTRUCTIONS_PATH, metavar="FILE")
     parser.parse_args().out.write_bytes(to_json(make_entries()).encode())
 

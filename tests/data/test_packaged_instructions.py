@@ -1,4 +1,4 @@
-"""The embedded instructions: what ships, and that the answers are right."""
+"""The packaged instructions: what ships, and that the answers are right."""
 
 import calendar
 import json
@@ -10,7 +10,7 @@ from collections import Counter
 
 import pytest
 
-from llm_lightning.data.embedded.make_instructions import (
+from llm_lightning.data.packaged.make_instructions import (
     INSTRUCTIONS_PATH,
     KINDS,
     Entry,
@@ -43,7 +43,7 @@ def entries_of(kind: str) -> list[tuple[str, str]]:
 
 
 def sentence_in(text: str) -> str:
-    """What stands below the instruction, or after its colon."""
+    """The text below the instruction, or after its colon."""
     return re.split(r"\n|: ", text)[-1]
 
 
@@ -108,7 +108,7 @@ def test_held_out_answers_are_not_in_training():
 
 def test_instructions_are_worded_in_several_ways():
     for kind in KINDS:
-        # What follows a colon, numbers and the asked form are the item, not the wording.
+        # What follows a colon, numbers and the wanted form are the item, not the wording.
         openings = {
             " ".join(entry.instruction.split()[:3]) for entry in ENTRIES if entry.kind == kind
         }
@@ -323,7 +323,7 @@ def test_regular_words_are_inflected_by_rule(word, suffix, inflected):
     assert inflect(word, suffix) == inflected
 
 
-def test_pairs_answer_the_word_that_is_asked_about():
+def test_pairs_give_the_word_that_is_wanted():
     patterns = {
         "antonym": r"The opposite of (\w+) is (\w+)\.",
         "synonym": r"A synonym for (\w+) is (\w+)\.",

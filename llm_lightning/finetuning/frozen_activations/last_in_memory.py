@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from llm_lightning.finetuning.frozen_activations.cache import ActivationCache
@@ -19,7 +20,12 @@ class LastInMemory:
         self._key: str | None = None
         self._cache: ActivationCache | None = None
 
-    def load(self, key: str, cache: ActivationCache, fill: Callable[[Tensor], None]) -> None:
+    def load(
+        self,
+        key: str,
+        cache: ActivationCache,
+        fill: Callable[[Float[Tensor, "num_rows C"]], None],
+    ) -> None:
         """Gives a cache its storage, with the activations in it.
 
         Args:

@@ -1,10 +1,10 @@
-"""Generate the embedded spam messages: ``python -m llm_lightning.data.embedded.make_messages``.
+"""Generates the packaged messages: ``python -m llm_lightning.data.packaged.make_messages``.
 
-The messages stand in for the SMS Spam Collection where that cannot be downloaded, in its layout.
+The messages replace the SMS Spam Collection where it cannot be downloaded, and have its layout.
 A probabilistic template grammar, written for this project, produces them; no text is taken from a
 real corpus. Telling the classes apart is meant to need intent, not single words: both classes draw
 links, prices and names from the same slots, share openings, closings and spelling habits, and a
-part of the templates comes in mirrored pairs that say opposite things with much the same words.
+part of the templates comes in mirrored pairs of opposite meaning and much the same words.
 Every template may occur in each split; no text occurs twice.
 
 Grammar notation, one rule per line (an indented line continues the one above): a slot's name and
@@ -211,7 +211,7 @@ def read_rules(block: str) -> list[tuple[str, str]]:
     """Split a block of the grammar into rules.
 
     Args:
-        block: One rule per line; an indented line continues the one above.
+        block: one rule per line; an indented line continues the one above.
 
     Returns:
         First word and rest of each rule, in the order of the block.
@@ -224,8 +224,8 @@ def expand(template: str, rng: Random) -> str:
     """Expand a template into a message.
 
     Args:
-        template: Text in the notation of this module.
-        rng: Source of every choice.
+        template: text in the notation of this module.
+        rng: source of every choice.
 
     Returns:
         The message, with single spaces and a capital first letter.
@@ -250,8 +250,8 @@ def spell_casually(text: str, rng: Random) -> str:
     """Respell a message the way people type, more or less heavily.
 
     Args:
-        text: A message.
-        rng: Source of every choice.
+        text: a message.
+        rng: source of every choice.
 
     Returns:
         The message with shorthand, slips and dropped capitals; links and numbers are unchanged.
@@ -274,7 +274,7 @@ def make_messages(seed: int = SEED) -> list[tuple[str, str]]:
     """Generate the messages.
 
     Args:
-        seed: Seed of the one random generator behind every choice.
+        seed: seed of the one random generator behind every choice.
 
     Returns:
         Label and text of each message, shuffled; no two texts are equal when case is ignored.
@@ -309,7 +309,7 @@ def to_tsv(messages: list[tuple[str, str]]) -> str:
 
 def main() -> None:
     """Write the messages to the shipped file, or to the one named on the command line."""
-    parser = argparse.ArgumentParser(description="Generate the embedded spam messages.")
+    parser = argparse.ArgumentParser(description="Generate the packaged messages.")
     parser.add_argument("--out", type=Path, default=MESSAGES_PATH, metavar="FILE")
     parser.parse_args().out.write_bytes(to_tsv(make_messages()).encode())
 

@@ -1,4 +1,4 @@
-"""The embedded messages: what ships, and how hard it is for the shipped baselines."""
+"""The packaged messages: what ships, and how hard it is for the shipped baselines."""
 
 import os
 import re
@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from llm_lightning.data.embedded.make_messages import MESSAGES_PATH, make_messages, to_tsv
+from llm_lightning.data.packaged.make_messages import MESSAGES_PATH, make_messages, to_tsv
 from llm_lightning.data.spam import SmsSpam
 from llm_lightning.evaluation.baselines import Baseline
 
@@ -22,7 +22,7 @@ def shipped_messages() -> list[Message]:
 def accuracies(method: str, split: str) -> dict[str, float]:
     """Accuracies in percent of a baseline that the package ships, on one of its own splits."""
     data = SmsSpam(split=split)
-    data.use_embedded()
+    data.use_packaged()
     tables = data.read()
     fitted = Baseline(method=method).fit(list(tables.train["Text"]), list(tables.train["Label"]))
     found = {}
@@ -91,6 +91,6 @@ def test_counts_of_single_words_are_not_enough(split):
 
 @pytest.mark.parametrize("split", ["table", "clean"])
 @pytest.mark.parametrize("method", ["length", "majority"])
-def test_a_class_is_not_told_by_length_or_share(method, split):
+def test_length_and_share_do_not_determine_the_class(method, split):
     found = accuracies(method, split)
     assert max(found.values()) < 65

@@ -1,6 +1,5 @@
 """Files of frozen activations: shared by runs, verified when opened, evicted oldest first."""
 
-import hashlib
 import os
 import shutil
 from collections.abc import Callable
@@ -8,7 +7,10 @@ from pathlib import Path
 
 import torch
 from filelock import FileLock
+from jaxtyping import Float
 from torch import Tensor
+
+from llm_lightning.run_format.file_digest import file_sha256
 
 FOLDER = "frozen_activations"
 _SUFFIX = ".activations"
@@ -33,12 +35,17 @@ class ActivationFiles:
         self._folder = folder
         self._max_bytes = max_bytes
 
-    def open(self, key: str, shape: tuple[int, int], fill: Callable[[Tensor], None]) -> Tensor:
+    def open(
+        self,
+        key: str,
+        shape: tuple[int, int],
+        fill: Callable[[Float[Tensor, "num_rows C"]], None],
+    ) -> Float[Tensor, "num_rows C"]:
         """Maps a file into memory; another process that needs it waits until it is complete.
 
         Args:
             key: identifies what the contents depend on.
-            shape: of the float32 matrix.
+            shape: (num_rows, C) of the float32 matrix.
             fill: writes the values, if the file is missing or damaged.
 
         Returns:
@@ -69,7 +76,7 @@ class ActivationFiles:
             activations = _map(part, shape, shared=True)
             fill(activations)
             del activations
-            digest = _digest(part)
+            digest = file_sha256(part)
             part.replace(file)
             _checksum_file(file).write_text(digest)
         except OSError as error:
@@ -116,12 +123,7 @@ def _checksum_file(file: Path) -> Path:
 def _is_intact(file: Path, num_bytes: int) -> bool:
     if not (file.is_file() and _checksum_file(file).is_file() and file.stat().st_size == num_bytes):
         return False
-    return _checksum_file(file).read_text() == _digest(file)
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    return _checksum_file(file).read_text() == file_sha256(file)
 
 
 def _num_bytes(shape: tuple[int, int]) -> int:

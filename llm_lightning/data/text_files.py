@@ -15,14 +15,14 @@ def decode_utf8(content: bytes, name: str) -> str:
     """Decodes UTF-8, without the byte-order mark that some editors write.
 
     Args:
-        content: The bytes.
-        name: Where they come from, for the error.
+        content: the bytes.
+        name: where they come from, for the error.
 
     Returns:
         The text.
 
     Raises:
-        ValueError: If they are not UTF-8; names byte and line.
+        ValueError: if they are not UTF-8; names byte and line.
     """
     try:
         return content.decode("utf-8").removeprefix("\ufeff")
@@ -38,7 +38,7 @@ def read_text(file: Path) -> str:
     r"""Reads a UTF-8 file, with every line ending as ``\n``.
 
     Raises:
-        ValueError: If it is not UTF-8.
+        ValueError: if it is not UTF-8.
     """
     text = decode_utf8(file.read_bytes(), str(file))
     return text.replace("\r\n", "\n").replace("\r", "\n")
@@ -48,7 +48,7 @@ def read_json_lines(file: Path) -> Iterator[tuple[int, Any]]:
     """Yields the number, counted from 1, and the value of each line that is not blank.
 
     Raises:
-        ValueError: If the file is not UTF-8 or a line is not JSON.
+        ValueError: if the file is not UTF-8 or a line is not JSON.
     """
     # Not splitlines(): it also splits at separators that are allowed inside a JSON string.
     for number, line in enumerate(read_text(file).split("\n"), start=1):
@@ -63,7 +63,7 @@ def read_parquet(file: Path) -> pd.DataFrame:
     """Reads a Parquet file.
 
     Raises:
-        ValueError: If it is damaged or not a Parquet file.
+        ValueError: if it is damaged or not a Parquet file.
     """
     try:
         return pd.read_parquet(file)
