@@ -1,8 +1,10 @@
 """The command as a user types it: what it prints, and what it refuses in which words."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -77,6 +79,10 @@ def test_explicit_paths_never_fall_back(
         ("trainer.limit_test_batches=0", "trainer.limit_test_batches must be above 0"),
         ("trainer.precision=17", "17"),
         ("~loggers", "loggers"),
+        ("+optim.lrr=1", "there is no setting optim.lrr; did you mean optim.lr?"),
+        ("+sead=1", "there is no setting sead; did you mean seed?"),
+        ("baselines=[words]", "baselines must be among majority, length, naive_bayes, logreg"),
+        ("callbacks.frozen_activations.disk_mib=-1", "disk_mib must be at least 0"),
     ],
 )
 def test_a_wrong_setting_is_one_framed_message(
@@ -113,31 +119,48 @@ def test_divergence_is_told_and_leaves_no_summary(
     assert not list(Path("runs").glob("**/summary.json"))
 
 
+@pytest.mark.parametrize("arguments", [(), ("model=nano",)])
+def test_without_an_experiment_the_response_is_a_list(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    status, shown = refused(monkeypatch, capsys, *arguments)
+    assert status == 2
+    heading = "Experiments: python -m llm_lightning +experiment=NAME all everything trains"
+    assert shown.startswith(heading)
+    assert "Commands: python -m llm_lightning NAME --help predict" in shown
+    assert "Example: python -m llm_lightning +experiment=last_block" in shown
+    assert not Path("runs").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ((), ""),
-        (("model=nano",), ""),
-        (("+experiment=last_blok",), "+experiment=last_blok: there is no experiment of this name"),
+        (
+            ("+experiment=last_blok",),
+            "there is no experiment of this name; did you mean last_block?",
+        ),
         (("-m", "+experiment=all,nil"), "+experiment: there is no experiment nil"),
         (("-m", "+experiment=glob(nil*)"), "+experiment=glob(nil*): no experiment matches"),
         (("experiment=all",), "write +experiment=all, with a plus sign"),
         (("last_block",), "last_block: write +experiment=last_block"),
-        (("+experiment=all", "fast"), "fast: write setting=value"),
+        (("predikt", "runs"), "predikt: there is no such command; did you mean predict?"),
+        (("+experiment=all", "fast"), "settings are written setting=value, without blanks"),
+        (("+experiment=all,lora",), "several values make a sweep, which needs -m"),
+        (("+experiment=all", "runs_dir="), "runs_dir is empty: name a folder"),
+        (("+experiment=all", "run_dir=x"), "run_dir follows from runs_dir"),
     ],
 )
-def test_without_a_known_experiment_the_answer_is_a_list(
+def test_a_wrong_command_line_is_one_message(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     arguments: tuple[str, ...],
     problem: str,
 ) -> None:
-    status, told = refused(monkeypatch, capsys, *arguments)
+    status, shown = refused(monkeypatch, capsys, *arguments)
     assert status == 2
-    heading = "Experiments: python -m llm_lightning +experiment=NAME all everything trains"
-    assert told.startswith(f"{problem} {heading}".strip())
-    assert "Commands: python -m llm_lightning NAME --help predict" in told
-    assert "Example: python -m llm_lightning +experiment=last_block" in told
+    assert problem in shown
+    assert "All of them: python -m llm_lightning --help" in shown
+    assert "everything trains" not in shown, "no list hides the message"
     assert not Path("runs").exists()
 
 
@@ -204,3 +227,32 @@ def test_the_help_imports_nothing_heavy() -> None:
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+
+
+def test_every_setting_can_be_resolved_without_a_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start(monkeypatch, "+experiment=last_block", "--cfg", "job", "--resolve")
+    assert "run_dir: runs/last_block/seed_123" in capsys.readouterr().out
+    assert not Path("runs").exists()
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_with_130_and_a_line_on_how_to_continue() -> None:
+    command = [sys.executable, "-m", "llm_lightning", "+experiment=last_layer", "model=nano"]
+    process = subprocess.Popen(
+        [*command, "trainer.max_epochs=1000"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True,
+    )  # fmt: skip
+    end = time.monotonic() + 200
+    while not list(Path().glob("runs/*/*/checkpoints/resume.ckpt")):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    shown = process.communicate(timeout=60)[0]
+    assert process.returncode == 130, shown
+    assert "the same command continues after the last complete epoch" in shown
+    assert "Traceback" not in shown
+    status = json.loads(next(Path("runs").glob("*/*/status.json")).read_text())
+    assert status["state"] == "interrupted"
+    assert status["epoch"] >= 1

@@ -52,7 +52,9 @@ def test_predictions_are_a_table(run: llm_lightning.Run) -> None:
     ]  # fmt: skip
     assert found["text"].tolist() == ["a good film", "a bad film"]
     assert (found[["probability_bad", "probability_good"]].sum(axis=1) - 1).abs().max() < 1e-6
-    with pytest.raises(ValueError, match="use python -m llm_lightning predict"):
+    with pytest.raises(TypeError, match="a list of texts"):
+        run.predict("a good film")
+    with pytest.raises(ValueError, match=r"use run\.predict"):
         run.generate(["Name a colour."])
 
 
@@ -72,5 +74,7 @@ def test_wrong_names_and_settings_are_refused() -> None:
         llm_lightning.train("last_blok")
     with pytest.raises(ValueError, match=r"optim\.lr must be above 0"):
         llm_lightning.train("last_block", *SMOKE, "optim.lr=-1")
+    with pytest.raises(ValueError, match="dry_run belongs on the command line"):
+        llm_lightning.train("last_block", *SMOKE, "dry_run=true")
     with pytest.raises(AttributeError, match="has no attribute 'tune'"):
         llm_lightning.tune  # noqa: B018

@@ -354,7 +354,7 @@ def test_the_time_is_about_right(
         real = seconds["seconds"]["total"]
         answers = seconds["responses"]["seconds"] if seconds["responses"] else 0.0
         print(f"{settings[0]}: {planned.seconds} of {real:.1f} + {answers:.1f} s")
-        ratios.append((planned.total_seconds - planned.seconds.get("answers", 0)) / real)
+        ratios.append((planned.total_seconds - planned.seconds.get("responses", 0)) / real)
         if 0.5 < ratios[-1] < 2:
             break
         shutil.rmtree("runs")

@@ -1,5 +1,6 @@
 """What becomes of a folder that holds a run already."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def settings(folder: Path, **changes: Any) -> RunSettings:
 def folder(tmp_path: Path) -> Path:
     """A finished run on real data and weights."""
     folder = tmp_path / "run"
-    assert start(settings(folder), PriorState.NOTHING) is None
+    assert start(settings(folder), PriorState.NOTHING, []) is None
     summary = {
         "name": "last_block", "seed": 1, "fallbacks": [], "kind": "text",
         "metrics": {name: {"loss": 1.0} for name in SPLITS},
@@ -75,7 +76,12 @@ def test_rerun_starts_over(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("rerun", [False, True])
-def test_fallbacks_never_replace_real_results(folder: Path, rerun: bool) -> None:
+@pytest.mark.parametrize("is_finished", [False, True])
+def test_fallbacks_never_replace_real_results(
+    folder: Path, rerun: bool, is_finished: bool
+) -> None:
+    if not is_finished:
+        (folder / files.SUMMARY).unlink()
     with pytest.raises(ValueError, match="holds a run on the real data and weights"):
         prior_state(folder, settings(folder, rerun=rerun), found(fallbacks=("nano replaced it",)))
 
@@ -87,7 +93,7 @@ def test_an_unfinished_run_is_resumed_where_it_has_a_checkpoint(folder: Path) ->
     resume.parent.mkdir()
     resume.write_bytes(b"")
     assert prior_state(folder, settings(folder), found()) is PriorState.INTERRUPTED
-    assert start(settings(folder), PriorState.INTERRUPTED) == resume
+    assert start(settings(folder), PriorState.INTERRUPTED, []) == resume
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
@@ -101,5 +107,29 @@ def test_starting_removes_what_a_run_writes_and_nothing_else(folder: Path) -> No
     for name in (files.PREDICTIONS, f"{files.RESPONSES}.part", "judge-llama3-score100.json"):
         (folder / name).write_text("old")
     (folder / files.PLOTS).mkdir()
-    start(settings(folder), PriorState.NOTHING)
-    assert {path.name for path in folder.iterdir()} == {files.CONFIG, "notes.txt"}
+    start(settings(folder), PriorState.NOTHING, [])
+    assert {path.name for path in folder.iterdir()} == {files.CONFIG, files.STATUS, "notes.txt"}
+
+
+def test_a_run_with_fallbacks_may_be_replaced_by_another(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    start(settings(folder), PriorState.NOTHING, ["nano replaced it"])
+    state = prior_state(folder, settings(folder), found(fallbacks=("nano replaced it",)))
+    assert state is PriorState.NOTHING
+
+
+def test_a_damaged_summary_is_named_and_the_run_starts_over(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / files.SUMMARY).write_text("{}")
+    assert prior_state(folder, settings(folder), found()) is PriorState.NOTHING
+    shown = " ".join(capsys.readouterr().err.split())
+    assert "is damaged: name is missing; the run starts over" in shown
+
+
+def test_responses_need_a_checkpoint_to_be_generated(folder: Path) -> None:
+    summary = json.loads((folder / files.SUMMARY).read_text())
+    for checkpoint, expected in (("checkpoints/last.ckpt", "no responses"), (None, "nothing")):
+        changed = summary | {"kind": "instructions", "checkpoint": checkpoint}
+        (folder / files.SUMMARY).write_text(json.dumps(changed))
+        assert prior_state(folder, settings(folder), found()).value == expected
