@@ -7,9 +7,9 @@ import pytest
 from reporting import run_folders
 
 from llm_lightning.reporting.analyse import verdicts
+from llm_lightning.reporting.analyse.comparability import default_reference
 from llm_lightning.reporting.analyse.rows import (
     Row,
-    default_reference,
     find_row,
     make_rows,
     name_rows,
@@ -108,7 +108,7 @@ def test_the_reference_is_the_best_known_row(
     assert reference.experiment == expected
 
 
-def test_a_row_with_fallbacks_is_never_the_reference_of_others(tmp_path: Path) -> None:
+def test_a_row_with_replaced_weights_is_not_the_reference_of_rows_without(tmp_path: Path) -> None:
     run_folders.write_classifier(tmp_path, "row_01", fallbacks=["The model nano replaced it:\n  x"])
     run_folders.write_classifier(tmp_path, "row_02")
     rows = rows_in(tmp_path)

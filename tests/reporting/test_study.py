@@ -71,7 +71,7 @@ def test_rows_without_the_same_predictions_are_named_and_not_compared(tmp_path: 
     assert {row.experiment: reason for row, reason in compared.left_out} == {
         "row_02": "predictions_test.csv is missing or damaged",
         "row_03": "its predictions are for other messages, or in another order",
-        "row_04": "it used fallbacks",
+        "row_04": "a fallback replaced its weights, but not those of the reference",
     }
 
 

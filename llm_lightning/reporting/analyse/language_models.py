@@ -99,7 +99,7 @@ def response_score(row: Row, name: str) -> Estimate | None:
 def judge_scores(row: Row) -> dict[str, Estimate]:
     """Judges' mean scores of the lowest seed's responses, by judge; on the rubric's own scale."""
     found = {}
-    total = row.first.num_evaluated
+    total = row.first.num_responses
     for given in row.first.judge_scores:
         if given.mean is None:
             continue
