@@ -176,4 +176,6 @@ def _differences(chapter: ClassifierChapter) -> str:
     names = [f"{c.row.label} ({points(c.difference.mean)} points)" for c in different]
     if len(names) > MAX_DIFFERENCES:
         names[MAX_DIFFERENCES:] = [f"and {len(names) - MAX_DIFFERENCES} more"]
+    if len(found) == 1 and different:
+        return f"{said} ({points(different[0].difference.mean)} points)"
     return f"{said}: {', '.join(names)}" if names else said

@@ -65,6 +65,29 @@ def test_it_writes_a_page_and_two_tables(runs: Path, capsys: pytest.CaptureFixtu
     assert str(Path("a/new/folder/index.html")) in output
 
 
+def test_each_test_set_has_a_heading_and_names_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for experiment, missed in (("last_block", []), ("lora", range(1, 9))):
+        run_folders.write_classifier(tmp_path / "runs", experiment, missed=missed)
+    run_folders.write_classifier(
+        tmp_path / "runs", overrides=["trainer=smoke"], test=run_folders.TEST[:6]
+    )
+    run_folders.write_responses(tmp_path / "runs")
+    assert report.main(["runs"]) == 0
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    first = lines.index("Test set A: 10 messages")
+    second = lines.index("Test set B: 6 messages")
+    third = lines.index("Instructions A: 4 tasks")
+    names = [line.partition("  ")[0] for line in lines]
+    assert names[first + 2 : second - 2] == ["last_block", "lora"]
+    assert lines[second - 2] == (
+        "the other row differs significantly from last_block (\N{MINUS SIGN}80.00 points)"
+    )
+    assert names[second + 2 : third - 1] == ["last_block trainer=smoke"]
+    assert not any(line.startswith("fallback") for line in lines)
+
+
 def test_every_figure_of_the_page_is_a_file_of_its_own(runs: Path) -> None:
     assert report.main([str(runs), "--out", "out"]) == 0
     Path("out/figures/old.svg").write_text("of an earlier report")
@@ -242,6 +265,7 @@ def test_what_real_runs_leave_is_read_whole(
     html = Path("report/index.html").read_text(encoding="utf-8")
     assert "damaged" not in html
     assert "there is no" not in html
+    assert 'id="problems"' not in html
     assert "Learning curve of last_layer" in html
     assert "Responses side by side" in html
 

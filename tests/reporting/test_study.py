@@ -244,6 +244,36 @@ def test_responses_are_side_by_side(responded: Study) -> None:
     ]
 
 
+def test_responses_may_be_more_than_the_examples_of_the_loss(tmp_path: Path) -> None:
+    """As with ``trainer.limit_test_batches``."""
+    for experiment, rouge_l in (("instruct", [0.0] * 4), ("instruct_masked", [1.0] * 4)):
+        run_folders.write_responses(
+            tmp_path,
+            experiment,
+            rouge_l=rouge_l,
+            judged=50.0,
+            evaluated_examples={"train": 9, "val": 9, "test": 2},
+        )
+    study = read_study([tmp_path], reference="instruct")
+    assert study.problems == []
+    (chapter,) = study.instructions
+    ((_, differences),) = chapter.differences
+    assert differences["rouge_l"].mean == 1.0
+    assert chapter.judges == ["llama3, book"]
+
+
+def test_rows_with_other_numbers_of_responses_are_not_paired(tmp_path: Path) -> None:
+    run_folders.write_responses(tmp_path, "instruct")
+    folder = run_folders.write_responses(tmp_path, "instruct_masked")
+    facts = json.loads((folder / "summary.json").read_text())["responses"]
+    run_folders.edit_summary(folder, responses=facts | {"examples": 3})
+    scores = folder / "response_scores.csv"
+    scores.write_text("\n".join(scores.read_text().splitlines()[:-1]))
+    study = read_study([tmp_path], reference="instruct")
+    assert study.problems == []
+    assert study.instructions[0].differences == []
+
+
 def test_judges_of_fewer_responses_are_named_so(tmp_path: Path) -> None:
     file = run_folders.write_responses(tmp_path, judged=50.0) / "judge-llama3-book.json"
     report = json.loads(file.read_text())
