@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from llm_lightning.presentation import terminal
+from llm_lightning.reporting.analyse.chapters import Chapter
 from llm_lightning.reporting.analyse.classifiers import ClassifierChapter
 from llm_lightning.reporting.analyse.language_models import logged, response_score
 from llm_lightning.reporting.analyse.rows import Row
@@ -97,7 +98,7 @@ def _share(text: str) -> float:
 def _show(study: Study, files: Sequence[Path]) -> None:
     """Prints the rows, what was left out, and where the report is."""
     for heading, lines, finding in _parts(study):
-        terminal.console.print(f"[bold]{heading}[/bold]")
+        terminal.console.print(f"[bold]{escape(heading)}[/bold]")
         table = Table(box=None, pad_edge=False)
         table.add_column("row", overflow="fold", min_width=18)
         for title in ("test", "95 %", "seeds"):
@@ -132,14 +133,24 @@ def _parts(study: Study) -> Iterator[tuple[str, list[Line], str]]:
     """The heading of each test set, its rows, and a sentence about their differences if any."""
     for chapter in study.classifiers:
         heading = f"Test set {chapter.letter}: {count(chapter.num_examples, 'message')}"
+        heading += _shared(chapter, "networks")
         yield heading, [_classifier(chapter, row) for row in chapter.rows], _differences(chapter)
     for language_chapter in study.instructions:
         tasks = count(language_chapter.num_examples, "task")
         heading = f"Instructions {language_chapter.letter}: {tasks}"
+        heading += _shared(language_chapter, "rows")
         yield heading, [_responder(row) for row in language_chapter.rows], ""
     for language_chapter in study.texts:
-        heading = f"Perplexities {language_chapter.letter}"
+        heading = f"Perplexities {language_chapter.letter}{_shared(language_chapter, 'rows')}"
         yield heading, [_text_model(row) for row in language_chapter.rows], ""
+
+
+def _shared(chapter: Chapter, rows: str) -> str:
+    """The settings that no row's name repeats, because all have them."""
+    if not chapter.shared:
+        return ""
+    each = " ".join(f"{key}={value}" for key, value in chapter.shared.items())
+    return f"; all {rows} with {each}"
 
 
 def _classifier(chapter: ClassifierChapter, row: Row) -> Line:

@@ -73,12 +73,12 @@ def test_each_test_set_has_a_heading_and_names_of_its_own(
     run_folders.write_classifier(
         tmp_path / "runs", overrides=["trainer=smoke"], test=run_folders.TEST[:6]
     )
-    run_folders.write_responses(tmp_path / "runs")
+    run_folders.write_responses(tmp_path / "runs", overrides=["trainer=smoke"])
     assert report.main(["runs"]) == 0
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
     first = lines.index("Test set A: 10 messages")
     second = lines.index("Test set B: 6 messages")
-    third = lines.index("Instructions A: 4 tasks")
+    third = lines.index("Instructions A: 4 tasks; all rows with trainer=smoke")
     names = [line.partition("  ")[0] for line in lines]
     assert names[first + 2 : second - 2] == ["last_block", "lora"]
     assert lines[second - 2] == (
@@ -255,7 +255,7 @@ def test_what_real_runs_leave_is_read_whole(
     experiments = "+experiment=last_layer,baseline_length,instruct_nano"
     options = ("model=nano", "model.weights=random", "trainer=smoke")
     monkeypatch.setattr(sys, "argv", ["llm_lightning", "-m", experiments, *options])
-    cli.main()
+    assert cli.main(sys.argv[1:]) == 0
     capsys.readouterr()
     assert report.main(["runs"]) == 0
     table = pd.read_csv("report/table.csv").set_index("experiment")

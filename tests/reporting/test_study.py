@@ -259,6 +259,7 @@ def test_responses_may_be_more_than_the_examples_of_the_loss(tmp_path: Path) -> 
     (chapter,) = study.instructions
     ((_, differences),) = chapter.differences
     assert differences["rouge_l"].mean == 1.0
+    assert chapter.num_examples == 4
     assert chapter.judges == ["llama3, book"]
 
 

@@ -45,6 +45,11 @@ class LanguageChapter(Chapter):
     instructions: list[RespondedInstruction]
     learning: list[RowCurves]
 
+    @property
+    def num_examples(self) -> int:
+        """Test items that were responded to, or else evaluated."""
+        return self.rows[0].first.num_responses
+
 
 def make_language_chapters(rows: Sequence[Row], reference: str | None) -> list[LanguageChapter]:
     """Analyses the rows of one kind, a chapter for each test set.
