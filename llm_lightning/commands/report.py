@@ -12,11 +12,26 @@ from rich.markup import escape
 from rich.table import Table
 
 from llm_lightning.presentation import terminal
+from llm_lightning.reporting.analyse.chapters import Chapter
+from llm_lightning.reporting.analyse.classifiers import ClassifierChapter
 from llm_lightning.reporting.analyse.language_models import logged, response_score
 from llm_lightning.reporting.analyse.rows import Row
 from llm_lightning.reporting.analyse.study import Study, read_study
-from llm_lightning.reporting.render.number_formats import percent, percent_interval
+from llm_lightning.reporting.render.number_formats import (
+    count,
+    percent,
+    percent_interval,
+    points,
+)
 from llm_lightning.reporting.render.report_folder import write_report
+
+FALLBACK = (
+    "[yellow]fallback[/yellow]: packaged data or weights replaced unavailable ones; such rows say "
+    "nothing about the real ones or about published values"
+)
+
+MAX_DIFFERENCES = 4
+"""Most significant differences that the terminal shows of a test set; the page lists them all."""
 
 MAX_PROBLEMS = 5
 """Most problems that the terminal shows; the page lists them all."""
@@ -82,16 +97,23 @@ def _share(text: str) -> float:
 
 def _show(study: Study, files: Sequence[Path]) -> None:
     """Prints the rows, what was left out, and where the report is."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("row", overflow="fold", min_width=18)
-    for title in ("test", "95 %", "seeds"):
-        table.add_column(title, justify="right", no_wrap=True)
-    # As wide as the longest verdict: "not comparable" without its first word means the opposite.
-    table.add_column("", min_width=len("not comparable"))
-    for row, value, interval, verdict in _lines(study):
-        verdict = "not comparable (fallback)" if row.fallback else verdict
-        table.add_row(escape(row.label), value, interval, str(len(row.runs)), verdict)
-    terminal.console.print(table)
+    for heading, lines, finding in _parts(study):
+        terminal.console.print(f"[bold]{escape(heading)}[/bold]")
+        table = Table(box=None, pad_edge=False)
+        table.add_column("row", overflow="fold", min_width=18)
+        for title in ("test", "95 %", "seeds"):
+            table.add_column(title, justify="right", no_wrap=True)
+        # As wide as the longest verdict: "not comparable" without "not" means the opposite.
+        table.add_column("", min_width=len("not comparable"))
+        for row, value, interval, verdict in lines:
+            verdict = verdict or ("fallback" if row.fallback else "")
+            table.add_row(escape(row.label), value, interval, str(len(row.runs)), verdict)
+        terminal.console.print(table)
+        if finding:
+            terminal.console.print(escape(finding))
+        terminal.console.print()
+    if any(row.fallback for row in study.rows):
+        terminal.console.print(FALLBACK)
     for problem in study.problems[:MAX_PROBLEMS]:
         terminal.console.print(
             f"[yellow]{problem.state}[/yellow] {escape(problem.shown)}: {escape(problem.reason)}"
@@ -103,22 +125,68 @@ def _show(study: Study, files: Sequence[Path]) -> None:
         terminal.console.print(escape(str(file)), soft_wrap=True)
 
 
-def _lines(study: Study) -> Iterator[tuple[Row, str, str, str]]:
-    """Each row with its main test metric, the metric's interval, and the verdict if any."""
+Line = tuple[Row, str, str, str]
+"""A row with its main test metric, the metric's interval, and the verdict if any."""
+
+
+def _parts(study: Study) -> Iterator[tuple[str, list[Line], str]]:
+    """The heading of each test set, its rows, and a sentence about their differences if any."""
     for chapter in study.classifiers:
-        for row in chapter.rows:
-            verdict = chapter.verdicts.get(row.number)
-            said = f"{verdict.word} (published {percent(verdict.published)})" if verdict else ""
-            accuracy = f"{percent(row.mean('test', 'accuracy'))} %"
-            yield row, accuracy, percent_interval(row.interval), said
+        heading = f"Test set {chapter.letter}: {count(chapter.num_examples, 'message')}"
+        heading += _shared(chapter, "networks")
+        yield heading, [_classifier(chapter, row) for row in chapter.rows], _differences(chapter)
     for language_chapter in study.instructions:
-        for row in language_chapter.rows:
-            score = response_score(row, "rouge_l")
-            mean = f"ROUGE-L {percent(score.mean)} %" if score else "no responses"
-            yield row, mean, percent_interval(score.interval) if score else "", ""
+        tasks = count(language_chapter.num_examples, "task")
+        heading = f"Instructions {language_chapter.letter}: {tasks}"
+        heading += _shared(language_chapter, "rows")
+        yield heading, [_responder(row) for row in language_chapter.rows], ""
     for language_chapter in study.texts:
-        for row in language_chapter.rows:
-            found = logged(row, "test", "perplexity")
-            mean = f"perplexity {found.mean:,.2f}" if found else "no perplexity"
-            ends = found.interval if found else None
-            yield row, mean, f"{ends.low:,.2f} to {ends.high:,.2f}" if ends else "", ""
+        heading = f"Perplexities {language_chapter.letter}{_shared(language_chapter, 'rows')}"
+        yield heading, [_text_model(row) for row in language_chapter.rows], ""
+
+
+def _shared(chapter: Chapter, rows: str) -> str:
+    """The settings that no row's name repeats, because all have them."""
+    if not chapter.shared:
+        return ""
+    each = " ".join(f"{key}={value}" for key, value in chapter.shared.items())
+    return f"; all {rows} with {each}"
+
+
+def _classifier(chapter: ClassifierChapter, row: Row) -> Line:
+    verdict = chapter.verdicts.get(row.number)
+    said = f"{verdict.word} (published {percent(verdict.published)})" if verdict else ""
+    return row, f"{percent(row.mean('test', 'accuracy'))} %", percent_interval(row.interval), said
+
+
+def _responder(row: Row) -> Line:
+    score = response_score(row, "rouge_l")
+    mean = f"ROUGE-L {percent(score.mean)} %" if score else "no responses"
+    return row, mean, percent_interval(score.interval) if score else "", ""
+
+
+def _text_model(row: Row) -> Line:
+    found = logged(row, "test", "perplexity")
+    mean = f"perplexity {found.mean:,.2f}" if found else "no perplexity"
+    ends = found.interval if found else None
+    return row, mean, f"{ends.low:,.2f} to {ends.high:,.2f}" if ends else "", ""
+
+
+def _differences(chapter: ClassifierChapter) -> str:
+    """Which rows differ significantly from the reference; empty if none were compared."""
+    found, reference = chapter.comparisons.found, chapter.comparisons.reference
+    if not found or reference is None:
+        return ""
+    different = [comparison for comparison in found if comparison.differs]
+    if len(found) == 1:
+        said = "the other row differs" if different else "the other row does not differ"
+    else:
+        said = f"{len(different) or 'none'} of {len(found)} rows differ"
+        said += "" if len(different) > 1 else "s"
+    said += f" significantly from {reference.label}"
+    names = [f"{c.row.label} ({points(c.difference.mean)} points)" for c in different]
+    if len(names) > MAX_DIFFERENCES:
+        names[MAX_DIFFERENCES:] = [f"and {len(names) - MAX_DIFFERENCES} more"]
+    if len(found) == 1 and different:
+        return f"{said} ({points(different[0].difference.mean)} points)"
+    return f"{said}: {', '.join(names)}" if names else said

@@ -59,8 +59,33 @@ def test_it_writes_a_page_and_two_tables(runs: Path, capsys: pytest.CaptureFixtu
     output = capsys.readouterr().out
     assert "failed runs/row_04/seed_1: out of memory" in output
     assert "not comparable (published 95.00)" in output
-    assert "not comparable (fallback)" in output
+    assert "fallback: packaged data or weights replaced unavailable ones" in output
+    assert "the other row" not in output
+    assert "none of 2 rows differs significantly from row_01" in output
     assert str(Path("a/new/folder/index.html")) in output
+
+
+def test_each_test_set_has_a_heading_and_names_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for experiment, missed in (("last_block", []), ("lora", range(1, 9))):
+        run_folders.write_classifier(tmp_path / "runs", experiment, missed=missed)
+    run_folders.write_classifier(
+        tmp_path / "runs", overrides=["trainer=smoke"], test=run_folders.TEST[:6]
+    )
+    run_folders.write_responses(tmp_path / "runs", overrides=["trainer=smoke"])
+    assert report.main(["runs"]) == 0
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    first = lines.index("Test set A: 10 messages")
+    second = lines.index("Test set B: 6 messages")
+    third = lines.index("Instructions A: 4 tasks; all rows with trainer=smoke")
+    names = [line.partition("  ")[0] for line in lines]
+    assert names[first + 2 : second - 2] == ["last_block", "lora"]
+    assert lines[second - 2] == (
+        "the other row differs significantly from last_block (\N{MINUS SIGN}80.00 points)"
+    )
+    assert names[second + 2 : third - 1] == ["last_block trainer=smoke"]
+    assert not any(line.startswith("fallback") for line in lines)
 
 
 def test_every_figure_of_the_page_is_a_file_of_its_own(runs: Path) -> None:
@@ -97,8 +122,9 @@ def test_a_narrow_terminal_cuts_no_verdict(
     assert report.main([str(runs), str(more)]) == 0
     lines = capsys.readouterr().out.splitlines()
     said = [line for line in lines if "comparable" in line]
-    assert len(said) == 3  # row_01, row_03 and row_05
-    assert all("not comparable" in line for line in said)
+    assert len(said) == 1  # row_01
+    assert "not comparable" in said[0]
+    assert sum(line.rstrip().endswith(" fallback") for line in lines) == 2  # row_03 and row_05
 
 
 def test_accuracies_and_intervals_in_the_table(table: pd.DataFrame) -> None:
@@ -229,7 +255,7 @@ def test_what_real_runs_leave_is_read_whole(
     experiments = "+experiment=last_layer,baseline_length,instruct_nano"
     options = ("model=nano", "model.weights=random", "trainer=smoke")
     monkeypatch.setattr(sys, "argv", ["llm_lightning", "-m", experiments, *options])
-    cli.main()
+    assert cli.main(sys.argv[1:]) == 0
     capsys.readouterr()
     assert report.main(["runs"]) == 0
     table = pd.read_csv("report/table.csv").set_index("experiment")
@@ -239,6 +265,7 @@ def test_what_real_runs_leave_is_read_whole(
     html = Path("report/index.html").read_text(encoding="utf-8")
     assert "damaged" not in html
     assert "there is no" not in html
+    assert 'id="problems"' not in html
     assert "Learning curve of last_layer" in html
     assert "Responses side by side" in html
 

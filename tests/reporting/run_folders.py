@@ -35,6 +35,19 @@ TEST: Messages = [
 ]
 """Ten messages, half of them spam."""
 
+GPT2 = {"model": "gpt2_small", "source": "gpt2_small: hub", "sha256": "c" * 64}
+NANO = {"model": "nano", "source": "nano: packaged weights", "sha256": "d" * 64}
+
+DATA_FALLBACK = (
+    "The embedded messages replaced the SMS Spam Collection, which could not be downloaded:\n"
+    "  offline\nTo use the real thing: connect."
+)
+WEIGHTS_FALLBACK = (
+    "The model nano, packaged weights, replaced the weights gpt2, which could not be downloaded:\n"
+    "  offline\nTo use the real thing: connect."
+)
+"""What a run without a network records in ``fallbacks``."""
+
 TRAIN: Messages = [
     (0, "see you at eight then"),
     (0, "Happy  birthday to YOU"),
@@ -77,7 +90,7 @@ def write_classifier(
         test: label and text of each test message.
         train: label and text of each training message.
         val_accuracies: one an epoch; none for a baseline.
-        changes: keys of ``summary.json`` to replace.
+        changes: keys of ``summary.json`` to replace; a fallback to nano replaces the weights too.
     """
     name = "-".join([experiment, *overrides]).replace("/", "_")
     spam = spam_probabilities(test, missed)
@@ -249,7 +262,7 @@ def _write_run(
         "responses": None,
         "published": None,
         "parameters": {"trainable": 1000, "total": 5000, "groups": []},
-        "weights": {"model": "gpt2_small", "source": "gpt2_small: hub", "sha256": "c" * 64},
+        "weights": NANO if _replaces_weights(changes) else GPT2,
         "seconds": {"total": 100.0, "training": 60.0, "validation": 0.0, "evaluation": 9.0},
         "peak_memory_mib": 200.0,
         "device": "cpu",
@@ -259,6 +272,10 @@ def _write_run(
     }
     _write_json(folder / SUMMARY, summary | changes)
     return folder
+
+
+def _replaces_weights(changes: Mapping[str, Any]) -> bool:
+    return any("nano" in line for line in changes.get("fallbacks") or [])
 
 
 def _splits(num_test: int, fingerprint: str) -> dict[str, Any]:

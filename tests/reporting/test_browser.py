@@ -163,6 +163,13 @@ def test_a_figure_file_is_readable_by_itself_in_both_themes(browser: Page, repor
     assert background == ["rgb(255, 255, 255)", "rgb(27, 32, 36)"]
 
 
+@pytest.mark.parametrize("selector", ["table.main", "#instructions_A table", "#texts_A table"])
+def test_the_main_tables_fit_a_small_desktop(browser: Page, report: Path, selector: str) -> None:
+    browser.open(report, width=1280)
+    frame = f"document.querySelector('{selector}').parentElement"
+    assert browser.ask(f"{frame}.scrollWidth - {frame}.clientWidth") <= 0
+
+
 def test_columns_sort_as_numbers_and_back(browser: Page, report: Path) -> None:
     browser.open(report)
     column = (

@@ -151,9 +151,14 @@ def test_runs_left_out_are_listed_with_their_reasons(everything: tuple[str, Read
 def test_fallbacks_are_marked_everywhere(root: Path, everything: tuple[str, Reader]) -> None:
     _, reader = everything
     assert "Fallbacks: not comparable" in reader.text
-    assert "1 row used fallbacks for data or weights that were unavailable" in reader.text
-    row = next(line for line in as_markdown(read_study([root])).splitlines() if "row_02" in line)
-    assert "not comparable: fallback: nano replaced gpt2" in row
+    assert (
+        "1 row used fallbacks for data or weights that were unavailable, and says nothing about "
+        "the real ones: row_02." in reader.text
+    )
+    lines = as_markdown(read_study([root])).splitlines()
+    row = next(line for line in lines if line.startswith("| `row_02`"))
+    assert "fallback" in row
+    assert "Fallback: nano replaced gpt2 (`row_02`)." in lines[0]
 
 
 def test_the_first_sentences_state_the_facts(everything: tuple[str, Reader]) -> None:

@@ -94,6 +94,24 @@ def test_names_of_baselines_never_overlap(rows: ClassifierChapter) -> None:
         assert box.y1 <= axes.figure.bbox.y1
 
 
+def test_names_of_close_baselines_are_staggered(rows: ClassifierChapter) -> None:
+    names = ["naive bayes", "logreg"]
+    shares = {True: 0.05, False: 0.2}
+    for is_close, share in shares.items():
+        lines = dict(zip(names, (0.7, 0.7 + share), strict=True))
+        axes = only_axes(accuracy_by_row(rows.rows, {}, lines))
+        first, second = (text.get_window_extent() for text in axes.texts)
+        assert (first.y0 != second.y0) == is_close
+        assert is_close or second.x0 - first.x1 > 15
+
+
+def test_loss_panels_have_room_above_the_highest_point(tmp_path: Path) -> None:
+    run_folders.write_text_model(tmp_path)
+    (chapter,) = read_study([tmp_path]).texts
+    (figure,) = row_panels(chapter.learning)
+    assert only_axes(figure).get_ylim() == pytest.approx((0, 1.08 * 2.5))
+
+
 def test_costs_have_round_ticks_and_a_name_at_each_point(rows: ClassifierChapter) -> None:
     networks = rows.rows[:2]
     costs = {row.number: float(row.trainable) for row in networks}

@@ -7,14 +7,15 @@ import pytest
 from reporting import run_folders
 
 from llm_lightning.reporting.analyse import verdicts
+from llm_lightning.reporting.analyse.comparability import default_reference
 from llm_lightning.reporting.analyse.rows import (
     Row,
-    default_reference,
     find_row,
     make_rows,
     name_rows,
     without_folders,
 )
+from llm_lightning.reporting.analyse.study import read_study
 from llm_lightning.reporting.read.run_folders import find_folders, read_run
 from llm_lightning.reporting.render.number_formats import verdict_reason
 from llm_lightning.statistics import t_interval, wilson_interval
@@ -67,6 +68,21 @@ def test_what_all_rows_share_is_not_in_their_names(tmp_path: Path) -> None:
     assert name_rows(rows) == {"data.path": "sms.zip"}
 
 
+def test_what_one_test_set_shares_tells_its_rows_from_those_of_another(tmp_path: Path) -> None:
+    for experiment in ("last_block", "lora"):
+        run_folders.write_classifier(tmp_path, experiment, overrides=["model=nano"])
+        run_folders.write_classifier(
+            tmp_path,
+            experiment,
+            overrides=["model=nano", "trainer=smoke"],
+            test=run_folders.TEST[:8],
+        )
+    full, smoke = read_study([tmp_path]).classifiers
+    assert {row.label for row in full.rows} == {"last_block", "lora"}
+    assert {row.label for row in smoke.rows} == {"last_block trainer=smoke", "lora trainer=smoke"}
+    assert full.shared == smoke.shared == {"model": "nano"}
+
+
 def test_rows_of_the_same_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
     run_folders.write_classifier(tmp_path / "monday")
     run_folders.write_classifier(tmp_path / "tuesday")
@@ -108,7 +124,7 @@ def test_the_reference_is_the_best_known_row(
     assert reference.experiment == expected
 
 
-def test_a_row_with_fallbacks_is_never_the_reference_of_others(tmp_path: Path) -> None:
+def test_a_row_with_replaced_weights_is_not_the_reference_of_rows_without(tmp_path: Path) -> None:
     run_folders.write_classifier(tmp_path, "row_01", fallbacks=["The model nano replaced it:\n  x"])
     run_folders.write_classifier(tmp_path, "row_02")
     rows = rows_in(tmp_path)

@@ -215,6 +215,13 @@ def test_loss_figure_draws_the_curves_with_both_axes(make_run):
     assert [axes.get_xlabel(), top.get_xlabel()] == ["Epochs done", "Training examples seen"]
 
 
+def test_the_highest_loss_is_below_the_upper_end_of_its_axis(make_run):
+    """Also where losses hardly vary, so that a margin in proportion to their range is too small."""
+    metrics = "epoch,step,train/loss,val/loss\n0,1,0.70,\n0,3,0.69,\n0,3,,0.68\n"
+    axes = run_figures.figures(make_run(metrics=metrics))["loss"].axes[0]
+    assert axes.get_ylim() == pytest.approx((0, 1.08 * 0.7))
+
+
 def test_accuracy_figure_shows_the_test_accuracy_as_a_level_line(make_run):
     figure = run_figures.figures(make_run())["accuracy"]
     train, val, test = figure.axes[0].lines

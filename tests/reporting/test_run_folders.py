@@ -41,7 +41,11 @@ def test_folders_are_found_at_any_depth_and_once(tmp_path: Path) -> None:
         ("failed", {}, "no reason was recorded"),
         ("running", {"epoch": 2}, "2 epochs done"),
         ("running", {}, "before the end of the first epoch"),
-        ("interrupted", {"epoch": 1, "updated_at": "noon"}, "1 epochs done; last update noon"),
+        (
+            "interrupted",
+            {"epoch": 1, "updated_at": "noon"},
+            "1 epoch done; the same command continues; last update noon",
+        ),
         ("finished", {}, "there is no summary.json"),
     ],
 )

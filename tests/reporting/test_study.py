@@ -71,7 +71,7 @@ def test_rows_without_the_same_predictions_are_named_and_not_compared(tmp_path: 
     assert {row.experiment: reason for row, reason in compared.left_out} == {
         "row_02": "predictions_test.csv is missing or damaged",
         "row_03": "its predictions are for other messages, or in another order",
-        "row_04": "it used fallbacks",
+        "row_04": "a fallback replaced its weights, but not those of the reference",
     }
 
 
@@ -242,6 +242,37 @@ def test_responses_are_side_by_side(responded: Study) -> None:
         ("instruct", "freind", 0.0),
         ("instruct_masked", "friend", 1.0),
     ]
+
+
+def test_responses_may_be_more_than_the_examples_of_the_loss(tmp_path: Path) -> None:
+    """As with ``trainer.limit_test_batches``."""
+    for experiment, rouge_l in (("instruct", [0.0] * 4), ("instruct_masked", [1.0] * 4)):
+        run_folders.write_responses(
+            tmp_path,
+            experiment,
+            rouge_l=rouge_l,
+            judged=50.0,
+            evaluated_examples={"train": 9, "val": 9, "test": 2},
+        )
+    study = read_study([tmp_path], reference="instruct")
+    assert study.problems == []
+    (chapter,) = study.instructions
+    ((_, differences),) = chapter.differences
+    assert differences["rouge_l"].mean == 1.0
+    assert chapter.num_examples == 4
+    assert chapter.judges == ["llama3, book"]
+
+
+def test_rows_with_other_numbers_of_responses_are_not_paired(tmp_path: Path) -> None:
+    run_folders.write_responses(tmp_path, "instruct")
+    folder = run_folders.write_responses(tmp_path, "instruct_masked")
+    facts = json.loads((folder / "summary.json").read_text())["responses"]
+    run_folders.edit_summary(folder, responses=facts | {"examples": 3})
+    scores = folder / "response_scores.csv"
+    scores.write_text("\n".join(scores.read_text().splitlines()[:-1]))
+    study = read_study([tmp_path], reference="instruct")
+    assert study.problems == []
+    assert study.instructions[0].differences == []
 
 
 def test_judges_of_fewer_responses_are_named_so(tmp_path: Path) -> None:

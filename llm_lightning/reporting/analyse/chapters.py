@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
 
-from llm_lightning.reporting.analyse.rows import Row, default_reference, find_row, name_rows
+from llm_lightning.reporting.analyse.comparability import default_reference
+from llm_lightning.reporting.analyse.rows import Row, find_row, name_rows
 
 
 @dataclass
@@ -18,9 +19,23 @@ class Chapter:
     rows: list[Row]
     """In the order of the table; at least one."""
     shared: dict[str, str]
-    """Settings that all networks share."""
+    """Settings that the networks of all chapters of this kind share."""
     reference: Row | None
     """The row that others are compared with; None if none is suitable."""
+
+    @property
+    def fallbacks(self) -> dict[str, list[Row]]:
+        """Which data or weights were replaced, each with the rows that it concerns."""
+        found: dict[str, list[Row]] = {}
+        for row in self.rows:
+            for line in row.fallbacks:
+                found.setdefault(line, []).append(row)
+        return found
+
+    @property
+    def all_have_fallbacks(self) -> bool:
+        """Whether every row has a fallback."""
+        return all(row.fallback for row in self.rows)
 
     @property
     def num_examples(self) -> int:
@@ -51,11 +66,13 @@ def make_chapters(
     for row in rows:
         groups.setdefault(row.first.test_set, []).append(row)
     ordered = sorted(groups.values(), key=lambda group: (last(group), -len(group)))
-    return [_make_chapter(letters(i), group, reference) for i, group in enumerate(ordered)]
+    shared = name_rows(rows)
+    return [_make_chapter(letters(i), group, shared, reference) for i, group in enumerate(ordered)]
 
 
-def _make_chapter(letter: str, group: list[Row], reference: str | None) -> Chapter:
-    shared = name_rows(group)
+def _make_chapter(
+    letter: str, group: list[Row], shared: dict[str, str], reference: str | None
+) -> Chapter:
     rows = sorted(group, key=lambda row: (row.is_baseline, row.label))
     for number, row in enumerate(rows, 1):
         row.number = number

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from llm_lightning.reporting.analyse import probabilities
 from llm_lightning.reporting.analyse.chapters import Chapter, make_chapters
+from llm_lightning.reporting.analyse.comparability import comparable_rows
 from llm_lightning.reporting.analyse.comparisons import Comparisons, compare
 from llm_lightning.reporting.analyse.data_card import DataCard, make_card
 from llm_lightning.reporting.analyse.learning_curves import RowCurves, row_curves
@@ -119,7 +120,7 @@ def _analyse(chapter: Chapter, positive_share: float | None) -> ClassifierChapte
         card=card,
         verdicts=verdicts,
         comparisons=compare(rows, chapter.reference),
-        mistakes=find_mistakes([row for row in rows if not row.fallback] or rows, card.train),
+        mistakes=find_mistakes(comparable_rows(rows, chapter.reference), card.train),
         score_rows=_score_rows(rows, positive_share),
         positive_share=positive_share,
         learning=[curves for row in rows if (curves := row_curves(row))],

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_lightning import statistics
+from llm_lightning.reporting.analyse.comparability import fallback_obstacle
 from llm_lightning.reporting.analyse.rows import Row
 from llm_lightning.reporting.read.run_record import Predictions
 from llm_lightning.statistics import Mean
@@ -79,7 +80,7 @@ def compare(rows: Sequence[Row], reference: Row | None) -> Comparisons:
     for row in rows:
         if row is reference:
             continue
-        obstacle = _obstacle(row)
+        obstacle = fallback_obstacle(row, reference) or _obstacle(row)
         if obstacle is None and not _same_items(row, expected):
             obstacle = "its predictions are for other messages, or in another order"
         if obstacle is None:
@@ -110,8 +111,6 @@ def correctness(row: Row) -> NDArray[np.float64]:
 
 
 def _obstacle(row: Row) -> str | None:
-    if row.fallback:
-        return "it used fallbacks"
     if any(run.predictions is None for run in row.runs):
         return "predictions_test.csv is missing or damaged"
     if not _same_items(row, row.runs[0].predictions):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from llm_lightning.reporting.analyse.classifiers import ClassifierChapter
+from llm_lightning.reporting.analyse.comparability import comparable_rows, default_reference
 from llm_lightning.reporting.analyse.comparisons import Comparison
 from llm_lightning.reporting.analyse.language_models import (
     Estimate,
@@ -15,9 +16,10 @@ from llm_lightning.statistics import Mean
 
 @dataclass(frozen=True)
 class ClassifierFindings:
-    """Facts about the classifiers of one chapter; rows with fallbacks count only as such."""
+    """Facts about the classifiers of one chapter."""
 
     networks: list[Row]
+    """Those that may be compared with each other."""
     best: Row | None
     """The network with the highest test accuracy."""
     best_baseline: tuple[str, float] | None
@@ -34,7 +36,10 @@ class ClassifierFindings:
 def classifier_findings(chapter: ClassifierChapter) -> ClassifierFindings:
     """Collects what the page says first about a chapter of classifiers."""
     accuracy = {row.number: row.mean("test", "accuracy") or 0.0 for row in chapter.rows}
-    networks = [row for row in chapter.rows if not row.is_baseline and not row.fallback]
+    reference = chapter.reference
+    if reference is None or reference.is_baseline:
+        reference = default_reference(chapter.rows)
+    networks = [row for row in comparable_rows(chapter.rows, reference) if not row.is_baseline]
     baselines = chapter.baselines
     name = max(baselines, key=lambda name: baselines[name], default=None)
     return ClassifierFindings(
@@ -50,7 +55,7 @@ def classifier_findings(chapter: ClassifierChapter) -> ClassifierFindings:
 
 @dataclass(frozen=True)
 class InstructionFindings:
-    """Facts about the responses of one chapter; rows with fallbacks count only as such."""
+    """Facts about the responses of one chapter."""
 
     best: Row | None
     """The row whose responses are closest to the references."""
@@ -58,15 +63,14 @@ class InstructionFindings:
     """Its ROUGE-L."""
     differences: list[tuple[Row, Mean]]
     """ROUGE-L of each row minus the reference row's."""
-    has_fallbacks: bool
 
 
 def instruction_findings(chapter: LanguageChapter) -> InstructionFindings:
     """Collects what the page says first about a chapter of instruction runs."""
     scores = {
         row.number: (row, score)
-        for row in chapter.rows
-        if not row.fallback and (score := response_score(row, "rouge_l"))
+        for row in comparable_rows(chapter.rows, chapter.reference)
+        if (score := response_score(row, "rouge_l"))
     }
     best, score = max(scores.values(), key=lambda pair: pair[1].mean, default=(None, None))
     return InstructionFindings(
@@ -75,5 +79,4 @@ def instruction_findings(chapter: LanguageChapter) -> InstructionFindings:
         differences=[
             (row, means["rouge_l"]) for row, means in chapter.differences if "rouge_l" in means
         ],
-        has_fallbacks=any(row.fallback for row in chapter.rows),
     )

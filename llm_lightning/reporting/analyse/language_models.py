@@ -45,6 +45,11 @@ class LanguageChapter(Chapter):
     instructions: list[RespondedInstruction]
     learning: list[RowCurves]
 
+    @property
+    def num_examples(self) -> int:
+        """Test items that were responded to, or else evaluated."""
+        return self.rows[0].first.num_responses
+
 
 def make_language_chapters(rows: Sequence[Row], reference: str | None) -> list[LanguageChapter]:
     """Analyses the rows of one kind, a chapter for each test set.
@@ -99,7 +104,7 @@ def response_score(row: Row, name: str) -> Estimate | None:
 def judge_scores(row: Row) -> dict[str, Estimate]:
     """Judges' mean scores of the lowest seed's responses, by judge; on the rubric's own scale."""
     found = {}
-    total = row.first.num_evaluated
+    total = row.first.num_responses
     for given in row.first.judge_scores:
         if given.mean is None:
             continue

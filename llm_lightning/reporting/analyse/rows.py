@@ -27,7 +27,7 @@ class Row:
     runs: list[RunRecord]
     """At least one, in the order of their seeds."""
     label: str = ""
-    """Short, and unique in its chapter."""
+    """Short, and unique among the rows of its kind."""
     number: int = 0
     """Its position in the chapter's table, from 1."""
     wilson: Interval | None = field(default=None, init=False)
@@ -77,13 +77,18 @@ class Row:
         return self.experiment.startswith(BASELINE)
 
     @property
+    def fallbacks(self) -> list[str]:
+        """Which data or weights were replaced: a line for each."""
+        lines = [without_folders(line) for run in self.runs for line in run.fallbacks]
+        return list(dict.fromkeys(lines))
+
+    @property
     def fallback(self) -> str | None:
-        """Which data or weights were replaced, so that its numbers are not comparable; or None."""
-        fallbacks = [text.strip() for run in self.runs for text in run.summary.fallbacks]
-        lines = dict.fromkeys(text.splitlines()[0].rstrip(":") for text in fallbacks if text)
-        if not lines:
-            return None
-        return without_folders("; ".join(lines))
+        """The same in one line; None if nothing was replaced.
+
+        The numbers of such a row are not comparable with published ones.
+        """
+        return "; ".join(self.fallbacks) or None
 
     @property
     def interval(self) -> Interval | None:
@@ -151,8 +156,9 @@ def settings(run: RunRecord) -> dict[str, str]:
 
 
 def name_rows(rows: Sequence[Row]) -> dict[str, str]:
-    """Labels the rows of a chapter: the experiment, and the settings that not all rows share.
+    """Labels the rows of one kind: the experiment, and the settings that not all rows share.
 
+    A setting that the rows of one test set share stays: it tells them from the rows of another.
     Networks and baselines are handled separately, because baselines have few settings.
 
     Returns:
@@ -197,16 +203,6 @@ def find_row(rows: Sequence[Row], name: str) -> Row | None:
         if name in names:
             return rows[names.index(name)]
     return None
-
-
-def default_reference(rows: Sequence[Row]) -> Row | None:
-    """The row to compare others with: row_01, else last_block, else the first network."""
-    candidates = [row for row in rows if not row.fallback]
-    networks = [row for row in candidates if not row.is_baseline] or candidates
-    for name in ("row_01", "last_block"):
-        if found := find_row(networks, name):
-            return found
-    return networks[0] if networks else None
 
 
 def _within_shares(interval: Interval) -> Interval:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_lightning import statistics
+from llm_lightning.reporting.analyse.comparability import fallback_obstacle
 from llm_lightning.reporting.analyse.rows import Row
 from llm_lightning.run_format.files import RESPONSE
 from llm_lightning.statistics import Mean
@@ -27,19 +28,19 @@ class RespondedInstruction:
 
 
 def differences(rows: Sequence[Row], reference: Row | None) -> list[tuple[Row, dict[str, Mean]]]:
-    """Mean differences from the reference's scores, paired by response; without fallbacks."""
-    base = None if reference is None or reference.fallback else _item_scores(reference)
-    if base is None:
+    """Mean differences from the reference's scores, paired by response."""
+    base = None if reference is None else _item_scores(reference)
+    if base is None or reference is None:
         return []
     found = []
     for row in rows:
         own = _item_scores(row)
-        if row is reference or row.fallback or own is None:
+        if row is reference or own is None or fallback_obstacle(row, reference):
             continue
         means = {
             name: statistics.paired_differences(base[name], own[name][:, None])[0]
             for name in SCORES
-            if name in own and name in base
+            if name in own and name in base and len(own[name]) == len(base[name])
         }
         if means:
             found.append((row, means))
@@ -47,10 +48,10 @@ def differences(rows: Sequence[Row], reference: Row | None) -> list[tuple[Row, d
 
 
 def _item_scores(row: Row) -> dict[str, NDArray[np.float64]] | None:
-    """Scores of each response, mean over seeds, shape (N,); None if a seed has no scores."""
+    """Scores of each response, mean over seeds, shape (N,); None if a seed has none or fewer."""
     tables = [run.response_scores for run in row.runs]
     complete = [table for table in tables if table is not None]
-    if len(complete) < len(tables):
+    if len(complete) < len(tables) or len({len(table) for table in complete}) > 1:
         return None
     names = [name for name in SCORES if all(name in table for table in complete)]
     return {

@@ -8,6 +8,7 @@ from typing import get_args
 from llm_lightning.reporting.analyse.classifiers import ClassifierChapter, make_classifier_chapters
 from llm_lightning.reporting.analyse.language_models import LanguageChapter, make_language_chapters
 from llm_lightning.reporting.analyse.rows import Row, find_row, make_rows
+from llm_lightning.reporting.analyse.verdicts import Verdict
 from llm_lightning.reporting.read.run_folders import find_folders, read_run
 from llm_lightning.reporting.read.run_record import Problem, RunRecord
 from llm_lightning.run_format.summary import Kind
@@ -27,6 +28,16 @@ class Study:
         """All rows, in the order of the report."""
         chapters = [*self.classifiers, *self.instructions, *self.texts]
         return [row for chapter in chapters for row in chapter.rows]
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """All comparisons with published accuracies."""
+        return [found for chapter in self.classifiers for found in chapter.verdicts.values()]
+
+    @property
+    def has_comparisons(self) -> bool:
+        """Whether any classifiers are compared with each other."""
+        return any(chapter.comparisons.found for chapter in self.classifiers)
 
     @property
     def num_runs(self) -> int:

@@ -16,6 +16,9 @@ LABEL = 44
 FAR_BELOW = 0.1
 """A baseline so much below all rows is not drawn but named: it would compress everything else."""
 
+GAP = 12
+"""Least room on each side of a baseline's name, in pixels: names closer than this are staggered."""
+
 ROW_HEIGHT, LEVEL_HEIGHT, WIDTH = 26, 15, 760
 """In pixels: of a row, of a line of baseline names, of the panel."""
 
@@ -163,7 +166,7 @@ def _levels(places: Mapping[str, float]) -> dict[str, int]:
     levels: dict[str, int] = {}
     ends: list[float] = []
     for name in sorted(places, key=lambda name: places[name]):
-        half = style.text_width(style.plain(name, limit=24)) / 2 + 5
+        half = style.text_width(style.plain(name, limit=24)) / 2 + GAP
         # A name at the right side is moved to the left by as much as it would stick out.
         middle = min(places[name], WIDTH - half)
         level = next((i for i, end in enumerate(ends) if end <= middle - half), len(ends))

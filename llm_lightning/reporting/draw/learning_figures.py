@@ -15,6 +15,8 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodF
 from llm_lightning.reporting.analyse.learning_curves import RowCurves
 from llm_lightning.reporting.draw import style
 
+_LOSSES = ["step_loss", "train_loss", "val_loss", "response_loss"]
+
 MAX_MARKED = 12
 """Most epochs that are marked with a point each; of more only the last is."""
 
@@ -58,9 +60,14 @@ def loss_figure(
         last = float(responses.iloc[-1])
         ends.append((last, f"val. responses {last:.3f}", style.PURPLE))
     axes.set_ylabel(f"Loss (nats per {unit})")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, _top(curve[_LOSSES].max().max()))
     _finish(axes, curve, ends, examples_per_epoch)
     return figure
+
+
+def _top(highest: float) -> float:
+    """The upper end of an axis from 0, with room for a marker at the highest value."""
+    return 1.08 * highest if np.isfinite(highest) and highest > 0 else 1.0
 
 
 def accuracy_figure(
@@ -175,7 +182,7 @@ def row_panels(rows: Sequence[RowCurves]) -> list[Figure]:
     values = pd.concat(tables)
     is_share = rows[0].is_share
     low, high = float(values.min().min()), float(values.max().max())
-    limits = (max(0.0, np.floor(10 * low) / 10), 1.0) if is_share else (0.0, 1.02 * high or 1.0)
+    limits = (max(0.0, np.floor(10 * low) / 10), 1.0) if is_share else (0.0, _top(high))
     return [_row_panel(curves, limits, max(1.0, float(values.index.max()))) for curves in rows]
 
 

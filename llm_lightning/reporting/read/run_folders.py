@@ -123,7 +123,11 @@ def _read_status(folder: Path) -> dict[str, Any]:
 
 def _progress(status: dict[str, Any]) -> str:
     epoch, updated_at = status.get("epoch"), status.get("updated_at")
-    done = f"{epoch} epochs done" if epoch else "before the end of the first epoch"
+    done = "before the end of the first epoch"
+    if epoch:
+        done = f"{epoch} epoch{'' if epoch == 1 else 's'} done"
+        if status["state"] == "interrupted":
+            done += "; the same command continues"
     # A run whose machine crashed is recorded as running for ever: the time tells.
     return f"{done}; last update {updated_at}" if updated_at else done
 
@@ -141,7 +145,10 @@ def _read_curves(run: RunRecord) -> None:
 
 def _read_predictions(run: RunRecord) -> None:
     predictions = run_tables.read_predictions(run.folder, run.summary.class_names)
-    _check_length(run, len(predictions.texts), "predictions")
+    if len(predictions.texts) != run.num_evaluated:
+        raise ValueError(
+            f"{len(predictions.texts)} predictions for {run.num_evaluated} evaluated examples"
+        )
     run.predictions = predictions
 
 
@@ -151,13 +158,9 @@ def _read_responses(run: RunRecord) -> None:
 
 def _read_response_scores(run: RunRecord) -> None:
     scores = run_tables.read_response_scores(run.folder)
-    _check_length(run, len(scores), "scores")
+    if len(scores) != run.num_responses:
+        raise ValueError(f"{len(scores)} scores for {run.num_responses} responses")
     run.response_scores = scores
-
-
-def _check_length(run: RunRecord, rows: int, what: str) -> None:
-    if rows != run.num_evaluated:
-        raise ValueError(f"{rows} {what} for {run.num_evaluated} evaluated examples")
 
 
 def _read_judge_scores(run: RunRecord) -> None:

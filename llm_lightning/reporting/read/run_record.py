@@ -72,6 +72,18 @@ class RunRecord:
         return self.summary.data.splits["test"].sha256, self.num_evaluated
 
     @property
+    def fallbacks(self) -> list[str]:
+        """What replaced what, a line for each fallback."""
+        texts = [text.strip() for text in self.summary.fallbacks]
+        return [text.splitlines()[0].rstrip(":") for text in texts if text]
+
+    @property
+    def num_responses(self) -> int:
+        """Test items that the model responded to; the loss may cover fewer of them."""
+        facts = self.summary.responses
+        return facts.examples if facts else self.num_evaluated
+
+    @property
     def num_evaluated(self) -> int:
         """Evaluated test items; fewer than the split has if the run was limited."""
         return self.summary.evaluated_examples["test"]

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from llm_lightning.presentation import markdown
+from llm_lightning.reporting.analyse.chapters import Chapter
 from llm_lightning.reporting.analyse.classifiers import ClassifierChapter
 from llm_lightning.reporting.analyse.language_models import (
     LanguageChapter,
@@ -136,8 +137,8 @@ def _classifier_table(chapter: ClassifierChapter) -> str:
     for row in chapter.rows:
         verdict = chapter.verdicts.get(row.number)
         said = f"{verdict.word}: {verdict_reason(verdict)}" if verdict else ""
-        if row.fallback and not verdict:
-            said = f"not comparable: fallback: {row.fallback}"
+        if row.fallback:
+            said = "not comparable: fallback" if verdict else "fallback"
         method = "t" if row.over_seeds else "W"
         lines.append(
             [
@@ -160,6 +161,7 @@ def _classifier_table(chapter: ClassifierChapter) -> str:
         f"{markdown.literal(chapter.card.source)}. "
         f"t: Student's t over seeds, which covers the seeds alone; W: Wilson, for a single run. "
         f"`messages` is Wilson's interval in every row."
+        f"{_fallbacks(chapter)}"
     )
     return f"{note}\n\n{markdown.table(names.split(','), lines, left={0, 11})}"
 
@@ -184,7 +186,7 @@ def _instruction_table(chapter: LanguageChapter) -> str:
         )
     judges: Sequence[str] = [markdown.literal(judge) for judge in chapter.judges]
     names = ["row", "response loss", *SCORES.values(), *judges, "seeds", "trainable", "minutes"]
-    note = f"Instructions {chapter.letter}: {chapter.num_examples} tasks."
+    note = f"Instructions {chapter.letter}: {chapter.num_examples} tasks.{_fallbacks(chapter)}"
     return f"{note}\n\n{markdown.table(names, lines)}"
 
 
@@ -199,7 +201,8 @@ def _text_table(chapter: LanguageChapter) -> str:
         for row in chapter.rows
     ]
     names = ["row", "test", "val", "train", "seeds", "trainable", "minutes"]
-    return f"Perplexities {chapter.letter}.\n\n{markdown.table(names, lines)}"
+    note = f"Perplexities {chapter.letter}.{_fallbacks(chapter)}"
+    return f"{note}\n\n{markdown.table(names, lines)}"
 
 
 def _cost(row: Row) -> tuple[str, str]:
@@ -212,4 +215,18 @@ def _name(row: Row) -> str:
 
 
 def _fallback(row: Row) -> str:
-    return f" ({markdown.literal(f'fallback: {row.fallback}')})" if row.fallback else ""
+    return " (fallback)" if row.fallback else ""
+
+
+def _fallbacks(chapter: Chapter) -> str:
+    """A sentence for each fallback, with the names of its rows unless it concerns all."""
+    return "".join(
+        f" Fallback: {markdown.literal(line)} ({_which(chapter, rows)})."
+        for line, rows in chapter.fallbacks.items()
+    )
+
+
+def _which(chapter: Chapter, rows: Sequence[Row]) -> str:
+    if len(rows) == len(chapter.rows):
+        return "all rows"
+    return ", ".join(_name(row) for row in rows)
