@@ -46,7 +46,8 @@ def run_and_exit(main: Callable[[], int]) -> NoReturn:
         status = main()
         sys.stdout.flush()
     except KeyboardInterrupt as stop:
-        errors.print(f"interrupted {escape(str(stop))}".rstrip(), soft_wrap=True)
+        message = f"interrupted: {stop}" if str(stop) else "interrupted"
+        errors.print(escape(message), soft_wrap=True)
         status = INTERRUPTED
     except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -12,6 +12,7 @@ from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException
+from hydra.types import RunMode
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
@@ -146,6 +147,7 @@ def _run_settings(cfg: DictConfig, choices: Mapping[str, str | None]) -> RunSett
         rerun=cfg.rerun,
         objective=cfg.objective,
         published=cast(Published | None, published),
+        is_later_of_sweep=hydra.mode is RunMode.MULTIRUN and hydra.job.num > 0,
     )
 
 

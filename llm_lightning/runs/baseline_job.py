@@ -48,7 +48,6 @@ class BaselineJob(Job):
         with status.recorded(self.settings.run_dir):
             terminal.print_heading(self.settings, [found.data.source, *found.data.describe()])
             summary = self.fit(found)
-            terminal.print_fallbacks(found.fallbacks)
             terminal.show(summary, self.settings)
         return summary
 

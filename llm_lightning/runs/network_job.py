@@ -177,7 +177,9 @@ class NetworkJob(Job):
         started = time.perf_counter()
         folder = self.settings.run_dir
         built.data.write_splits(folder / files.SPLITS_FOLDER)
-        terminal.print_fallbacks(built.fallbacks)
+        terminal.print_fallbacks(
+            built.fallbacks, in_brief=self.settings.is_later_of_sweep
+        )
         terminal.print_start(
             settings=self.settings,
             groups=parameter_groups(built.task),

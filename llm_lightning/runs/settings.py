@@ -38,6 +38,8 @@ class RunSettings:
     rerun: bool = False
     objective: str = "loss"
     published: Published | None = None
+    is_later_of_sweep: bool = False
+    """Whether an earlier run of the same sweep explained what it has in common with this one."""
 
 
 @dataclass

@@ -45,17 +45,17 @@ _RESPONSES_SHOWN = 3
 _CHARACTERS_SHOWN = 60
 
 
-_framed: set[str] = set()  # of earlier runs in this process
-
-
-def print_fallbacks(fallbacks: Sequence[str]) -> None:
+def print_fallbacks(fallbacks: Sequence[str], *, in_brief: bool = False) -> None:
     """Frames what was replaced, why, and how to avoid it; nothing if nothing was.
 
-    Later runs of a sweep name what the first one framed in a line each.
+    Args:
+        fallbacks: of the run.
+        in_brief: a line each without a frame, as for later runs of a sweep.
     """
-    if fallbacks and _framed.issuperset(fallbacks):
+    if in_brief:
         for fallback in fallbacks:
-            console.print(f"[yellow]fallback[/yellow] {escape(fallback.splitlines()[0])}")
+            first = fallback.splitlines()[0].rstrip(":")
+            console.print(f"[yellow]fallback[/yellow] {escape(first)}", soft_wrap=True)
     elif fallbacks:
         text = "\n\n".join(escape(fallback) for fallback in fallbacks)
         title = "fallback: not comparable with results on the original data and weights"
@@ -150,8 +150,7 @@ def show(summary: Summary, settings: RunSettings) -> None:
     """Draws and prints the results of a finished run."""
     plot_run(settings.run_dir)
     print_results(summary, as_typed(settings.run_dir))
-    print_fallbacks(summary.fallbacks)
-    _framed.update(summary.fallbacks)
+    print_fallbacks(summary.fallbacks, in_brief=settings.is_later_of_sweep)
 
 
 def print_results(summary: Summary, run_dir: Path) -> None:

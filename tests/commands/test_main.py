@@ -179,10 +179,10 @@ def test_a_fallback_never_replaces_a_real_run(
 ) -> None:
     start(monkeypatch, "+experiment=last_layer", *SMOKE)
     folder = next(Path("runs").glob("*/seed_123"))
-    summary = json.loads((folder / "summary.json").read_text())
-    (folder / "summary.json").write_text(json.dumps(summary | {"fallbacks": []}))  # a real run
-    status, told = refused(monkeypatch, capsys, "+experiment=last_layer", *SMOKE)
-    assert status == 1
+    status = json.loads((folder / "status.json").read_text())
+    (folder / "status.json").write_text(json.dumps(status | {"fallbacks": []}))  # a real run
+    code, told = refused(monkeypatch, capsys, "+experiment=last_layer", *SMOKE)
+    assert code == 1
     assert "holds a run on the real data and weights" in told
     assert (folder / "checkpoints" / "last.ckpt").is_file()
 

@@ -66,7 +66,7 @@ def test_unreachable_weights_are_replaced_and_other_model_settings_kept(
         in summary["fallbacks"][1]
     )
     assert "HF_HUB_OFFLINE" in summary["fallbacks"][1]
-    assert "To use the real thing:" in summary["fallbacks"][1]
+    assert "To use the original:" in summary["fallbacks"][1]
     fields = torch.load(folder / summary["checkpoint"], weights_only=True)["hyper_parameters"]
     assert (fields["model"]["causal"], fields["model"]["embd_pdrop"]) == (False, 0.1)
     # The configuration is that of the model which was trained.

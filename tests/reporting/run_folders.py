@@ -13,7 +13,7 @@ from llm_lightning.run_format.files import (
     RESPONSE,
     RESPONSE_SCORES,
     RESPONSES,
-    SPLITS,
+    SPLITS_FOLDER,
     STATUS,
     SUMMARY,
 )
@@ -126,8 +126,8 @@ def write_classifier(
         ],
     )
     for split, messages in splits.items():
-        (folder / SPLITS).mkdir(exist_ok=True)
-        _write_csv(folder / SPLITS / f"{split}.csv", ["Label", "Text"], messages)
+        (folder / SPLITS_FOLDER).mkdir(exist_ok=True)
+        _write_csv(folder / SPLITS_FOLDER / f"{split}.csv", ["Label", "Text"], messages)
     if not is_baseline:
         rows = []
         for epoch, value in enumerate(val_accuracies):

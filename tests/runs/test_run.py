@@ -97,10 +97,10 @@ def test_experiment_end_to_end(
 
     printed = capsys.readouterr().out
     assert "backbone.h.0-4" in printed
-    assert "precision, recall, F1 and AUROC are of 'spam'" in printed
+    assert "precision, recall, F1 and AUROC refer to 'spam'" in printed
     assert "tensorboard --logdir runs" in printed
     assert "198,786" in printed
-    assert printed.count("fallback: these numbers are not comparable with those of the real thing") == 2
+    assert printed.count("fallback: not comparable with results on the original data and weights") == 2
     assert "0 of 480 test texts also occur in training" in printed
     assert "llm_lightning predict" in printed
 
