@@ -228,5 +228,5 @@ def _mention(fallbacks: Sequence[str]) -> Iterator[None]:
     except ValueError as error:
         if not fallbacks:
             raise
-        lines = "\n".join(f"  {fallback.splitlines()[0]}" for fallback in fallbacks)
+        lines = "\n".join(f"  {fallback.splitlines()[0].rstrip(':')}" for fallback in fallbacks)
         raise ValueError(f"{error}\nThis is with a fallback:\n{lines}") from error

@@ -144,7 +144,7 @@ def test_without_an_experiment_the_response_is_a_list(
         (("experiment=all",), "write +experiment=all, with a plus sign"),
         (("last_block",), "last_block: write +experiment=last_block"),
         (("predikt", "runs"), "predikt: there is no such command; did you mean predict?"),
-        (("+experiment=all", "fast"), "settings are written setting=value, without blanks"),
+        (("+experiment=all", "fast"), "a setting is written as setting=value, without blanks"),
         (("+experiment=all,lora",), "several values make a sweep, which needs -m"),
         (("+experiment=all", "runs_dir="), "runs_dir is empty: name a folder"),
         (("+experiment=all", "run_dir=x"), "run_dir follows from runs_dir"),
@@ -159,7 +159,7 @@ def test_a_wrong_command_line_is_one_message(
     status, shown = refused(monkeypatch, capsys, *arguments)
     assert status == 2
     assert problem in shown
-    assert "All of them: python -m llm_lightning --help" in shown
+    assert "`python -m llm_lightning --help` lists experiments and commands" in shown
     assert "everything trains" not in shown, "no list hides the message"
     assert not Path("runs").exists()
 

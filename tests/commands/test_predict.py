@@ -87,7 +87,7 @@ def test_table_for_people(run: Path, capsys: pytest.CaptureFixture[str]) -> None
     told = capsys.readouterr()
     assert "You won a prize!" in told.out
     assert " %" in told.out
-    assert "1 texts were cut to 24 tokens" in told.out
+    assert "texts cut to 24 tokens, as in training: 1" in told.out
     assert told.err.startswith("The packaged messages replaced the SMS Spam Collection")
 
 

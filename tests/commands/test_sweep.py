@@ -39,7 +39,9 @@ def test_a_sweep_goes_on_after_a_failure_and_lists_it(
     reason = "finetune.num_blocks must be at most the model's 6 blocks, got 9"
     assert output.err.count(reason) == 4  # a frame each, and a line each in the list
     failed = json.loads(next(Path("runs").glob("last_block*/*/status.json")).read_text())
-    assert failed["error"] == reason
+    error = failed["error"].splitlines()
+    assert error[:2] == [reason, "This is with a fallback:"]
+    assert error[2].endswith("replaced the SMS Spam Collection, which could not be downloaded")
 
     assert command(monkeypatch, *arguments) == 1  # what failed is tried again, the rest is not
     assert capsys.readouterr().out.count("finished before with the same settings") == 1

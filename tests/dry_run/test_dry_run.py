@@ -266,7 +266,8 @@ def test_of_an_interrupted_run_only_the_rest_counts(monkeypatch: pytest.MonkeyPa
 
     with monkeypatch.context() as patch:
         patch.setattr(L.Callback, "on_train_batch_start", kill)
-        assert command(patch, *arguments) == 1
+        with pytest.raises(KeyboardInterrupt, match="in epoch 3 of 3"):
+            command(patch, *arguments)
     before = everything(Path.cwd())
     planned = plan(monkeypatch, *arguments)
     assert (planned.prior, planned.steps_done, planned.steps) == ("interrupted", 8, 4)
