@@ -63,8 +63,9 @@ def interruptible(trainer: L.Trainer) -> Iterator[None]:
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
-    except SystemExit:
-        if not trainer.interrupted:
+    except SystemExit as ended:
+        # Others, as the end of a job that SLURM preempted, pass.
+        if not isinstance(ended.__context__, KeyboardInterrupt):
             raise
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, handler)  # Lightning ignores it from then on

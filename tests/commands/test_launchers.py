@@ -38,7 +38,7 @@ OPTUNA = needs("hydra_optuna_sweeper", "search")
 @pytest.fixture(autouse=True)
 def _in_a_folder_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setenv("PYTHONPATH", str(Path(cli.__file__).parents[1]))
+    monkeypatch.setenv("PYTHONPATH", str(Path(cli.__file__).parents[2]))
     monkeypatch.chdir(tmp_path)
 
 
@@ -139,7 +139,7 @@ def test_parallel_runs_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
     threads = max(1, (os.cpu_count() or 1) // 2)
     for output in outputs:
         assert "epoch 40/40" in output
-        assert f"({threads} threads)" in output
+        assert f"({threads} thread{'s' * (threads > 1)})" in output
     begun = [
         (json.loads(file.read_text())["started_at"], json.loads(file.read_text())["updated_at"])
         for file in Path("runs").glob("lora*/*/status.json")
