@@ -75,7 +75,7 @@ class FitProgress(ProgressBar):
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
-        """Closes the bar; explains an interruption, after which Lightning ends silently."""
+        """Closes the bar, so that what is printed next stands below it."""
         self._close()
 
     def _report(self, trainer: L.Trainer) -> None:
