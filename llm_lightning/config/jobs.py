@@ -17,7 +17,7 @@ from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from llm_lightning.backbone.weights import ModelConfig
+from llm_lightning.backbone.families import Model
 from llm_lightning.config.experiments import conf_dir
 from llm_lightning.config.run_name import run_name
 from llm_lightning.data.module import DataModule
@@ -76,7 +76,7 @@ def _network_job(
     return NetworkJob(
         settings=settings,
         data=data,
-        model=cast(ModelConfig, model),
+        model=cast(Model, model),
         task_class=get_class(cfg.task._target_),
         task=task,
         finetune=finetune,

@@ -9,7 +9,8 @@ from typing import Any
 import lightning as L
 import torch
 
-from llm_lightning.backbone.weights import ModelConfig, Weights, ask_hub, locate
+from llm_lightning.backbone.families import Model, architecture, ask_hub, locate
+from llm_lightning.backbone.weights import Weights
 from llm_lightning.callbacks import frozen_activations
 from llm_lightning.callbacks.status import EpochStatus
 from llm_lightning.callbacks.timing import StageTimer
@@ -52,7 +53,7 @@ class FoundNetwork(Found):
 class NetworkJob(Job):
     """Fine-tunes a network."""
 
-    model: ModelConfig
+    model: Model
     task_class: type[Task]
     task: Any
     """Options of ``task_class``, a dataclass."""
@@ -137,14 +138,11 @@ class NetworkJob(Job):
         Raises:
             ValueError: if the strategy or the weights do not fit the model.
         """
-        architecture = self.model.architecture()
-        if found.weights.path is not None:
-            architecture["init"] = "empty"  # every weight is loaded next
         # Each subclass takes what its data bring beside these.
         build_task: Callable[..., Task] = self.task_class
         task = build_task(
             task=asdict(self.task),
-            model=architecture,
+            model=architecture(self.model, found.weights),
             finetune=asdict(self.finetune),
             optim=asdict(self.optim),
             seed=self.settings.seed,
@@ -152,7 +150,7 @@ class NetworkJob(Job):
         )
         sha256 = task.load_base(self.model, found.weights)
         if self.compile:
-            for block in task.backbone.h:
+            for block in task.backbone.blocks:
                 block.compile(dynamic=True)  # in place: names in checkpoints stay as they are
         facts = WeightFacts(
             model=self.model.name,
