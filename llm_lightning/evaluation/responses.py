@@ -13,8 +13,9 @@ from typing import Any
 
 from torch import nn
 
-from llm_lightning.backbone.generation import GenerationOptions, generate
+from llm_lightning.backbone.generation import generate
 from llm_lightning.backbone.gpt2 import GPT2
+from llm_lightning.backbone.sampling import GenerationOptions
 from llm_lightning.backbone.tokenizer import gpt2_encoding
 from llm_lightning.data.prompts import Record, prompt_ids
 from llm_lightning.presentation.progress import progress_bar
