@@ -1,4 +1,4 @@
-"""Which code makes, finds and loads a backbone: GPT-2 in plain torch, or a model of transformers."""
+"""Which code makes, finds and loads a backbone: GPT-2 in plain torch, or one of transformers."""
 
 from collections.abc import Mapping
 from pathlib import Path
