@@ -74,7 +74,10 @@ class NetworkJob(Job):
     model_settings: dict[str, Any] = field(default_factory=dict)
     """Settings in effect because they suit this model, by their keys."""
     fallback: "Callable[[], NetworkJob] | None" = None
-    """Makes the same job with the packaged model, for when the weights are unavailable."""
+    """Makes the same job with a model that needs no download, for when the weights are
+    unavailable."""
+    better_fallback: str | None = None
+    """How to get a better fallback than this one."""
 
     @property
     def metric_names(self) -> tuple[str, ...]:
@@ -95,14 +98,16 @@ class NetworkJob(Job):
             if not (allowed and self.fallback and self.model.weights == "pretrained"):
                 raise
             job = self.fallback()
-            name = f"The model {job.model.name} (packaged weights)"
+            weights = locate(job.model)
+            if job.better_fallback:
+                error.advice += f"; {job.better_fallback}"
+            name = f"The model {job.model.name} ({weights.source})"
             fallbacks.append(describe_fallback(name, error))
             if len(fallbacks) > 1:
                 job.data.use_packaged()  # type: ignore[attr-defined]  # known to be unavailable
             else:
                 job.data.prepare_data()
             trainer, timer = job._trainer()
-            weights = locate(job.model)
         with _mention(fallbacks):
             job.data.setup("fit")
         found = FoundNetwork(
