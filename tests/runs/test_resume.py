@@ -14,8 +14,8 @@ from llm_lightning.commands import main as cli
 from llm_lightning.runs.load import load_classifier, load_language_model
 
 RUN = (
-    "trainer=smoke", "model=nano", "baselines=[]", "untrained_responses=false", "trainer.max_epochs=3", "trainer.limit_val_batches=null",
-    "model.resid_pdrop=0.1",
+    "trainer=smoke", "model=nano", "baselines=[]", "untrained_responses=false",
+    "trainer.max_epochs=3", "trainer.limit_val_batches=null", "model.resid_pdrop=0.1",
 )  # fmt: skip
 CLASSIFY = ("+experiment=lora", "finetune.dropout=0.2", *RUN)
 INSTRUCT = (
