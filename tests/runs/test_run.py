@@ -16,11 +16,7 @@ from llm_lightning.runs import record as run_summary
 from llm_lightning.runs.load import load_classifier
 from llm_lightning.runs.prediction import predict
 
-
-@pytest.fixture(autouse=True)
-def _wide_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def test_experiment_end_to_end(
