@@ -7,37 +7,35 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import lightning as L
-import torch
 
 from llm_lightning.backbone.families import Model, architecture, ask_hub, locate
 from llm_lightning.backbone.weights import Weights
 from llm_lightning.callbacks import frozen_activations
 from llm_lightning.callbacks.status import EpochStatus
 from llm_lightning.callbacks.timing import StageTimer
-from llm_lightning.data.module import DataModule
 from llm_lightning.finetuning.coverage import parameter_groups
 from llm_lightning.finetuning.strategies import Strategy
 from llm_lightning.network import Unavailable
 from llm_lightning.run_format import files, status
-from llm_lightning.run_format.summary import Summary, WeightFacts, read_summary, write_summary
+from llm_lightning.run_format.summary import Summary, WeightFacts, write_summary
 from llm_lightning.runs import terminal_output as terminal
 from llm_lightning.runs.baseline_job import baseline_metrics
 from llm_lightning.runs.built import Built
 from llm_lightning.runs.curves import join_curves
-from llm_lightning.runs.evaluate import evaluate
 from llm_lightning.runs.errors import expect
+from llm_lightning.runs.evaluate import evaluate
 from llm_lightning.runs.fit import fit, quiet_lightning
 from llm_lightning.runs.job import Job, describe_fallback, prepare
 from llm_lightning.runs.load import load_language_model
 from llm_lightning.runs.prior_state import PriorState, start
 from llm_lightning.runs.record import device_name, log_hparams, summarize
-from llm_lightning.runs.responses import ready_to_generate, respond, respond_untrained
+from llm_lightning.runs.responses import respond, respond_untrained
 from llm_lightning.runs.settings import Checkpoint, Found
 from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.tasks.task import Task
 from llm_lightning.training.allocator import keep_freed_memory
-from llm_lightning.training.peak_memory import reset_peak_memory
 from llm_lightning.training.optim import AdamW
+from llm_lightning.training.peak_memory import reset_peak_memory
 
 
 @dataclass(kw_only=True)
@@ -180,9 +178,7 @@ class NetworkJob(Job):
         started = time.perf_counter()
         folder = self.settings.run_dir
         built.data.write_splits(folder / files.SPLITS_FOLDER)
-        terminal.print_fallbacks(
-            built.fallbacks, in_brief=self.settings.is_later_of_sweep
-        )
+        terminal.print_fallbacks(built.fallbacks, in_brief=self.settings.is_later_of_sweep)
         terminal.print_start(
             settings=self.settings,
             groups=parameter_groups(built.task),
