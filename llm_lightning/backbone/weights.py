@@ -41,6 +41,9 @@ class ModelConfig(GPTConfig):
     without ``hub_id``."""
     revision: str | None = None
     """Commit of ``hub_id``, pinned so that the weights cannot change."""
+    fallback: str | None = None
+    """The model whose package, if it is installed, replaces this one where the Hub cannot be
+    reached."""
 
     def __post_init__(self) -> None:
         """Checks the rules of the configuration group beside those of the architecture.

@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 
 from llm_lightning.data.instructions import Instructions
+from llm_lightning.data.prompts import Prompts
 from llm_lightning.data.records import read_records
 from llm_lightning.evaluation.responses import generate_responses
 from llm_lightning.evaluation.text_scores import score_responses, summarize_scores
@@ -33,9 +34,7 @@ def ready_to_generate(model: LanguageModel, device: torch.device, trained_in: st
     return model.bfloat16() if is_native and trained_in.startswith("bf16") else model
 
 
-def respond(
-    model: LanguageModel, device: torch.device, summary: Summary, folder: Path
-) -> Summary:
+def respond(model: LanguageModel, device: torch.device, summary: Summary, folder: Path) -> Summary:
     """Generates and scores responses to the test split of a run that is trained.
 
     An interrupted call is continued by the next one.
@@ -99,7 +98,7 @@ def _generate_and_score(
         model.backbone,
         model.head,
         records,
-        model.hparams["text"]["prompt_style"],
+        Prompts(model.hparams["text"]["prompt_style"], model.tokenizer),
         model.options.generation,
         folder / responses_name,
     )

@@ -152,10 +152,10 @@ def test_row_1_has_the_books_settings() -> None:
     assert (cfg.task.pooling, cfg.task.mask_padding, cfg.seed) == ("last", False, 123)
 
 
-def test_our_experiments_pool_the_last_real_token() -> None:
+def test_our_experiments_pool_what_suits_the_model() -> None:
     for name in ("last_layer", "last_block", "last_two_blocks", "all"):
         cfg = composed(f"+experiment={name}")
-        assert (cfg.task.pooling, cfg.data.padding, cfg.published) == ("last_real", "batch", None)
+        assert (cfg.task.pooling, cfg.data.padding, cfg.published) == ("auto", "batch", None)
 
 
 @pytest.mark.parametrize(
@@ -192,9 +192,8 @@ def test_sizes_are_the_published_ones() -> None:
     }
 
 
-def test_seed_and_context_reach_the_data() -> None:
-    cfg = composed("seed=7", "model.n_positions=64")
-    assert (cfg.data.seed, cfg.data.context_length) == (7, 64)
+def test_the_seed_reaches_the_data() -> None:
+    assert composed("seed=7").data.seed == 7
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from llm_lightning.backbone.huggingface.gguf import convert
 from llm_lightning.backbone.huggingface.settings import HubModel
 from llm_lightning.backbone.weights import HUB_ID, Weights, hub_is_off, hub_source
 from llm_lightning.network import Reachability, Unavailable, cache_dir
-from llm_lightning.presentation.extras import require
+from llm_lightning.presentation.extras import is_installed, require
 from llm_lightning.run_format.file_digest import cached_sha256
 
 # The first that a folder contains; `.bin` holds pickled tensors, of which nothing else is read.
@@ -72,8 +72,9 @@ def locate(model: HubModel, reachability: Reachability | None = None) -> Weights
 
 
 def has_package(model: HubModel) -> bool:
-    """Whether the package with the model's weights is installed."""
-    return _package_file(model) is not None
+    """Whether the package with the model's weights is installed, and what reads it."""
+    readers = {"transformers", *(["gguf"] if str(model.package).endswith(".gguf") else [])}
+    return _package_file(model) is not None and all(map(is_installed, readers))
 
 
 def _without_weights(found: Weights) -> Weights:
