@@ -11,8 +11,9 @@ from llm_lightning.backbone.checkpoint import HEADS, Loaded, checked_sha256, ten
 from llm_lightning.backbone.huggingface.model import TransformersBackbone
 from llm_lightning.backbone.huggingface.quiet import quiet
 
-# Heads of pretraining, and the pooling layer before some of them, which no task here uses.
 _INDEX = "model.safetensors.index.json"
+# Other names of heads; this one is GPT-NeoX's.
+_SAME_HEAD = {"embed_out.weight": "lm_head.weight"}
 
 
 def load_weights(
@@ -80,10 +81,11 @@ def _load_heads(path: Path, wanted: Mapping[str, Tensor]) -> dict[str, tuple[int
     found = {}
     for file in files:
         for key, reader in tensor_readers(file).items():
-            if key not in HEADS:
+            name = _SAME_HEAD.get(key, key)
+            if name not in HEADS:
                 continue
-            found[key] = reader.shape
-            target = wanted.get(key)
+            found[name] = reader.shape
+            target = wanted.get(name)
             if target is not None and tuple(target.shape) == reader.shape:
                 with torch.no_grad():
                     target.copy_(reader.read())
