@@ -1,1 +1,1 @@
-"""GPT-2: network, tokenizer, weights, generation. Plain torch, without Lightning, Hydra or data."""
+"""Networks, tokenizers, weights, generation: GPT-2 in plain torch, any model of transformers."""
