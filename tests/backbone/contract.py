@@ -1,4 +1,4 @@
-"""What the tests of the backbone contract share: weights on disk, models that load them, batches."""
+"""What tests of the backbone contract share: weights on disk, models that load them, batches."""
 
 from pathlib import Path
 from typing import Any

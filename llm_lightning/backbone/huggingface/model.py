@@ -281,7 +281,9 @@ class TransformersBackbone(nn.Module):
         self.eval()
         try:
             whole = self(ids, mask)
-            resumed = self.later_blocks(self.first_blocks(ids, mask, depth), mask, depth)
+            first = self.first_blocks(ids, mask, depth)
+            self(ids.roll(1), mask)  # what a block may keep for others is then of other texts
+            resumed = self.later_blocks(first, mask, depth)
         except Exception as error:  # of the model's own code, which may do anything
             return f"this model cannot be run in two parts ({type(error).__name__}: {error})"
         finally:
