@@ -9,6 +9,7 @@ from typing import Any
 import lightning as L
 import torch
 
+from llm_lightning.backbone.tokenizer import GPT2Tokenizer
 from llm_lightning.backbone.weights import ModelConfig, Weights, ask_hub, locate
 from llm_lightning.callbacks import frozen_activations
 from llm_lightning.callbacks.status import EpochStatus
@@ -103,6 +104,7 @@ class NetworkJob(Job):
             trainer, timer = job._trainer()
             weights = locate(job.model)
         with _mention(fallbacks):
+            job.data.use_model(GPT2Tokenizer(), job.model.n_positions)
             job.data.setup("fit")
         found = FoundNetwork(
             data=job.data,

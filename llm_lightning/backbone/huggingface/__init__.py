@@ -1,0 +1,1 @@
+"""Any model of transformers behind the backbone protocol; the only place that imports it."""
