@@ -13,7 +13,7 @@ import pandas as pd
 
 from llm_lightning.backbone.tokenizer import encode
 from llm_lightning.data.instructions import Instructions
-from llm_lightning.data.prompts import prompt_ids
+from llm_lightning.data.prompts import Prompts
 from llm_lightning.data.spam import SmsSpam
 from llm_lightning.data.splits import Splits
 from llm_lightning.run_format.files import SPLIT_LABEL, SPLIT_TEXT
@@ -110,7 +110,8 @@ def _prompts(path: str | None, longest: int) -> list[list[int]]:
     if path is None:
         data.use_packaged()
     data.setup()
-    return [prompt_ids(record, data.prompt_style, longest) for record in data.records["test"]]
+    prompts = Prompts(data.prompt_style, data.tokenizer)
+    return [prompts.prompt_ids(record, longest) for record in data.records["test"]]
 
 
 def _write(file: Path, value: Any) -> None:

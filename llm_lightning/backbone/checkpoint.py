@@ -211,6 +211,11 @@ class _Reader:
 
 
 def tensor_readers(path: Path) -> dict[str, _Reader]:
+    """Returns what reads each tensor of a checkpoint, by its key.
+
+    Raises:
+        ValueError: if the file is damaged, or contains anything but tensors.
+    """
     try:
         if path.suffix == ".safetensors":
             return _safetensors_readers(path)

@@ -1,4 +1,4 @@
-"""Which code makes, finds and loads a backbone: GPT-2 in plain torch, or a model of transformers."""
+"""Which code makes, finds and loads a backbone: GPT-2 in plain torch, or one of transformers."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,9 +11,15 @@ from llm_lightning.backbone.checkpoint import Loaded
 from llm_lightning.backbone.gpt2 import GPT2
 from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.backbone.huggingface import loading, location
-from llm_lightning.backbone.huggingface.model import TransformersBackbone, read_config
+from llm_lightning.backbone.huggingface import tokenizer as huggingface_tokenizer
+from llm_lightning.backbone.huggingface.model import (
+    TransformersBackbone,
+    own_context_length,
+    read_config,
+)
 from llm_lightning.backbone.huggingface.settings import HubModel
 from llm_lightning.backbone.protocol import Backbone
+from llm_lightning.backbone.tokenizer import GPT2Tokenizer, Tokenizer
 from llm_lightning.backbone.weights import ModelConfig, Weights
 from llm_lightning.network import Reachability
 
@@ -58,16 +64,66 @@ def architecture(model: Model, found: Weights) -> dict[str, Any]:
         found: its located weights. If there is a checkpoint, the weights are left uninitialised.
     """
     if isinstance(model, HubModel):
-        if found.folder is None:
-            raise ValueError(f"the weights of {model.name} have no folder: use locate()")
         return {
-            "config": read_config(found.folder),
+            "config": read_config(_folder(model, found)),
             "dropout": model.dropout,
             "context_length": model.context_length,
             "init": "transformers" if found.path is None else "empty",
         }
     own = model.architecture()
     return own if found.path is None else own | {"init": "empty"}
+
+
+def load_tokenizer(model: Model, found: Weights) -> Tokenizer:
+    """Returns the tokenizer of a model.
+
+    Args:
+        model: the model.
+        found: its located weights.
+
+    Raises:
+        ValueError: if its files are missing, damaged or not supported.
+    """
+    if isinstance(model, HubModel):
+        return huggingface_tokenizer.load_tokenizer(_folder(model, found))
+    return GPT2Tokenizer()
+
+
+def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
+    """Writes a tokenizer into a folder, from which :func:`saved_tokenizer` loads it.
+
+    GPT-2's needs no files: it comes with this package.
+    """
+    if not isinstance(tokenizer, GPT2Tokenizer):
+        folder.mkdir(parents=True, exist_ok=True)
+        tokenizer.save(folder)
+
+
+def saved_tokenizer(folder: Path) -> Tokenizer:
+    """Loads what :func:`save_tokenizer` wrote.
+
+    Raises:
+        ValueError: if the files are damaged.
+    """
+    return huggingface_tokenizer.load_tokenizer(folder) if folder.is_dir() else GPT2Tokenizer()
+
+
+def context_length(model: Model, found: Weights) -> int:
+    """Returns the longest input of a model, in tokens.
+
+    Args:
+        model: the model.
+        found: its located weights.
+
+    Raises:
+        ValueError: if neither the model's configuration nor ``model.context_length`` has one.
+    """
+    if not isinstance(model, HubModel):
+        return model.n_positions
+    longest = model.context_length or own_context_length(read_config(_folder(model, found)))
+    if longest is None:
+        raise ValueError("model.context_length must be set: the model declares no limit")
+    return longest
 
 
 def build(architecture: Mapping[str, Any]) -> Backbone:
@@ -109,3 +165,9 @@ def load_weights(
     if isinstance(backbone, GPT2):
         return checkpoint.load_weights(backbone, path, **options)
     raise TypeError(f"no checkpoint can be loaded into a {type(backbone).__name__}")
+
+
+def _folder(model: HubModel, found: Weights) -> Path:
+    if found.folder is None:
+        raise ValueError(f"the weights of {model.name} have no folder: use locate()")
+    return found.folder

@@ -16,12 +16,12 @@ from llm_lightning.callbacks.cacheable import (
     empty_cache,
     tokens_per_batch,
 )
-from llm_lightning.network import cache_dir
 from llm_lightning.data.module import DataModule
 from llm_lightning.finetuning.frozen_activations.activation_files import FOLDER, ActivationFiles
 from llm_lightning.finetuning.frozen_activations.cache import ActivationCache, frozen_depth
 from llm_lightning.finetuning.frozen_activations.forward import frozen_activations
 from llm_lightning.finetuning.frozen_activations.last_in_memory import LastInMemory
+from llm_lightning.network import cache_dir
 from llm_lightning.presentation.progress import progress_bar
 from llm_lightning.tasks.task import Task
 

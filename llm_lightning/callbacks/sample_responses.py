@@ -7,8 +7,8 @@ import lightning as L
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from llm_lightning.backbone.generation import generate
-from llm_lightning.backbone.tokenizer import gpt2_encoding
 from llm_lightning.data.instructions import Instructions
+from llm_lightning.data.prompts import Prompts
 from llm_lightning.evaluation.responses import prompt_tokens
 from llm_lightning.presentation.markdown import literal, table
 from llm_lightning.tasks.language_model import LanguageModel
@@ -41,16 +41,15 @@ class SampleResponses(L.Callback):
         backbone, head = pl_module.backbone, pl_module.head
         records = data.records["val"][: self._num_samples]
         options = replace(pl_module.options.generation, max_new_tokens=self._max_new_tokens)
+        look = Prompts(data.prompt_style, data.tokenizer)
         prompts = [
-            prompt_tokens(record, data.prompt_style, backbone.context_length, options)
-            for record in records
+            prompt_tokens(record, look, backbone.context_length, options) for record in records
         ]
+        rows = generate(backbone, head, prompts, options, stop_id=look.stop_id)
         text = responses_table(
             [
-                (record.instruction, record.input, record.output, gpt2_encoding().decode(tokens))
-                for record, tokens in zip(
-                    records, generate(backbone, head, prompts, options), strict=True
-                )
+                (record.instruction, record.input, record.output, data.tokenizer.decode(tokens))
+                for record, tokens in zip(records, rows, strict=True)
             ]
         )
         for logger in trainer.loggers:

@@ -5,7 +5,7 @@ contain any token, the padding token included.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -13,9 +13,10 @@ from jaxtyping import Int
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
+from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID, Tokenizer
 
 PADDINGS = ("max_length", "batch", "none")
+TRUNCATIONS = ("end", "start", "middle")
 
 _BATCHES_PER_POOL = 50
 """Batches whose examples are sorted together; a larger pool means less padding, less shuffling."""
@@ -25,7 +26,7 @@ class Batch(NamedTuple):
     """A batch for a classifier: B examples, padded to T positions."""
 
     input_ids: Int[Tensor, "B T"]
-    """(B, T) int64; padded on the right with the end-of-text token."""
+    """(B, T) int64; padded on the right."""
     lengths: Int[Tensor, " B"]
     """(B,) int64, number of real tokens of each row, at least 1."""
     labels: Int[Tensor, " B"]
@@ -65,34 +66,77 @@ class Example:
 
 @dataclass
 class Padder:
-    """Truncates and pads; saved with a model so that new text is treated as in training.
+    """Truncates, adds the model's special tokens and pads.
+
+    Saved with a model, as plain values, so that new text is treated as in training. The defaults
+    are GPT-2's, which models saved without these fields were trained with.
 
     Raises:
         ValueError: if a field is out of range.
     """
 
     max_length: int
-    """Longest input, in tokens, at least 1; longer texts lose their end."""
+    """Longest input, in tokens, special tokens included; at least 1 more than these."""
     padding: str = "batch"
     """``max_length``: pad to ``max_length``; ``batch``: pad to the longest row of the batch;
     ``none``: no padding, so the rows of a batch must have equal lengths."""
+    truncate: str = "end"
+    """What a longer text loses: its ``end``, its ``start``, or its ``middle``."""
+    prefix: list[int] = field(default_factory=list)
+    """Special tokens before a text."""
+    suffix: list[int] = field(default_factory=list)
+    """Special tokens after a text."""
+    pad_id: int = END_OF_TEXT_ID
+    """The token that fills rows."""
+    end_id: int = END_OF_TEXT_ID
+    """What an empty text becomes if the model puts no special tokens around a text."""
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer, max_length: int, padding: str, truncate: str) -> "Padder":
+        """Makes the one for a model's tokenizer."""
+        return cls(
+            max_length=max_length,
+            padding=padding,
+            truncate=truncate,
+            prefix=list(tokenizer.prefix),
+            suffix=list(tokenizer.suffix),
+            pad_id=tokenizer.pad_id,
+            end_id=tokenizer.end_id,
+        )
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
         if self.max_length < 1:
             raise ValueError(f"data.max_length must be at least 1 token, got {self.max_length}")
-        if self.padding not in PADDINGS:
+        if self.room < 1:
             raise ValueError(
-                f"data.padding must be one of {', '.join(PADDINGS)}, got {self.padding!r}"
+                f"data.max_length must be more than {self.max_length - self.room}, the number of "
+                f"special tokens that the model needs around a text, got {self.max_length}"
             )
+        for key, choices in (("padding", PADDINGS), ("truncate", TRUNCATIONS)):
+            if getattr(self, key) not in choices:
+                raise ValueError(
+                    f"data.{key} must be one of {', '.join(choices)}, got {getattr(self, key)!r}"
+                )
+
+    @property
+    def room(self) -> int:
+        """Largest number of tokens of a text itself, without special tokens."""
+        return self.max_length - len(self.prefix) - len(self.suffix)
+
+    def truncates(self, ids: Sequence[int]) -> bool:
+        """Whether an encoded text is too long to be kept whole."""
+        return len(ids) > self.room
 
     def examples(
         self, token_ids: Sequence[list[int]], labels: Sequence[int] | None = None
     ) -> list[Example]:
-        """Truncates encoded texts; an empty text becomes a single end-of-text token.
+        """Truncates encoded texts and puts the special tokens around them.
+
+        A text of no tokens becomes just these; if there are none, a single ``end_id``.
 
         Args:
-            token_ids: token ids of each text.
+            token_ids: token ids of each text, without special tokens.
             labels: class index of each text; -1 for all if not given.
 
         Returns:
@@ -100,12 +144,26 @@ class Padder:
         """
         known = labels if labels is not None else [-1] * len(token_ids)
         return [
-            Example(ids[: self.max_length] or [END_OF_TEXT_ID], int(label), index)
+            Example(self._whole(ids), int(label), index)
             for index, (ids, label) in enumerate(zip(token_ids, known, strict=True))
         ]
 
+    def _whole(self, ids: list[int]) -> list[int]:
+        return [*self.prefix, *self._kept(ids), *self.suffix] or [self.end_id]
+
+    def _kept(self, ids: list[int]) -> list[int]:
+        room = self.room
+        if len(ids) <= room:
+            return ids
+        if self.truncate == "end":
+            return ids[:room]
+        if self.truncate == "start":
+            return ids[-room:]
+        num_last = room // 2
+        return ids[: room - num_last] + ids[len(ids) - num_last :]
+
     def collate(self, examples: Sequence[Example]) -> Batch:
-        """Pads examples on the right with the end-of-text token, as the book does.
+        """Pads examples on the right, as the book does.
 
         Args:
             examples: B examples of at most ``max_length`` tokens.
@@ -123,7 +181,7 @@ class Padder:
                 f"data.padding=none cannot batch texts of different lengths ({min(lengths)} and "
                 f"{width} tokens): set data.batch_size=1, or data.padding=batch"
             )
-        input_ids = torch.full((len(examples), width), END_OF_TEXT_ID)
+        input_ids = torch.full((len(examples), width), self.pad_id)
         for row, example in zip(input_ids, examples, strict=True):
             row[: len(example.ids)] = torch.tensor(example.ids)
         return Batch(

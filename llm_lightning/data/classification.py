@@ -8,6 +8,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -15,8 +16,7 @@ import numpy as np
 import pandas as pd
 from torch.utils.data import DataLoader
 
-from llm_lightning.backbone.tokenizer import encode
-from llm_lightning.data.batching import Batch, Example, Padder, longest_first
+from llm_lightning.data.batching import TRUNCATIONS, Batch, Example, Padder, longest_first
 from llm_lightning.data.module import DataModule
 from llm_lightning.data.splits import (
     Splits,
@@ -52,8 +52,12 @@ class ClassificationData(DataModule, ABC):
     num_train: int | None = None
     """Number of training examples to keep, with the classes in proportion; ``null`` keeps all."""
     max_length: Any = "longest_train"
-    """Longest input: ``longest_train``, the longest training text (before ``num_train``), but at
-    most the context; ``context``, the model's context; or a number of tokens."""
+    """Longest input, the special tokens that the model puts around a text included:
+    ``longest_train``, the longest training text (before ``num_train``), but at most the context;
+    ``context``, the model's context; or a number of tokens."""
+    truncate: str = "end"
+    """What a text longer than ``max_length`` loses: its ``end``; its ``start``; or its ``middle``,
+    which keeps the first and the last half of ``max_length``."""
     padding: str = "batch"
     """``max_length``, ``batch`` or ``none`` (needs ``batch_size`` 1)."""
     batch_size: int = 8
@@ -67,8 +71,6 @@ class ClassificationData(DataModule, ABC):
     accuracy."""
     drop_last: bool = False
     """Whether to drop the last, smaller training batch of each epoch."""
-    context_length: int = 1024
-    """The model's context, in tokens."""
     num_workers: int = 0
     """Worker processes of a data loader. The data are small: 0, the main process, is fastest."""
     seed: int = 123
@@ -77,10 +79,11 @@ class ClassificationData(DataModule, ABC):
     def __post_init__(self) -> None:
         """Checks ranges; touches neither network nor disk."""
         super().__init__()
-        if self.balance not in BALANCES:
-            raise ValueError(
-                f"data.balance must be one of {', '.join(BALANCES)}, got {self.balance!r}"
-            )
+        for key, choices in (("balance", BALANCES), ("truncate", TRUNCATIONS)):
+            if getattr(self, key) not in choices:
+                raise ValueError(
+                    f"data.{key} must be one of {', '.join(choices)}, got {getattr(self, key)!r}"
+                )
         for key, least in (("batch_size", 1), ("eval_batch_size", 1), ("num_workers", 0)):
             if getattr(self, key) < least:
                 raise ValueError(f"data.{key} must be at least {least}, got {getattr(self, key)}")
@@ -98,16 +101,20 @@ class ClassificationData(DataModule, ABC):
                 f"data.max_length must be longest_train, context or a number of tokens, "
                 f"got {self.max_length!r}"
             )
-        if isinstance(self.max_length, int) and not 1 <= self.max_length <= self.context_length:
-            raise ValueError(
-                f"data.max_length must be between 1 and the model's context of "
-                f"{self.context_length} tokens, got {self.max_length}"
-            )
+        if isinstance(self.max_length, int) and self.max_length < 1:
+            raise ValueError(f"data.max_length must be at least 1 token, got {self.max_length}")
         self._num_dropped = {"duplicates": 0, "undersampling": 0, "num_train": 0}
         self._splits: Splits | None = None
         self._padder: Padder | None = None
         self._examples: dict[str, list[Example]] = {}
         self._num_truncated: dict[str, int] = {}
+
+    def _check_max_length(self) -> None:
+        if isinstance(self.max_length, int) and not 1 <= self.max_length <= self.context_length:
+            raise ValueError(
+                f"data.max_length must be between 1 and the model's context of "
+                f"{self.context_length} tokens, got {self.max_length}"
+            )
 
     @abstractmethod
     def read(self) -> Splits:
@@ -129,8 +136,11 @@ class ClassificationData(DataModule, ABC):
         """Reads, splits and encodes the texts; further calls do nothing."""
         if self._splits is not None:
             return
+        self._check_max_length()
         splits = self.read()
+        encode = cache(self.tokenizer.encode)
         longest = max(len(encode(text)) for text in splits.train[SPLIT_TEXT])
+        longest += len(self.tokenizer.prefix) + len(self.tokenizer.suffix)
         if self.num_train is not None:
             kept = first_of_each_class(splits.train, self.num_train)
             self._num_dropped["num_train"] = len(splits.train) - len(kept)
@@ -140,9 +150,9 @@ class ClassificationData(DataModule, ABC):
         }
         limits = {"longest_train": longest, "context": self.context_length}
         max_length = min(limits.get(self.max_length, self.max_length), self.context_length)
-        self._padder = Padder(max_length=max_length, padding=self.padding)
+        self._padder = Padder.of(self.tokenizer, max_length, self.padding, self.truncate)
         for name, table in splits.items():
-            self._num_truncated[name] = sum(len(ids) > max_length for ids in encoded[name])
+            self._num_truncated[name] = sum(map(self._padder.truncates, encoded[name]))
             self._examples[name] = self._padder.examples(encoded[name], list(table[SPLIT_LABEL]))
         self._splits = splits
 

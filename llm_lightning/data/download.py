@@ -6,7 +6,6 @@ reached at all, which of several mirrors is used, and which error the user gets 
 """
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,7 +28,6 @@ from llm_lightning.network import (
     ANSWER_TIMEOUT_S,
     Reachability,
     Unavailable,
-    cache_dir,
     innermost,
     offline,
 )

@@ -14,9 +14,10 @@ from typing import Any, ClassVar
 from llm_lightning.data import download
 from llm_lightning.data.language import LanguageData
 from llm_lightning.data.prompt_styles import PROMPT_STYLES
-from llm_lightning.data.prompts import MASKS, Record, encode_record
+from llm_lightning.data.prompts import MASKS, Prompts, Record
 from llm_lightning.data.records import read_records
 from llm_lightning.data.sequences import TokenSequence
+from llm_lightning.network import cache_dir
 from llm_lightning.presentation.plurals import counted
 from llm_lightning.run_format.files import split_file
 from llm_lightning.run_format.splits import SPLITS
@@ -87,7 +88,7 @@ class Instructions(LanguageData):
             self._file = download.fetch(
                 self._described(),
                 [self.url],
-                download.cache_dir() / "instructions" / f"{self.name}-{digest}.json",
+                cache_dir() / "instructions" / f"{self.name}-{digest}.json",
                 known_hash=self.sha256,
                 verify=_verify_list,
                 advice=f"download {self.url} by other means and set data.path to the file",
@@ -120,11 +121,10 @@ class Instructions(LanguageData):
             raise RuntimeError("prepare_data() found no file and raised nothing")
         records = read_records(self._file)
         self._records = split_in_file_order(records, str(self._file))
+        prompts = Prompts(self.prompt_style, self.tokenizer)
         sequences = {}
         for split, own in self._records.items():
-            encoded = [
-                encode_record(record, self.prompt_style, self.mask, self.longest) for record in own
-            ]
+            encoded = [prompts.encode(record, self.mask, self.longest) for record in own]
             sequences[split] = [one.sequence for one in encoded]
             self._num_cut[split] = sum(bool(one.cut) for one in encoded)
         return sequences

@@ -6,8 +6,9 @@ loaders and the facts that a run records are here.
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch.utils.data import DataLoader
@@ -39,8 +40,6 @@ class LanguageData(DataModule, ABC):
     The order of the batches is random either way."""
     drop_last: bool = False
     """Whether to drop the last, smaller training batch of each epoch."""
-    context_length: int = 1024
-    """The model's context, in tokens."""
     num_workers: int = 0
     """Worker processes of a data loader. The data are small: 0, the main process, is fastest."""
     seed: int = 123
@@ -52,12 +51,16 @@ class LanguageData(DataModule, ABC):
         for key, least in (("batch_size", 1), ("eval_batch_size", 1), ("num_workers", 0)):
             if getattr(self, key) < least:
                 raise ValueError(f"data.{key} must be at least {least}, got {getattr(self, key)}")
+        if self.max_length is not None and self.max_length < 2:
+            raise ValueError(f"data.max_length must be at least 2 tokens, got {self.max_length}")
+        self._sequences: dict[str, list[TokenSequence]] | None = None
+
+    def _check_max_length(self) -> None:
         if self.max_length is not None and not 2 <= self.max_length <= self.context_length:
             raise ValueError(
                 f"data.max_length must be between 2 and the model's context of "
                 f"{self.context_length} tokens, got {self.max_length}"
             )
-        self._sequences: dict[str, list[TokenSequence]] | None = None
 
     @property
     def longest(self) -> int:
@@ -75,6 +78,7 @@ class LanguageData(DataModule, ABC):
     def setup(self, stage: str | None = None) -> None:
         """Reads and numbers the sequences; further calls do nothing."""
         if self._sequences is None:
+            self._check_max_length()
             self._sequences = self.read()
             for sequences in self._sequences.values():
                 for index, sequence in enumerate(sequences):
@@ -113,7 +117,7 @@ class LanguageData(DataModule, ABC):
         sequences = self.sequences["train"]
         return self._shuffled(
             sequences,
-            collate,
+            self._collate,
             lengths=list(map(len, sequences)) if self.group_by_length else None,
             drop_last=self.drop_last,
         )
@@ -130,11 +134,15 @@ class LanguageData(DataModule, ABC):
         """See :class:`~llm_lightning.data.module.DataModule`."""
         sequences = self.sequences[split]
         for indices in longest_first(list(map(len, sequences)), num_tokens):
-            yield collate([sequences[index] for index in indices])
+            yield self._collate([sequences[index] for index in indices])
 
     def _longest_first(self, name: str) -> DataLoader[SequenceBatch]:
         # Losses are summed over all tokens, so the order is free, and sorting minimises padding.
-        return self._in_order(sorted(self.sequences[name], key=len, reverse=True), collate)
+        return self._in_order(sorted(self.sequences[name], key=len, reverse=True), self._collate)
+
+    @property
+    def _collate(self) -> Callable[[Sequence[TokenSequence]], SequenceBatch]:
+        return partial(collate, pad_id=self.tokenizer.pad_id)
 
 
 def _fingerprint(sequences: list[TokenSequence]) -> str:

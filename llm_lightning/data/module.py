@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from llm_lightning.backbone.tokenizer import GPT2Tokenizer, Tokenizer
 from llm_lightning.data.batching import LengthGroupedBatches
 
 
@@ -21,12 +22,37 @@ class DataModule(L.LightningDataModule, ABC):
     batch_size: int
     eval_batch_size: int
     num_workers: int
-    context_length: int
-    """The model's context, in tokens; may be lowered before ``setup``."""
     seed: int
     """Seed for the order of the training examples."""
+    tokenizer: Tokenizer = GPT2Tokenizer()
+    """That of the model, by :meth:`use_model`."""
+    context_length: int = 1024
+    """The model's context, in tokens, by :meth:`use_model`; as such GPT-2's."""
     _order: torch.Generator | None = None
     _resumed_order: Tensor | None = None
+
+    def use_model(self, tokenizer: Tokenizer, context_length: int) -> None:
+        """Prepares the data for a model; to be called before ``setup``.
+
+        Without a call they are for GPT-2.
+
+        Args:
+            tokenizer: the model's.
+            context_length: the model's context, in tokens.
+
+        Raises:
+            ValueError: if ``max_length`` does not fit into the context.
+        """
+        self.tokenizer, self.context_length = tokenizer, context_length
+        self._check_max_length()
+
+    @abstractmethod
+    def _check_max_length(self) -> None:
+        """Checks ``max_length`` against the model's context.
+
+        Raises:
+            ValueError: if it is out of range.
+        """
 
     @property
     @abstractmethod

@@ -1,6 +1,6 @@
 """The texts that turn the fields of an instruction record into a prompt."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +20,10 @@ class PromptStyle:
     """Between an instruction and its response."""
     after_turn: str
     """Between a response and the next turn."""
+
+    def texts(self) -> list[str]:
+        """Returns all of its texts."""
+        return list(asdict(self).values())
 
 
 PROMPT_STYLES = {

@@ -1,7 +1,7 @@
 """Token sequences with a label for every position, and batches of them.
 
-Real tokens are distinguished from padding by the lengths, never by a token's value: padding is the
-end-of-text token, which a text may contain.
+Real tokens are distinguished from padding by the lengths, never by a token's value: GPT-2's padding
+is the end-of-text token, which a text may contain.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,6 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
 from llm_lightning.data.batching import on_device
 
 NO_LABEL = -100  # ignored by torch's cross entropy
@@ -40,7 +39,7 @@ class SequenceBatch(NamedTuple):
     """A batch for a language model: B examples, padded to T positions."""
 
     input_ids: Int[Tensor, "B T"]
-    """(B, T) int64; padded on the right with the end-of-text token."""
+    """(B, T) int64; padded on the right."""
     lengths: Int[Tensor, " B"]
     """(B,) int64, number of real tokens of each row."""
     labels: Int[Tensor, "B T"]
@@ -55,18 +54,19 @@ class SequenceBatch(NamedTuple):
         return self._replace(**on_device(self._asdict(), device))
 
 
-def collate(sequences: Sequence[TokenSequence]) -> SequenceBatch:
+def collate(sequences: Sequence[TokenSequence], pad_id: int) -> SequenceBatch:
     """Pads sequences on the right to the longest one of the batch.
 
     Args:
         sequences: B sequences of at most T tokens.
+        pad_id: the token that fills the rows.
 
     Returns:
         A batch of shape (B, T).
     """
     lengths = [len(sequence) for sequence in sequences]
     shape = (len(sequences), max(lengths))
-    input_ids = torch.full(shape, END_OF_TEXT_ID)
+    input_ids = torch.full(shape, pad_id)
     labels = torch.full(shape, NO_LABEL)
     in_response = torch.zeros(shape, dtype=torch.bool)
     for row, (sequence, length) in enumerate(zip(sequences, lengths, strict=True)):

@@ -10,7 +10,6 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID, encode
 from llm_lightning.data.language import LanguageData
 from llm_lightning.data.sequences import TokenSequence
 from llm_lightning.data.text_files import read_text
@@ -22,7 +21,8 @@ from llm_lightning.run_format.splits import SPLITS
 class TextFiles(LanguageData):
     """A folder of ``.txt`` files, or a single one.
 
-    The texts of a split, each followed by the end-of-text token, are concatenated and cut into
+    The texts of a split, each between the tokens with which the model begins and ends a text (GPT-2
+    has only the end-of-text token), are concatenated and cut into
     blocks of ``max_length`` tokens; the context of a token is what precedes it in its block. Either
     named files are held out for validation and test, or the end of every file is.
 
@@ -77,7 +77,8 @@ class TextFiles(LanguageData):
         parts: dict[str, list[list[int]]] = {name: [] for name in SPLITS}
         self._names = {name: [] for name in SPLITS}
         for file in self._files():
-            tokens = [*encode(read_text(file)), END_OF_TEXT_ID]
+            encoded = self.tokenizer.encode(read_text(file))
+            tokens = [*self.tokenizer.prefix, *encoded, self.tokenizer.end_id]
             if self.val_files:
                 split = self._split_of(file)
                 parts[split].append(tokens)

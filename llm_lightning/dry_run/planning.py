@@ -13,10 +13,10 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
 
-from llm_lightning.backbone.tokenizer import gpt2_encoding
 from llm_lightning.callbacks.frozen_activations import FrozenActivations
 from llm_lightning.callbacks.sample_responses import SampleResponses
 from llm_lightning.data.instructions import Instructions
+from llm_lightning.data.prompts import Prompts
 from llm_lightning.dry_run.measure import (
     EVALUATED_BATCHES,
     FrozenActivationsMeasure,
@@ -168,10 +168,10 @@ def _plan_responses(plan: Plan, model: LanguageModel, data: Any) -> None:
     """Adds the time to respond to the test split, with responses as long as the references."""
     if not isinstance(data, Instructions):
         return
-    options, n_positions = model.options.generation, model.backbone.config.n_positions
-    records = data.records["test"]
-    prompts = [prompt_tokens(r, data.prompt_style, n_positions, options) for r in records]
-    wanted = [len(gpt2_encoding().encode_ordinary(record.output)) + 1 for record in records]
+    options, context_length = model.options.generation, model.backbone.context_length
+    records, look = data.records["test"], Prompts(data.prompt_style, data.tokenizer)
+    prompts = [prompt_tokens(record, look, context_length, options) for record in records]
+    wanted = [len(data.tokenizer.encode(record.output)) + 1 for record in records]
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     size = options.batch_size
     batches = [order[at : at + size] for at in range(0, len(order), size)]
@@ -181,7 +181,7 @@ def _plan_responses(plan: Plan, model: LanguageModel, data: Any) -> None:
     expected = longest = 0.0
     for batch in batches:
         start = prefill * len(prompts[batch[-1]]) / width * len(batch) / len(middle)
-        room = min(options.max_new_tokens, n_positions - len(prompts[batch[0]]))
+        room = min(options.max_new_tokens, context_length - len(prompts[batch[0]]))
         expected += start + per_token * min(room, max(wanted[index] for index in batch))
         longest += start + per_token * room
     plan.seconds["responses"], plan.longest_responses_s = expected, longest

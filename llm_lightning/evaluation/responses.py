@@ -13,16 +13,16 @@ from typing import Any
 
 from torch import nn
 
-from llm_lightning.backbone.generation import GenerationOptions, generate
-from llm_lightning.backbone.gpt2 import GPT2
-from llm_lightning.backbone.tokenizer import gpt2_encoding
-from llm_lightning.data.prompts import Record, prompt_ids
+from llm_lightning.backbone.generation import generate
+from llm_lightning.backbone.protocol import Backbone
+from llm_lightning.backbone.sampling import GenerationOptions
+from llm_lightning.data.prompts import Prompts, Record
 from llm_lightning.presentation.progress import progress_bar
 from llm_lightning.run_format.files import RESPONSE
 
 
 def prompt_tokens(
-    record: Record, style: str, n_positions: int, options: GenerationOptions
+    record: Record, prompts: Prompts, context_length: int, options: GenerationOptions
 ) -> list[int]:
     """Encodes a record's prompt so that the context has room for a response.
 
@@ -31,18 +31,19 @@ def prompt_tokens(
 
     Args:
         record: its output is ignored.
-        style: one of ``PROMPT_STYLES``.
-        n_positions: the model's context, in tokens.
+        prompts: those that the model was trained with.
+        context_length: the model's context, in tokens.
         options: how tokens are chosen.
     """
-    return prompt_ids(record, style, n_positions - min(options.max_new_tokens, n_positions // 2))
+    room = min(options.max_new_tokens, context_length // 2)
+    return prompts.prompt_ids(record, context_length - room)
 
 
 def generate_responses(
-    backbone: GPT2,
+    backbone: Backbone,
     head: nn.Module,
     records: Sequence[Record],
-    style: str,
+    prompts: Prompts,
     options: GenerationOptions,
     file: Path,
 ) -> tuple[list[str], int]:
@@ -52,7 +53,7 @@ def generate_responses(
         backbone: a causal model.
         head: hidden states to logits.
         records: the tasks; their outputs are references and do not affect the responses.
-        style: prompt style of the run.
+        prompts: those that the model was trained with.
         options: how tokens are chosen.
         file: JSON list of ``instruction``, ``input``, ``output`` and ``model_response``.
 
@@ -60,17 +61,16 @@ def generate_responses(
         The responses in the records' order, and the number of tokens that this call generated,
         ends of text excluded.
     """
-    prompts = [
-        prompt_tokens(record, style, backbone.config.n_positions, options) for record in records
-    ]
+    context_length = backbone.context_length
+    given = [prompt_tokens(record, prompts, context_length, options) for record in records]
     part = file.with_name(file.name + ".part")
-    made_with = {"options": asdict(options), "prompts": prompts}
+    made_with = {"options": asdict(options), "prompts": given}
     responses = _read_part(part, made_with)
     if not responses:
         part.write_text(json.dumps(made_with) + "\n", encoding="utf-8")
 
     # Fixed batches: an interrupted call leaves whole ones, and a seed means the same afterwards.
-    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+    order = sorted(range(len(given)), key=lambda index: len(given[index]))
     batches = [
         order[at : at + options.batch_size] for at in range(0, len(order), options.batch_size)
     ]
@@ -81,10 +81,11 @@ def generate_responses(
             if all(index in responses for index in batch):
                 continue
             seeded = replace(options, seed=(options.seed + number) % 2**32)
-            rows = generate(backbone, head, [prompts[index] for index in batch], seeded)
+            own = [given[index] for index in batch]
+            rows = generate(backbone, head, own, seeded, stop_id=prompts.stop_id)
             num_tokens += sum(map(len, rows))
             for index, tokens in zip(batch, rows, strict=True):
-                responses[index] = gpt2_encoding().decode(tokens).strip()
+                responses[index] = prompts.tokenizer.decode(tokens).strip()
                 out.write(json.dumps({"index": index, RESPONSE: responses[index]}) + "\n")
             out.flush()
             progress.update(bar, completed=len(responses))

@@ -41,8 +41,8 @@ class LoRA(Strategy):
     """Blocks with adapters: ``all``, a number n for the last n, or a list of indices from 0."""
     qkv: str = "separate"
     """Where one matrix computes query, key and value, as in GPT-2: whether each of them has an
-    adapter of this rank (``separate``, as in the book), or they share one (``shared``: one A for all three, as in PEFT on GPT-2, with a third fewer
-    parameters in that layer)."""
+    adapter of this rank (``separate``, as in the book), or they share one (``shared``: one A for
+    all three, as in PEFT on GPT-2, with a third fewer parameters in that layer)."""
     head: str = "full"
     """``full``: the head trains without an adapter. ``lora``: its initial weights are frozen and
     its adapter trains. ``both``: the two train. ``frozen``: neither. The weights of a head tied to

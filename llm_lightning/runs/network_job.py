@@ -8,7 +8,15 @@ from typing import Any
 
 import lightning as L
 
-from llm_lightning.backbone.families import Model, architecture, ask_hub, locate
+from llm_lightning.backbone.families import (
+    Model,
+    architecture,
+    ask_hub,
+    context_length,
+    load_tokenizer,
+    locate,
+    save_tokenizer,
+)
 from llm_lightning.backbone.weights import Weights
 from llm_lightning.callbacks import frozen_activations
 from llm_lightning.callbacks.status import EpochStatus
@@ -107,6 +115,9 @@ class NetworkJob(Job):
                 job.data.prepare_data()
             trainer, timer = job._trainer()
         with _mention(fallbacks):
+            job.data.use_model(
+                load_tokenizer(job.model, weights), context_length(job.model, weights)
+            )
             job.data.setup("fit")
         found = FoundNetwork(
             data=job.data,
@@ -151,6 +162,7 @@ class NetworkJob(Job):
             seed=self.settings.seed,
             **found.data.task_arguments(),
         )
+        task.tokenizer = found.data.tokenizer
         sha256 = task.load_base(self.model, found.weights)
         if self.compile:
             for block in task.backbone.blocks:
@@ -178,6 +190,7 @@ class NetworkJob(Job):
         started = time.perf_counter()
         folder = self.settings.run_dir
         built.data.write_splits(folder / files.SPLITS_FOLDER)
+        save_tokenizer(built.task.tokenizer, folder / files.TOKENIZER)
         terminal.print_fallbacks(built.fallbacks, in_brief=self.settings.is_later_of_sweep)
         terminal.print_start(
             settings=self.settings,

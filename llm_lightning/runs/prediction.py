@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import torch
 
-from llm_lightning.backbone.tokenizer import encode
 from llm_lightning.data.batching import Padder
 from llm_lightning.tasks.classifier import Classifier
 
@@ -24,7 +23,7 @@ class Prediction:
     probabilities: dict[str, float]
     """Probability of every class."""
     truncated: bool
-    """Whether the text was longer than the run's ``max_length`` and lost its end."""
+    """Whether the text was longer than the run's ``max_length`` and was cut as in training."""
 
 
 @torch.inference_mode()
@@ -40,7 +39,7 @@ def predict(model: Classifier, texts: Sequence[str]) -> list[Prediction]:
     """
     padder = Padder(**model.hparams["text"])
     class_names: list[str] = model.hparams["class_names"]
-    token_ids = [encode(text) for text in texts]
+    token_ids = [model.tokenizer.encode(text) for text in texts]
     examples = padder.examples(token_ids)
     step = 1 if padder.padding == "none" else BATCH_SIZE
     probabilities: list[list[float]] = []
@@ -52,7 +51,7 @@ def predict(model: Classifier, texts: Sequence[str]) -> list[Prediction]:
     for text, ids, row in zip(texts, token_ids, probabilities, strict=True):
         best = max(range(len(row)), key=row.__getitem__)
         by_name = dict(zip(class_names, row, strict=True))
-        truncated = len(ids) > padder.max_length
+        truncated = padder.truncates(ids)
         predictions.append(Prediction(text, class_names[best], row[best], by_name, truncated))
     return predictions
 

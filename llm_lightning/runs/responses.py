@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 
 from llm_lightning.data.instructions import Instructions
+from llm_lightning.data.prompts import Prompts
 from llm_lightning.data.records import read_records
 from llm_lightning.evaluation.responses import generate_responses
 from llm_lightning.evaluation.text_scores import score_responses, summarize_scores
@@ -97,7 +98,7 @@ def _generate_and_score(
         model.backbone,
         model.head,
         records,
-        model.hparams["text"]["prompt_style"],
+        Prompts(model.hparams["text"]["prompt_style"], model.tokenizer),
         model.options.generation,
         folder / responses_name,
     )

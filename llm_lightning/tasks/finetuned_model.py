@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from llm_lightning.backbone.families import Model, build
 from llm_lightning.backbone.protocol import Backbone
+from llm_lightning.backbone.tokenizer import GPT2Tokenizer, Tokenizer
 from llm_lightning.backbone.weights import Weights
 from llm_lightning.finetuning import strategies
 from llm_lightning.tasks.partial_checkpoint import Base, describe_base, remove_base, restore_base
@@ -34,6 +35,8 @@ class FineTunedModel(L.LightningModule, ABC):
         """The loaded base, if part of it stays frozen."""
         self.head_is_loaded = False
         """Whether the base checkpoint contained a head that fits, and its weights were taken."""
+        self.tokenizer: Tokenizer = GPT2Tokenizer()
+        """Encodes new texts; whoever builds the model sets that of its backbone."""
         self._seed = seed
         self._rng_state: Tensor | None = None  # of a checkpoint, until training continues
         with torch.random.fork_rng(devices=[]):

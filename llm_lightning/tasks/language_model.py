@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from llm_lightning.backbone.families import load_weights
-from llm_lightning.backbone.generation import GenerationOptions
 from llm_lightning.backbone.inputs import ModelInputs
+from llm_lightning.backbone.sampling import GenerationOptions
 from llm_lightning.data.sequences import NO_LABEL, SequenceBatch
 from llm_lightning.run_format.splits import EVALUATED
 from llm_lightning.tasks.language_metrics import LanguageMetrics

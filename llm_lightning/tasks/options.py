@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from llm_lightning.backbone.generation import GenerationOptions
+from llm_lightning.backbone.sampling import GenerationOptions
 from llm_lightning.tasks.pooling import check_pooling
 
 

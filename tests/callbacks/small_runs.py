@@ -9,6 +9,7 @@ import lightning as L
 import numpy as np
 import pytest
 
+from llm_lightning.backbone.tokenizer import GPT2Tokenizer
 from llm_lightning.backbone.weights import ModelConfig, locate
 from llm_lightning.callbacks.frozen_activations import FrozenActivations
 from llm_lightning.data.instructions import Instructions
@@ -36,7 +37,7 @@ def messages(**fields: Any) -> Table:
     rows = [f'"{" ".join(_WORDS[i % 7 : 8 + i * 5 % 11])} {i}",{"ab"[i % 2]}' for i in range(40)]
     file.write_text("t,l\n" + "\n".join(rows) + "\n")
     fixed: dict[str, Any] = {"path": str(file), "text_column": "t", "label_column": "l"}
-    return ready(Table(**fixed | {"batch_size": 4, "context_length": 128} | fields))
+    return ready(Table(**fixed | {"batch_size": 4} | fields))
 
 
 def instructions(**fields: Any) -> Instructions:
@@ -47,13 +48,12 @@ def instructions(**fields: Any) -> Instructions:
         for i in range(28)
     ]
     file.write_text(json.dumps(records))
-    return ready(
-        Instructions(**{"path": str(file), "batch_size": 4, "context_length": 128} | fields)
-    )
+    return ready(Instructions(**{"path": str(file), "batch_size": 4} | fields))
 
 
 def ready(data: Any) -> Any:
     data.prepare_data()
+    data.use_model(GPT2Tokenizer(), SIZES["n_positions"])
     data.setup("fit")
     return data
 

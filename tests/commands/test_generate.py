@@ -121,7 +121,9 @@ def test_options_change_the_response(folder: Path, capsys: pytest.CaptureFixture
 def test_the_input_is_part_of_the_prompt(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prompts = []
 
-    def remember(backbone: object, head: object, given: list[list[int]], options: object) -> list:
+    def remember(
+        backbone: object, head: object, given: list[list[int]], options: object, *, stop_id: int
+    ) -> list:
         prompts.extend(given)
         return []
 

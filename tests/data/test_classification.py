@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from llm_lightning.backbone.tokenizer import encode
+from llm_lightning.backbone.tokenizer import GPT2Tokenizer, encode
 from llm_lightning.data.spam import SmsSpam
 from llm_lightning.data.splits import first_of_each_class, permutation, split_in_order, undersample
 from llm_lightning.data.table import Table
@@ -67,7 +67,11 @@ def test_max_length_rules(data: SmsSpam) -> None:
     assert data.padder.max_length == longest
     assert packaged(max_length="context").padder.max_length == 1024
     assert packaged(max_length=10).padder.max_length == 10
-    assert packaged(max_length="longest_train", context_length=12).padder.max_length == 12
+    short = SmsSpam(max_length="longest_train")
+    short.use_packaged()
+    short.use_model(GPT2Tokenizer(), context_length=12)
+    short.setup()
+    assert short.padder.max_length == 12
 
 
 def test_number_of_truncated_texts_is_counted() -> None:

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from loopback import Loopback
 
+from llm_lightning.backbone.tokenizer import GPT2Tokenizer
 from llm_lightning.data.instructions import Instructions, split_in_file_order
 from llm_lightning.data.prompts import Record
 from llm_lightning.data.sequences import NO_LABEL
@@ -120,12 +121,22 @@ def test_run_folder_keeps_the_records(tmp_path: Path) -> None:
     [
         ({"prompt_style": "chatml"}, r"data\.prompt_style must be one of alpaca, phi3, plain"),
         ({"mask": "all"}, r"data\.mask must be one of none, prompt, prompt_and_header, got 'all'"),
-        ({"max_length": 5000}, "between 2 and the model's context of 1024 tokens, got 5000"),
     ],
 )
 def test_bad_options_are_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Instructions(**fields)
+
+
+def test_a_length_beyond_the_models_context_is_refused_before_anything_is_read() -> None:
+    data = Instructions(path="nowhere.json", max_length=900)
+    message = "between 2 and the model's context of {} tokens, got 900"
+    with pytest.raises(ValueError, match=message.format(512)):
+        data.use_model(GPT2Tokenizer(), 512)
+    with pytest.raises(ValueError, match=message.format(512)):
+        data.setup()
+    data.use_model(GPT2Tokenizer(), 900)
+    assert data.longest == 900
 
 
 def test_neither_path_nor_url_is_an_error() -> None:

@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID, gpt2_encoding
+from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID, GPT2Tokenizer, gpt2_encoding
 from llm_lightning.data.instructions import Instructions
 from llm_lightning.data.prompts import (
     MASKS,
     PROMPT_STYLES,
+    Encoded,
+    Prompts,
     Record,
     Turn,
-    encode_record,
-    prompt_ids,
 )
 from llm_lightning.data.sequences import NO_LABEL
 
@@ -24,6 +24,14 @@ BOOK = (
     "Below is an instruction that describes a task. "
     "Write a response that appropriately completes the request."
 )
+
+
+def encode_record(record: Record, style: str, mask: str, max_length: int) -> Encoded:
+    return Prompts(style, GPT2Tokenizer()).encode(record, mask, max_length)
+
+
+def prompt_ids(record: Record, style: str, max_length: int) -> list[int]:
+    return Prompts(style, GPT2Tokenizer()).prompt_ids(record, max_length)
 
 
 def text_of(tokens: list[int]) -> str:

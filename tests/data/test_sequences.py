@@ -3,7 +3,6 @@ from itertools import pairwise
 import pytest
 import torch
 
-from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
 from llm_lightning.data.batching import LengthGroupedBatches
 from llm_lightning.data.sequences import NO_LABEL, TokenSequence, collate
 
@@ -14,8 +13,8 @@ def sequence(*ids: int) -> TokenSequence:
 
 
 def test_batches_are_padded_to_their_longest_on_the_right() -> None:
-    batch = collate([sequence(5, 6, 7), sequence(8)])
-    assert batch.input_ids.tolist() == [[5, 6, 7], [8, END_OF_TEXT_ID, END_OF_TEXT_ID]]
+    batch = collate([sequence(5, 6, 7), sequence(8)], pad_id=9)
+    assert batch.input_ids.tolist() == [[5, 6, 7], [8, 9, 9]]
     assert batch.labels.tolist() == [[6, 7, 8], [9, NO_LABEL, NO_LABEL]]
     assert batch.in_response.tolist() == [[False, False, True], [True, False, False]]
     assert batch.lengths.tolist() == [3, 1]

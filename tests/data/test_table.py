@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from llm_lightning.backbone.tokenizer import GPT2Tokenizer
 from llm_lightning.data.table import Table, read_table
 
 
@@ -285,7 +286,8 @@ def test_label_seen_only_in_the_test_file_is_named(tmp_path: Path) -> None:
         ({"path": "a.csv", "fractions": [0.9, 0.2, 0.1]}, "three positive numbers"),
         ({"path": "a.csv", "padding": "none"}, "padding=none needs data.batch_size=1, got 8"),
         ({"path": "a.csv", "max_length": "long"}, "longest_train, context or a number of tokens"),
-        ({"path": "a.csv", "max_length": 2000}, "model's context of 1024 tokens, got 2000"),
+        ({"path": "a.csv", "max_length": 0}, "data.max_length must be at least 1 token, got 0"),
+        ({"path": "a.csv", "truncate": "left"}, "end, start, middle, got 'left'"),
         ({"path": "a.csv", "balance": "x"}, "none, undersample, class_weights, got 'x'"),
         ({"path": "a.csv", "eval_batch_size": 0}, "data.eval_batch_size must be at least 1, got 0"),
     ],
@@ -293,6 +295,13 @@ def test_label_seen_only_in_the_test_file_is_named(tmp_path: Path) -> None:
 def test_contradictions_are_refused_before_anything_is_read(fields: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Table(**fields)
+
+
+def test_a_length_beyond_the_models_context_is_refused_before_anything_is_read() -> None:
+    with pytest.raises(ValueError, match=r"model's context of 1024 tokens, got 2000"):
+        Table(path="nowhere.csv", max_length=2000).setup()
+    with pytest.raises(ValueError, match=r"model's context of 512 tokens, got 513"):
+        Table(path="nowhere.csv", max_length=513).use_model(GPT2Tokenizer(), 512)
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:

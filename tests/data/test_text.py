@@ -112,7 +112,7 @@ def test_missing_text_is_an_error(fields: dict, message: str) -> None:
     [
         ({"held_out": 0.5}, r"data\.held_out must lie in \(0, 0\.5\), got 0\.5"),
         ({"val_files": ["b.txt"]}, "must both be set, or neither"),
-        ({"max_length": 1}, "between 2 and the model's context"),
+        ({"max_length": 1}, r"data\.max_length must be at least 2 tokens, got 1"),
         ({"batch_size": 0}, r"data\.batch_size must be at least 1, got 0"),
     ],
 )

@@ -5,11 +5,12 @@ import pytest
 import torch
 from torch import nn
 
-from llm_lightning.backbone.generation import GenerationOptions, generate
+from llm_lightning.backbone.generation import generate
 from llm_lightning.backbone.gpt2 import GPT2
 from llm_lightning.backbone.gpt_config import GPTConfig
-from llm_lightning.backbone.tokenizer import gpt2_encoding
-from llm_lightning.data.prompts import Record, Turn
+from llm_lightning.backbone.sampling import GenerationOptions
+from llm_lightning.backbone.tokenizer import GPT2Tokenizer, gpt2_encoding
+from llm_lightning.data.prompts import Prompts, Record, Turn
 from llm_lightning.evaluation import responses as module
 from llm_lightning.evaluation.responses import generate_responses, prompt_tokens
 
@@ -19,6 +20,7 @@ RECORDS = [
     Record("What is the plural of mouse?", output="The plural of mouse is mice."),
     Record("And of house?", output="Houses.", history=(Turn("Plural of mouse?", "Mice."),)),
 ]
+ALPACA = Prompts("alpaca", GPT2Tokenizer())
 OPTIONS = GenerationOptions(max_new_tokens=5, batch_size=2, temperature=1.0)
 
 
@@ -35,7 +37,7 @@ def test_file_has_the_books_fields_and_the_references(
     network: tuple[GPT2, nn.Linear], tmp_path: Path
 ) -> None:
     file = tmp_path / "responses.json"
-    responses, num_tokens = generate_responses(*network, RECORDS, "alpaca", OPTIONS, file)
+    responses, num_tokens = generate_responses(*network, RECORDS, ALPACA, OPTIONS, file)
     entries = json.loads(file.read_text())
     assert [entry["model_response"] for entry in entries] == responses
     assert num_tokens == len(RECORDS) * 5
@@ -49,9 +51,9 @@ def test_responses_are_what_the_model_writes_after_each_prompt(
     network: tuple[GPT2, nn.Linear], tmp_path: Path
 ) -> None:
     greedy = GenerationOptions(max_new_tokens=5, batch_size=3)
-    responses, _ = generate_responses(*network, RECORDS, "alpaca", greedy, tmp_path / "a.json")
+    responses, _ = generate_responses(*network, RECORDS, ALPACA, greedy, tmp_path / "a.json")
     for record, response in zip(RECORDS, responses, strict=True):
-        prompt = prompt_tokens(record, "alpaca", 96, greedy)
+        prompt = prompt_tokens(record, ALPACA, 96, greedy)
         (tokens,) = generate(*network, [prompt], greedy)
         assert response == gpt2_encoding().decode(tokens).strip()
 
@@ -59,21 +61,21 @@ def test_responses_are_what_the_model_writes_after_each_prompt(
 def test_an_interrupted_call_continues_and_ends_the_same(
     network: tuple[GPT2, nn.Linear], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, _ = generate_responses(*network, RECORDS, "alpaca", OPTIONS, tmp_path / "whole.json")
+    whole, _ = generate_responses(*network, RECORDS, ALPACA, OPTIONS, tmp_path / "whole.json")
     calls = []
 
-    def interrupted(*args: object) -> list[list[int]]:
+    def interrupted(*args: object, **options: object) -> list[list[int]]:
         calls.append(args)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return generate(*args)  # type: ignore[arg-type]
+        return generate(*args, **options)  # type: ignore[arg-type]
 
     file = tmp_path / "responses.json"
     monkeypatch.setattr(module, "generate", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        generate_responses(*network, RECORDS, "alpaca", OPTIONS, file)
+        generate_responses(*network, RECORDS, ALPACA, OPTIONS, file)
     assert not file.exists()
-    responses, num_tokens = generate_responses(*network, RECORDS, "alpaca", OPTIONS, file)
+    responses, num_tokens = generate_responses(*network, RECORDS, ALPACA, OPTIONS, file)
     assert len(calls) == 3, "one batch of two was left to do"
     assert num_tokens == 2 * 5
     assert responses == whole
@@ -86,7 +88,7 @@ def test_responses_made_with_other_options_are_not_continued(
     file = tmp_path / "responses.json"
     part = tmp_path / "responses.json.part"
     part.write_text('{"options": {}, "prompts": []}\n{"index": 0, "model_response": "old"}\n')
-    responses, _ = generate_responses(*network, RECORDS, "alpaca", OPTIONS, file)
+    responses, _ = generate_responses(*network, RECORDS, ALPACA, OPTIONS, file)
     assert "old" not in responses
 
 
@@ -94,23 +96,23 @@ def test_half_a_line_of_a_killed_process_is_generated_again(
     network: tuple[GPT2, nn.Linear], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "responses.json"
-    whole, _ = generate_responses(*network, RECORDS, "alpaca", OPTIONS, tmp_path / "whole.json")
+    whole, _ = generate_responses(*network, RECORDS, ALPACA, OPTIONS, tmp_path / "whole.json")
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", lambda self: None)  # a copy of what a batch leaves
-        generate_responses(*network, RECORDS, "alpaca", OPTIONS, file)
+        generate_responses(*network, RECORDS, ALPACA, OPTIONS, file)
     part = tmp_path / "responses.json.part"
     text = part.read_text()
     part.write_text(text[: text.rindex('"model_response"') + 5])
-    responses, _ = generate_responses(*network, RECORDS, "alpaca", OPTIONS, file)
+    responses, _ = generate_responses(*network, RECORDS, ALPACA, OPTIONS, file)
     assert responses == whole
 
 
 def test_prompts_leave_room_for_a_response_and_keep_the_instruction() -> None:
     record = Record("Count the words.", "word " * 200, "200")
     options = GenerationOptions(max_new_tokens=20)
-    tokens = prompt_tokens(record, "alpaca", 96, options)
+    tokens = prompt_tokens(record, ALPACA, 96, options)
     assert len(tokens) == 96 - 20
     text = gpt2_encoding().decode(tokens)
     assert "Count the words." in text
     assert text.endswith("\n\n### Response:\n")
-    assert len(prompt_tokens(record, "alpaca", 96, GenerationOptions(max_new_tokens=80))) == 48
+    assert len(prompt_tokens(record, ALPACA, 96, GenerationOptions(max_new_tokens=80))) == 48

@@ -11,10 +11,11 @@ import torch
 import xllamacpp
 from exporting.test_tokenizer_files import TEXTS
 
-from llm_lightning.backbone.generation import GenerationOptions, generate
-from llm_lightning.backbone.tokenizer import encode
+from llm_lightning.backbone.generation import generate
+from llm_lightning.backbone.sampling import GenerationOptions
+from llm_lightning.backbone.tokenizer import GPT2Tokenizer, encode
 from llm_lightning.backbone.weights import ModelConfig, locate
-from llm_lightning.data.prompts import Record, prompt_ids
+from llm_lightning.data.prompts import Prompts, Record
 from llm_lightning.exporting.dense import dense
 from llm_lightning.exporting.gguf_files import write_gguf
 from llm_lightning.tasks.language_model import LanguageModel
@@ -25,7 +26,7 @@ PROMPTS = (
     encode("The capital of France is"),
     encode("naïve café ☕ 日本語"),
     encode("I'm at the station.\n\nShe said"),
-    prompt_ids(Record("Name a colour."), "alpaca", 512),
+    Prompts("alpaca", GPT2Tokenizer()).prompt_ids(Record("Name a colour."), 512),
 )
 NUM_TOKENS = 24
 VOCABULARY = 50257

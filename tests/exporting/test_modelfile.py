@@ -2,11 +2,15 @@
 
 import pytest
 
-from llm_lightning.backbone.generation import GenerationOptions
-from llm_lightning.backbone.tokenizer import encode
+from llm_lightning.backbone.sampling import GenerationOptions
+from llm_lightning.backbone.tokenizer import GPT2Tokenizer, encode
 from llm_lightning.data.prompt_styles import PROMPT_STYLES
-from llm_lightning.data.prompts import Record, prompt_ids
+from llm_lightning.data.prompts import Prompts, Record
 from llm_lightning.exporting.modelfile import modelfile
+
+
+def prompt_ids(record: Record, style: str) -> list[int]:
+    return Prompts(style, GPT2Tokenizer()).prompt_ids(record, 1024)
 
 
 def filled(text: str, prompt: str, system: str = "") -> str:
@@ -24,14 +28,14 @@ def filled(text: str, prompt: str, system: str = "") -> str:
 @pytest.mark.parametrize("style", ["alpaca", "phi3"])
 def test_the_prompt_is_token_for_token_the_one_of_training(style: str, system: str) -> None:
     text = modelfile("m.gguf", style, GenerationOptions(), 64)
-    learnt = prompt_ids(Record("Name a colour.", system=system), style, 1024)
+    learnt = prompt_ids(Record("Name a colour.", system=system), style)
     assert encode(filled(text, "Name a colour.", system)) == learnt
 
 
 def test_the_plain_style_differs_by_the_newlines_at_the_end_alone() -> None:
     """As on the card: encoding the prompt by itself gives one token for both."""
     text = modelfile("m.gguf", "plain", GenerationOptions(), 64)
-    learnt = prompt_ids(Record("Name a colour."), "plain", 1024)
+    learnt = prompt_ids(Record("Name a colour."), "plain")
     given = encode(filled(text, "Name a colour."))
     assert (learnt[-2:], given[-1:]) == (encode("\n") * 2, encode("\n\n"))
     assert learnt[:-2] == given[:-1]

@@ -1,4 +1,5 @@
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,11 @@ def sequences(lengths: list[int]) -> list[TokenSequence]:
     return found
 
 
+padded = partial(collate, pad_id=50256)
+
+
 def batches(rows: list[TokenSequence], size: int) -> DataLoader:
-    return DataLoader(rows, batch_size=size, collate_fn=collate)  # type: ignore[arg-type]
+    return DataLoader(rows, batch_size=size, collate_fn=padded)  # type: ignore[arg-type]
 
 
 def trainer(**options: Any) -> L.Trainer:
@@ -75,7 +79,7 @@ def reference_losses(model: LanguageModel, rows: list[TokenSequence]) -> torch.T
 
 def test_batched_losses_are_those_of_each_text_alone() -> None:
     model, rows = language_model(), sequences([9, 4, 17])
-    losses, in_response = model.token_losses(collate(rows))
+    losses, in_response = model.token_losses(padded(rows))
     torch.testing.assert_close(losses, reference_losses(model, rows))
     assert int(in_response.sum()) == sum(int(row.in_response.sum()) for row in rows)
 
@@ -84,7 +88,7 @@ def test_logits_exist_at_labelled_positions_only(monkeypatch: pytest.MonkeyPatch
     model, rows = language_model(), sequences([9, 4, 17])
     shapes = []
     model.head.register_forward_hook(lambda head, inputs, output: shapes.append(output.shape))
-    model.token_losses(collate(rows))
+    model.token_losses(padded(rows))
     num_labels = sum(int((row.labels != NO_LABEL).sum()) for row in rows)
     assert shapes == [(num_labels, 50257)]
 
@@ -92,7 +96,7 @@ def test_logits_exist_at_labelled_positions_only(monkeypatch: pytest.MonkeyPatch
 def test_long_batches_are_cut_into_pieces_with_the_same_gradient() -> None:
     rows = sequences([31] * 8)  # 168 labels, more than are held at once
     model = language_model()
-    losses, _ = model.token_losses(collate(rows))
+    losses, _ = model.token_losses(padded(rows))
     losses.sum().backward()
     assert model.backbone.wte.weight.grad is not None
     gradient = model.backbone.wte.weight.grad.clone()

@@ -7,6 +7,7 @@ import copy
 import inspect
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -71,10 +72,10 @@ class TransformersBackbone(nn.Module):
         # Masks as transformers makes them for PyTorch's own attention.
         self.options: dict[str, Any] = {"attn_implementation": "sdpa"}
         """Arguments with which transformers makes the model, beside its configuration."""
-        model_class = AutoModel._model_mapping[type(self.config)]
+        model_class: Any = AutoModel._model_mapping[type(self.config)]
         if not getattr(model_class, "_supports_sdpa", False):
             self.options = {"attn_implementation": "eager"}
-        if "add_pooling_layer" in inspect.signature(model_class.__init__).parameters:
+        if "add_pooling_layer" in inspect.signature(model_class).parameters:
             self.options["add_pooling_layer"] = False  # pooling belongs to the tasks
         with quiet():
             self.model = _made(self.config, self.options, is_empty=init == "empty")
@@ -139,7 +140,9 @@ class TransformersBackbone(nn.Module):
         if getattr(self.config, "use_bidirectional_attention", False):
             return False
         kind = type(self.config)
-        is_encoder = kind in MODEL_FOR_MASKED_LM_MAPPING and not getattr(self.config, "is_decoder", False)
+        # Encoders can be made decoders, and are in both lists.
+        is_decoder = getattr(self.config, "is_decoder", False)
+        is_encoder = kind in MODEL_FOR_MASKED_LM_MAPPING and not is_decoder
         return kind in MODEL_FOR_CAUSAL_LM_MAPPING and not is_encoder
 
     @property
@@ -278,7 +281,9 @@ class TransformersBackbone(nn.Module):
         self.eval()
         try:
             whole = self(ids, mask)
-            resumed = self.later_blocks(self.first_blocks(ids, mask, depth), mask, depth)
+            first = self.first_blocks(ids, mask, depth)
+            self(ids.roll(1), mask)  # what a block may keep for others is then of other texts
+            resumed = self.later_blocks(first, mask, depth)
         except Exception as error:  # of the model's own code, which may do anything
             return f"this model cannot be run in two parts ({type(error).__name__}: {error})"
         finally:
@@ -334,7 +339,8 @@ def own_context_length(config: Mapping[str, Any]) -> int | None:
 
     configured = _configured(config, None)
     with torch.device("meta"), quiet():
-        return _own_context_length(AutoModel.from_config(configured), configured)
+        auto: Any = AutoModel  # without types
+        return _own_context_length(auto.from_config(configured), configured)
 
 
 def _configured(fields: Mapping[str, Any], dropout: float | None) -> Any:
@@ -370,10 +376,9 @@ def _made(config: Any, options: dict[str, Any], *, is_empty: bool) -> Any:
     from transformers import AutoModel
     from transformers.initialization import no_init_weights
 
-    if not is_empty:
-        return AutoModel.from_config(config, dtype=torch.float32, **options)
-    with no_init_weights():
-        return AutoModel.from_config(config, dtype=torch.float32, **options)
+    with no_init_weights() if is_empty else nullcontext():
+        auto: Any = AutoModel  # without types
+        return auto.from_config(config, dtype=torch.float32, **options)
 
 
 def _own_context_length(model: nn.Module, config: Any) -> int | None:

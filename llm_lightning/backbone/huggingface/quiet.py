@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 @contextmanager
@@ -9,12 +10,13 @@ def quiet() -> Iterator[None]:
     """Nothing but errors is printed by transformers within; its settings are then restored."""
     from transformers.utils import logging
 
-    level, had_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    log: Any = logging  # without types
+    level, had_bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity_error()
+    log.disable_progress_bar()
     try:
         yield
     finally:
-        logging.set_verbosity(level)
+        log.set_verbosity(level)
         if had_bars:
-            logging.enable_progress_bar()
+            log.enable_progress_bar()

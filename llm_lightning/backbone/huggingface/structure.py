@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +55,7 @@ def structure(model: nn.Module, num_layers: int, declared: set[str]) -> Structur
             another, each once.
     """
     name = _blocks_name(model, num_layers, declared)
-    blocks = model.get_submodule(name)
+    blocks = cast(nn.ModuleList, model.get_submodule(name))
     calls, results = _calls(model, blocks)
     order = [call for call in calls if call in set(blocks)]
     if order != list(blocks) or len(set(map(id, blocks.parameters()))) != sum(
@@ -102,7 +102,7 @@ def _blocks_name(model: nn.Module, num_layers: int, declared: set[str]) -> str:
         for name, module in model.named_modules()
         if isinstance(module, nn.ModuleList) and len(module)
     }
-    found = [
+    found: list[str] = [
         name for name, blocks in lists.items() if {type(b).__name__ for b in blocks} <= declared
     ]
     if not found:  # a model that declares nothing, such as DistilBERT
@@ -123,7 +123,7 @@ def _blocks_name(model: nn.Module, num_layers: int, declared: set[str]) -> str:
 
 
 @torch.no_grad()
-def _calls(model: nn.Module, blocks: nn.Module) -> tuple[list[nn.Module], list[Any]]:
+def _calls(model: nn.Module, blocks: nn.ModuleList) -> tuple[list[nn.Module], list[Any]]:
     """The innermost modules and the blocks in the order they run, and what the blocks return."""
     calls: list[nn.Module] = []
     results: list[Any] = []
@@ -152,7 +152,8 @@ class Replaced(nn.Module):
 
     def __init__(self, block: nn.Module) -> None:
         super().__init__()
-        object.__setattr__(self, "_block", block)  # not registered: its parameters stay where they are
+        # Not registered: its parameters stay where they are.
+        object.__setattr__(self, "_block", block)
 
     def __getattr__(self, name: str) -> Any:
         """Attributes such as the kind of attention are those of the block."""

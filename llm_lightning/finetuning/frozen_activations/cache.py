@@ -19,7 +19,8 @@ def frozen_depth(backbone: Backbone) -> int:
     """Returns how many of the first blocks give the same output in every epoch."""
     if backbone.has_dropout:
         return 0
-    above = {id(p) for part in (backbone.blocks, *backbone.final_modules()) for p in part.parameters()}
+    parts = (backbone.blocks, *backbone.final_modules())
+    above = {id(parameter) for part in parts for parameter in part.parameters()}
     if any(p.requires_grad for p in as_module(backbone).parameters() if id(p) not in above):
         return 0  # an embedding trains
     trains = [any(p.requires_grad for p in block.parameters()) for block in backbone.blocks]
