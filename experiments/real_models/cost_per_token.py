@@ -2,9 +2,10 @@
 
     python experiments/real_models/cost_per_token.py MODEL_FOLDER --threads 1
 
-prints a JSON line for each precision and length: milliseconds a token, without a head, of a forward
-pass alone, of forward and backward with every weight trained, and with only the last block trained.
-From it follows how long a run will take: tokens times passes.
+prints a JSON line for each precision and length: milliseconds of processor time a token, without a
+head, of a forward pass alone, of forward and backward with every weight trained, and with only the
+last block trained. From it follows how long a run will take: tokens times passes. Processor time
+counts all threads together and does not depend on what else the machine does.
 """
 
 import argparse
@@ -67,11 +68,11 @@ def _last_block(model: nn.Module) -> nn.Module:
 
 def _milliseconds(work: Callable[[], object], repeats: int) -> float:
     work()  # kernels are prepared for every new size
-    seconds = []
+    seconds = []  # of processor time
     for _ in range(repeats):
-        started = time.perf_counter()
+        started = time.process_time()
         work()
-        seconds.append(time.perf_counter() - started)
+        seconds.append(time.process_time() - started)
     return statistics.median(seconds) * 1000
 
 
