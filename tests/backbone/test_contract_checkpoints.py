@@ -69,9 +69,7 @@ def logits(task: Task) -> Tensor:
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("name", FAMILIES)
-def test_a_checkpoint_gives_identical_logits(
-    folder_of: Folders, name: str, strategy: str
-) -> None:
+def test_a_checkpoint_gives_identical_logits(folder_of: Folders, name: str, strategy: str) -> None:
     family, finetune = FAMILIES[name], STRATEGIES[strategy]
     task = trained(classifier(family, folder_of(name), finetune))
     written = checkpoint(task)
