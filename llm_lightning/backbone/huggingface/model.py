@@ -72,23 +72,27 @@ class TransformersBackbone(nn.Module):
         # Masks as transformers makes them for PyTorch's own attention.
         self.options: dict[str, Any] = {"attn_implementation": "sdpa"}
         """Arguments with which transformers makes the model, beside its configuration."""
-        model_class: Any = AutoModel._model_mapping[type(self.config)]
+        kind = type(self.config)
+        if kind not in AutoModel._model_mapping:
+            raise ValueError(
+                f"model.weights: {self.config.model_type} is no model without a head in this "
+                f"version of transformers"
+            )
+        model_class: Any = AutoModel._model_mapping[kind]
+        _refuse(model_class, _problem(self.config))
         if not getattr(model_class, "_supports_sdpa", False):
             self.options = {"attn_implementation": "eager"}
         if "add_pooling_layer" in inspect.signature(model_class).parameters:
             self.options["add_pooling_layer"] = False  # pooling belongs to the tasks
         with quiet():
             self.model = _made(self.config, self.options, is_empty=init == "empty")
+        if not isinstance(self.model.get_input_embeddings(), nn.Embedding):
+            _refuse(model_class, "has no plain embedding of tokens")
         self._structure = structure(
             self.model,
             self.config.num_hidden_layers,
             set(getattr(self.model, "_no_split_modules", None) or ()),
         )
-        if getattr(self.config, "num_kv_shared_layers", 0):
-            raise ValueError(
-                f"model.weights: blocks of {type(self.model).__name__} use keys and values of "
-                f"other blocks: this architecture is not supported"
-            )
         self._dropout = dropout
         self._context_length = context_length
         own = _own_context_length(self.model, self.config)
@@ -284,11 +288,11 @@ class TransformersBackbone(nn.Module):
             first = self.first_blocks(ids, mask, depth)
             self(ids.roll(1), mask)  # what a block may keep for others is then of other texts
             resumed = self.later_blocks(first, mask, depth)
+            difference = float((whole - resumed)[mask].abs().max())
         except Exception as error:  # of the model's own code, which may do anything
             return f"this model cannot be run in two parts ({type(error).__name__}: {error})"
         finally:
             self.train(was_training)
-        difference = float((whole - resumed)[mask].abs().max())
         if difference <= _TOLERANCE * max(1.0, float(whole[mask].abs().max())):
             return None
         return f"run in two parts, this model gives other hidden states (by {difference:.2g})"
@@ -352,7 +356,13 @@ def _configured(fields: Mapping[str, Any], dropout: float | None) -> Any:
         raise ValueError(
             f"model.weights: this version of transformers knows no model of type {kind!r}"
         )
-    config = AutoConfig.for_model(kind, **values)
+    try:
+        config = AutoConfig.for_model(kind, **values)
+    except Exception as error:  # transformers' own checks share no base class
+        lines = str(error).split("\n")
+        raise ValueError(
+            f"model.weights: {CONFIG_NAME} is not valid for {kind}: {lines[-1].strip()}"
+        ) from error
     if dropout is not None:
         if not 0 <= dropout < 1:
             raise ValueError(f"model.dropout must be null or lie in [0, 1), got {dropout}")
@@ -381,6 +391,22 @@ def _made(config: Any, options: dict[str, Any], *, is_empty: bool) -> Any:
         return auto.from_config(config, dtype=torch.float32, **options)
 
 
+def _problem(config: Any) -> str | None:
+    """What this file relies on and a model does not have, as the end of a sentence."""
+    if not (hasattr(config, "num_hidden_layers") and hasattr(config, "hidden_size")):
+        return "has several parts, such as one for texts and one for images"
+    if getattr(config, "num_kv_shared_layers", 0):
+        return "has blocks that use keys and values of other blocks"
+    return None
+
+
+def _refuse(model_class: Any, problem: str | None) -> None:
+    if problem is not None:
+        raise ValueError(
+            f"model.weights: {model_class.__name__} {problem}: this architecture is not supported"
+        )
+
+
 def _own_context_length(model: nn.Module, config: Any) -> int | None:
     """The longest input that the model was made for; ``None`` if it does not say."""
     for name, module in model.named_modules():
@@ -388,7 +414,8 @@ def _own_context_length(model: nn.Module, config: Any) -> int | None:
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
             offset = 0 if module.padding_idx is None else module.padding_idx + 1
             return module.num_embeddings - offset
-    return getattr(config, "max_position_embeddings", None)
+    longest = getattr(config, "max_position_embeddings", None)
+    return longest if longest and longest > 0 else None  # XLNet has -1: any length
 
 
 def _check_padded(unpadding: Unpadding | None) -> None:
