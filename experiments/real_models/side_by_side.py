@@ -24,6 +24,8 @@ from llm_lightning.run_format.files import (
 )
 from llm_lightning.run_format.summary import read_summary
 
+NAMES = {"exact_match": "exact match", "rouge_l": "ROUGE-L", "token_f1": "token F1"}
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -45,7 +47,7 @@ def _scores(run: Path) -> str:
         cells = [
             f"{100 * s.mean:.2f} ({100 * s.low:.2f} to {100 * s.high:.2f})" for s in (before, after)
         ]
-        lines.append(f"| {name.replace('_', ' ')} | {' | '.join(cells)} |")
+        lines.append(f"| {NAMES.get(name, name)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
