@@ -86,6 +86,9 @@ class TransformersBackbone(nn.Module):
             self.config.num_hidden_layers,
             set(getattr(self.model, "_no_split_modules", None) or ()),
         )
+        # Asked now: adapters may add dropout of their own later, which acts in no frozen block.
+        in_modules = any(m.p for m in self.modules() if isinstance(m, nn.Dropout))
+        self._has_dropout = in_modules or any(_dropouts(self.config).values())
         self._dropout = dropout
         self._context_length = context_length
         own = _own_context_length(self.model, self.config)
@@ -145,8 +148,7 @@ class TransformersBackbone(nn.Module):
     @property
     def has_dropout(self) -> bool:
         """Whether training computes other hidden states than evaluation."""
-        in_modules = any(m.p for m in self.modules() if isinstance(m, nn.Dropout))
-        return in_modules or any(_dropouts(self.config).values())
+        return self._has_dropout
 
     @property
     def input_embedding(self) -> nn.Embedding:
