@@ -22,7 +22,11 @@ _OPT = {"word_embed_proj_dim": 16, "do_layer_norm_before": False}
     [
         ("albert", {}, "AlbertModel must have one list of 3 transformer blocks, found none"),
         ("t5", _T5, r"must have one list .*, found encoder.block \(3\), decoder.block \(3\)"),
-        ("gemma3", {}, "Gemma3Model has several parts, such as one for texts and one for images"),
+        (
+            "gemma3",
+            {},
+            "a model of type gemma3 has several parts, such as one for texts and one for images",
+        ),
         ("gemma3n_text", {}, "has blocks that use keys and values of other blocks"),
         ("opt", _OPT, "OPTModel returns states of width 16, its blocks have 32"),
         ("ibert", {}, "IBertModel has no plain embedding of tokens"),

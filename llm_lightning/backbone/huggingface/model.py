@@ -72,14 +72,7 @@ class TransformersBackbone(nn.Module):
         # Masks as transformers makes them for PyTorch's own attention.
         self.options: dict[str, Any] = {"attn_implementation": "sdpa"}
         """Arguments with which transformers makes the model, beside its configuration."""
-        kind = type(self.config)
-        if kind not in AutoModel._model_mapping:
-            raise ValueError(
-                f"model.weights: {self.config.model_type} is no model without a head in this "
-                f"version of transformers"
-            )
-        model_class: Any = AutoModel._model_mapping[kind]
-        _refuse(model_class, _problem(self.config))
+        model_class: Any = AutoModel._model_mapping[type(self.config)]
         if not getattr(model_class, "_supports_sdpa", False):
             self.options = {"attn_implementation": "eager"}
         if "add_pooling_layer" in inspect.signature(model_class).parameters:
@@ -87,12 +80,15 @@ class TransformersBackbone(nn.Module):
         with quiet():
             self.model = _made(self.config, self.options, is_empty=init == "empty")
         if not isinstance(self.model.get_input_embeddings(), nn.Embedding):
-            _refuse(model_class, "has no plain embedding of tokens")
+            raise _unsupported(model_class.__name__, "has no plain embedding of tokens")
         self._structure = structure(
             self.model,
             self.config.num_hidden_layers,
             set(getattr(self.model, "_no_split_modules", None) or ()),
         )
+        # Asked now: adapters may add dropout of their own later, which acts in no frozen block.
+        in_modules = any(m.p for m in self.modules() if isinstance(m, nn.Dropout))
+        self._has_dropout = in_modules or any(_dropouts(self.config).values())
         self._dropout = dropout
         self._context_length = context_length
         own = _own_context_length(self.model, self.config)
@@ -152,8 +148,7 @@ class TransformersBackbone(nn.Module):
     @property
     def has_dropout(self) -> bool:
         """Whether training computes other hidden states than evaluation."""
-        in_modules = any(m.p for m in self.modules() if isinstance(m, nn.Dropout))
-        return in_modules or any(_dropouts(self.config).values())
+        return self._has_dropout
 
     @property
     def input_embedding(self) -> nn.Embedding:
@@ -363,6 +358,13 @@ def _configured(fields: Mapping[str, Any], dropout: float | None) -> Any:
         raise ValueError(
             f"model.weights: {CONFIG_NAME} is not valid for {kind}: {lines[-1].strip()}"
         ) from error
+    if problem := _problem(config):
+        raise _unsupported(f"a model of type {kind}", problem)
+    if getattr(config, "quantization_config", None) is not None:
+        raise ValueError(
+            "model.weights: the weights are quantized in a format that is not read here: use the "
+            "model's own weights (finetune=qlora quantizes them), or a .gguf file"
+        )
     if dropout is not None:
         if not 0 <= dropout < 1:
             raise ValueError(f"model.dropout must be null or lie in [0, 1), got {dropout}")
@@ -392,7 +394,11 @@ def _made(config: Any, options: dict[str, Any], *, is_empty: bool) -> Any:
 
 
 def _problem(config: Any) -> str | None:
-    """What this file relies on and a model does not have, as the end of a sentence."""
+    """What a model has that this file cannot deal with, as the end of a sentence."""
+    from transformers import AutoModel
+
+    if type(config) not in AutoModel._model_mapping:
+        return "is no model without a head"
     if not (hasattr(config, "num_hidden_layers") and hasattr(config, "hidden_size")):
         return "has several parts, such as one for texts and one for images"
     if getattr(config, "num_kv_shared_layers", 0):
@@ -400,11 +406,8 @@ def _problem(config: Any) -> str | None:
     return None
 
 
-def _refuse(model_class: Any, problem: str | None) -> None:
-    if problem is not None:
-        raise ValueError(
-            f"model.weights: {model_class.__name__} {problem}: this architecture is not supported"
-        )
+def _unsupported(what: str, problem: str) -> ValueError:
+    return ValueError(f"model.weights: {what} {problem}: this architecture is not supported")
 
 
 def _own_context_length(model: nn.Module, config: Any) -> int | None:
