@@ -1,4 +1,4 @@
-"""Whether the network can be used, decided within a few seconds.
+"""Whether the network can be used, decided within a few seconds; and where downloads are kept.
 
 Both data (over plain HTTP) and weights (from a model hub) are downloaded, so this module lies
 below the packages that do either.
@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import cached_property
+from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -28,6 +29,17 @@ T = TypeVar("T")
 def offline() -> bool:
     """Returns whether ``LLM_LIGHTNING_OFFLINE=1`` forbids using the network."""
     return os.environ.get("LLM_LIGHTNING_OFFLINE") == "1"
+
+
+def cache_dir() -> Path:
+    """Returns the folder for downloads, which may not exist yet.
+
+    It is ``LLM_LIGHTNING_CACHE``, or ``llm_lightning`` in the user's cache folder.
+    """
+    if own := os.environ.get("LLM_LIGHTNING_CACHE"):
+        return Path(own).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "llm_lightning"
 
 
 class Unavailable(OSError):

@@ -37,6 +37,13 @@ def _seed() -> None:
 
 
 @pytest.fixture
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder for a test that starts runs, and a terminal wide enough for whole sentences."""
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
 def sms_zip() -> Path:
     """The real SMS Spam Collection, where it is at hand."""
     path = SHARED_DATA / "sms+spam+collection.zip"

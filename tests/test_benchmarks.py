@@ -83,7 +83,7 @@ def test_goals_speak_of_cases_that_there_are() -> None:
 def test_responses_are_generated_in_our_default_batches() -> None:
     from cases import RESPONSES_AT_ONCE
 
-    from llm_lightning.backbone.generation import GenerationOptions
+    from llm_lightning.backbone.sampling import GenerationOptions
 
     assert GenerationOptions().batch_size == RESPONSES_AT_ONCE
 

@@ -13,9 +13,10 @@ from loop import PADDING_ID, read
 from torch import nn
 
 from llm_lightning.backbone.checkpoint import described, to_transformers
-from llm_lightning.backbone.generation import GenerationOptions, generate
+from llm_lightning.backbone.generation import generate
 from llm_lightning.backbone.gpt2 import GPT2
 from llm_lightning.backbone.gpt_config import GPTConfig
+from llm_lightning.backbone.sampling import GenerationOptions
 from llm_lightning.training.allocator import keep_freed_memory
 from llm_lightning.training.precision import resolve
 

@@ -70,17 +70,12 @@ def load_weights(
         ValueError: if the file is damaged, or its keys or shapes are not those of the model; the
             message lists every missing, unexpected and mis-shaped key.
     """
-    sha256 = cached_sha256(path)
-    if expected_sha256 not in (None, sha256):
-        raise ValueError(
-            f"model.weights: {path} is damaged: its sha256 is {sha256}, expected "
-            f"{expected_sha256}; delete it and run again"
-        )
+    sha256 = checked_sha256(path, expected_sha256)
     # The parameters of the plain architecture: adapters are not in a base checkpoint.
     with torch.device("meta"):
         names = [name for name, _ in GPT2(replace(model.config, init="empty")).named_parameters()]
     targets: dict[str, Tensor] = {name: model.get_parameter(name) for name in names}
-    tensors = _readers(path)
+    tensors = tensor_readers(path)
     problems = _config_problems(path.with_name(CONFIG_NAME), model.config)
     keys: dict[str, str] = {}
     for key in tensors:
@@ -122,6 +117,21 @@ def load_weights(
             if wanted_head is not None and tuple(wanted_head.shape) == head.shape:
                 wanted_head.copy_(head.read())
     return Loaded(sha256, {name: head.shape for name, head in found_heads.items()})
+
+
+def checked_sha256(path: Path, expected: str | None) -> str:
+    """Returns the SHA-256 of a file.
+
+    Raises:
+        ValueError: if it is not the expected one.
+    """
+    sha256 = cached_sha256(path)
+    if expected not in (None, sha256):
+        raise ValueError(
+            f"model.weights: {path} is damaged: its sha256 is {sha256}, expected {expected}; "
+            f"delete it and run again"
+        )
+    return sha256
 
 
 def save_weights(model: GPT2, folder: Path, dtype: torch.dtype = torch.float32) -> None:
@@ -200,7 +210,12 @@ class _Reader:
     read: Callable[[], Tensor]
 
 
-def _readers(path: Path) -> dict[str, _Reader]:
+def tensor_readers(path: Path) -> dict[str, _Reader]:
+    """Returns what reads each tensor of a checkpoint, by its key.
+
+    Raises:
+        ValueError: if the file is damaged, or contains anything but tensors.
+    """
     try:
         if path.suffix == ".safetensors":
             return _safetensors_readers(path)

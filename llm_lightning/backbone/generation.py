@@ -1,71 +1,28 @@
 """Text generation: many prompts at once, one new token per row and step, with a key/value cache.
 
+GPT-2 is run here; a model of transformers by its own code, in ``huggingface/generation.py``.
+
 Shapes: B unfinished rows of a batch, T prompt positions, C embedding width, V vocabulary size.
 """
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import cast
 
 import torch
-from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor, nn
 
 from llm_lightning.backbone.gpt2 import GPT2
+from llm_lightning.backbone.huggingface.generation import generate_batch
+from llm_lightning.backbone.huggingface.model import TransformersBackbone
 from llm_lightning.backbone.kv_cache import KeyValueCache
+from llm_lightning.backbone.protocol import Backbone
+from llm_lightning.backbone.sampling import GenerationOptions, choose, draw_uniforms
 from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
 
 
-@dataclass
-class GenerationOptions:
-    """How tokens are chosen, and when generation ends.
-
-    Sampling applies, in this order: repetition penalty, temperature, top-k, top-p.
-
-    Raises:
-        ValueError: if a field is out of range.
-    """
-
-    max_new_tokens: int = 256
-    """Longest response in tokens, at least 1; the end of the context may come sooner."""
-    temperature: float = 0.0
-    """Divides the logits, at least 0; 0 is greedy decoding, which ignores ``top_k``, ``top_p`` and
-    ``seed``."""
-    top_k: int | None = None
-    """Sample among this many most likely tokens, at least 1; null: among all."""
-    top_p: float | None = None
-    """Sample among the fewest most likely tokens that together reach this probability, in (0, 1]
-    (nucleus sampling, Holtzman et al. 2020); null: among all."""
-    repetition_penalty: float = 1.0
-    """Divides positive logits, and multiplies negative ones, of tokens that the prompt or the
-    response already contains; above 0, 1 changes nothing (CTRL, Keskar et al. 2019)."""
-    seed: int = 123
-    """Random seed of sampling, in [0, 2**32)."""
-    batch_size: int = 32
-    """Prompts in one batch, at least 1; affects memory and speed, not the responses."""
-
-    def __post_init__(self) -> None:
-        """Checks the ranges."""
-        rules = {
-            "max_new_tokens": ("be at least 1", self.max_new_tokens >= 1),
-            "temperature": ("be at least 0 and finite", 0 <= self.temperature < math.inf),
-            "top_k": ("be null or at least 1", self.top_k is None or self.top_k >= 1),
-            "top_p": ("be null or lie in (0, 1]", self.top_p is None or 0 < self.top_p <= 1),
-            "repetition_penalty": (
-                "be above 0 and finite",
-                0 < self.repetition_penalty < math.inf,
-            ),
-            "seed": ("lie in [0, 2**32)", 0 <= self.seed < 2**32),
-            "batch_size": ("be at least 1", self.batch_size >= 1),
-        }
-        for key, (rule, holds) in rules.items():
-            if not holds:
-                raise ValueError(f"task.generation.{key} must {rule}, got {getattr(self, key)}")
-
-
 def generate(
-    backbone: GPT2,
+    backbone: Backbone,
     head: nn.Module,
     prompts: Sequence[Sequence[int]],
     options: GenerationOptions,
@@ -94,7 +51,7 @@ def generate(
 
 
 def stream_tokens(
-    backbone: GPT2,
+    backbone: Backbone,
     head: nn.Module,
     prompts: Sequence[Sequence[int]],
     options: GenerationOptions,
@@ -123,8 +80,8 @@ def stream_tokens(
         ``batch_size`` at a time, the shortest first.
 
     Raises:
-        ValueError: if a prompt is empty or leaves no room in the context, if the model is not
-            causal, or if logits are NaN. Raised at the first step, as in every generator.
+        ValueError: if a prompt is empty or leaves no room in the context, if the model cannot
+            generate text, or if logits are NaN. Raised at the first step, as in every generator.
     """
     context_length = backbone.context_length
     for row, prompt in enumerate(prompts):
@@ -139,13 +96,16 @@ def stream_tokens(
                 f"{context_length}, which leaves no room for a response: shorten the prompt to at "
                 f"most {context_length - 1} tokens"
             )
-    uniforms = _uniforms(len(prompts), options)
+    uniforms = draw_uniforms(len(prompts), options)
     # Prompts of similar length share a batch, which needs little padding.
     order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
-    with _eval_mode(backbone, head):
+    run: Callable[..., Iterator[tuple[int, int]]] = _generate_batch
+    if isinstance(backbone, TransformersBackbone):
+        run = generate_batch
+    with _eval_mode(cast(nn.Module, backbone), head):
         for start in range(0, len(order), options.batch_size):
             rows = order[start : start + options.batch_size]
-            yield from _generate_batch(backbone, head, prompts, rows, uniforms, options, stop_id)
+            yield from run(backbone, head, prompts, rows, uniforms, options, stop_id)
 
 
 def _generate_batch(
@@ -178,18 +138,12 @@ def _generate_batch(
     for step in range(options.max_new_tokens):
         with torch.inference_mode():
             logits = head(hidden).float()  # (B, V)
-            if logits.amax(dim=-1).isnan().any():  # the maximum is NaN if any value is
-                raise ValueError("the model's logits are NaN: its training has diverged")
-            if options.repetition_penalty != 1:
-                if seen is None:
-                    seen = torch.zeros_like(logits, dtype=torch.bool)
-                    # At padding, the row's first token is marked again, which changes nothing.
-                    seen.scatter_(1, torch.where(padding_mask, input_ids, input_ids[:, :1]), True)
-                logits = penalize(logits, seen, options.repetition_penalty)
-            if uniforms is None:
-                tokens = logits.argmax(dim=-1)
-            else:
-                tokens = sample(logits, uniforms[rows, step], options)
+            if options.repetition_penalty != 1 and seen is None:
+                seen = torch.zeros_like(logits, dtype=torch.bool)
+                # At padding, the row's first token is marked again, which changes nothing.
+                seen.scatter_(1, torch.where(padding_mask, input_ids, input_ids[:, :1]), True)
+            drawn = None if uniforms is None else uniforms[rows, step]
+            tokens = choose(logits, seen, drawn, options)
 
         unfinished = []  # batch indices of rows that continue
         for place, (row, token) in enumerate(zip(rows, tokens.tolist(), strict=True)):
@@ -209,72 +163,6 @@ def _generate_batch(
             if seen is not None:
                 seen.scatter_(1, tokens[:, None], True)
             hidden = backbone(tokens[:, None], cache=cache)[:, 0]
-
-
-def penalize(
-    logits: Float[Tensor, "B V"], seen: Bool[Tensor, "B V"], penalty: float
-) -> Float[Tensor, "B V"]:
-    """Makes tokens that occurred before less likely (Keskar et al. 2019, "CTRL", section 4.1).
-
-    The paper divides every logit, which would make negative ones more likely; here, as in
-    transformers, those are multiplied.
-
-    Args:
-        logits: of the next token.
-        seen: true at tokens that the row already contains.
-        penalty: above 0; below 1 favours repetition.
-    """
-    return torch.where(seen, torch.where(logits > 0, logits / penalty, logits * penalty), logits)
-
-
-def sample(
-    logits: Float[Tensor, "B V"], uniforms: Float64[Tensor, " B"], options: GenerationOptions
-) -> Int64[Tensor, " B"]:
-    """Samples one token per row by inverting its cumulative distribution.
-
-    In double precision on the CPU: no allowed token is too rare to be drawn, and a seed gives
-    the same sample on every device.
-
-    Args:
-        logits: of the next token.
-        uniforms: on the CPU, in [0, 1).
-        options: temperature above 0, top-k and top-p.
-
-    Returns:
-        Token ids, on the logits' device.
-    """
-    candidates = None  # (B, K) token ids, the most likely first; None: all, in order
-    scores = logits
-    if options.top_k is not None or options.top_p is not None:
-        vocab_size = logits.shape[-1]
-        scores, candidates = logits.topk(min(options.top_k or vocab_size, vocab_size), dim=-1)
-    scores = scores.cpu().double()
-    # Subtracting the maximum first keeps small temperatures from overflowing.
-    scores = (scores - scores.amax(dim=-1, keepdim=True)) / options.temperature
-    probabilities = scores.softmax(dim=-1)
-    if options.top_p is not None:
-        more_likely = probabilities.cumsum(dim=-1) - probabilities
-        probabilities = probabilities.masked_fill(more_likely >= options.top_p, 0)
-    cumulative = probabilities.cumsum(dim=-1)
-    # After top-p the total is below 1. `right`: never a token of probability 0.
-    targets = uniforms[:, None] * cumulative[:, -1:]
-    drawn = torch.searchsorted(cumulative, targets, right=True).to(logits.device)  # (B, 1)
-    return (drawn if candidates is None else candidates.gather(1, drawn))[:, 0]
-
-
-def _uniforms(rows: int, options: GenerationOptions) -> Tensor | None:
-    """(rows, max_new_tokens) float64 samples on the CPU; ``None`` if greedy.
-
-    Drawn row by row in advance, so that a row's samples depend neither on the lengths of other
-    rows nor on the batches.
-    """
-    if options.temperature == 0:
-        return None
-    generator = torch.Generator().manual_seed(options.seed)
-    draws = torch.empty(rows, options.max_new_tokens, dtype=torch.float64)
-    for draw in draws:
-        draw.uniform_(generator=generator)
-    return draws
 
 
 @contextmanager

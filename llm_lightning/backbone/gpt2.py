@@ -11,7 +11,8 @@ Shapes: B batch, T positions, S positions including those in the key/value cache
 positions, N positions of an unpadded batch, C embedding width.
 """
 
-from typing import cast
+from dataclasses import asdict
+from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -22,6 +23,7 @@ from llm_lightning.backbone.gpt_config import LAYER_NORM_EPSILON, GPTConfig
 from llm_lightning.backbone.initialization import initialize
 from llm_lightning.backbone.kv_cache import KeyValueCache, LayerCache
 from llm_lightning.backbone.masks import attention_mask, mask_of_selected
+from llm_lightning.backbone.protocol import LinearLayer
 from llm_lightning.backbone.unpadding import Unpadding, select_positions
 
 
@@ -88,10 +90,28 @@ class GPT2(nn.Module):
         self.to_empty(device=torch.get_default_device())
         initialize(self, config.init)
 
+    blocks_name = "h"
+    skips_padding = True
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        """The transformer blocks, from the embeddings on."""
+        return self.h
+
+    @property
+    def input_embedding(self) -> nn.Embedding:
+        """The embedding of tokens, (V, C)."""
+        return self.wte
+
     @property
     def hidden_size(self) -> int:
         """C, the width of the hidden states."""
         return self.config.n_embd
+
+    @property
+    def vocab_size(self) -> int:
+        """V, the number of token ids."""
+        return self.config.vocab_size
 
     @property
     def context_length(self) -> int:
@@ -107,6 +127,44 @@ class GPT2(nn.Module):
     def is_causal(self) -> bool:
         """Whether a position attends only to itself and earlier ones."""
         return self.config.causal
+
+    @property
+    def has_dropout(self) -> bool:
+        """Whether training computes other hidden states than evaluation."""
+        config = self.config
+        return bool(config.embd_pdrop or config.attn_pdrop or config.resid_pdrop)
+
+    def final_modules(self) -> list[nn.Module]:
+        """Returns the LayerNorm between the last block and the head."""
+        return [self.ln_f]
+
+    def linear_layers(self, block: int) -> list[LinearLayer]:
+        """Returns the four linear layers of a block; the first is query, key and value in one."""
+        C = self.hidden_size
+        rows: dict[str, dict[str, tuple[int, int]]] = {
+            "attn.c_attn": {"q": (0, C), "k": (C, 2 * C), "v": (2 * C, 3 * C)},
+            "attn.c_proj": {"out": (0, C)},
+            "mlp.c_fc": {"fc1": (0, 4 * C)},
+            "mlp.c_proj": {"fc2": (0, C)},
+        }
+        return [LinearLayer(f"h.{block}.{place}", by_role) for place, by_role in rows.items()]
+
+    def architecture(self) -> dict[str, Any]:
+        """Returns the fields of the configuration."""
+        return asdict(self.config)
+
+    def why_no_language_model(self) -> str | None:
+        """Returns why it cannot predict the next token, if it cannot."""
+        if self.is_causal:
+            return None
+        return (
+            "model.causal must be true for a language model, got false: each new token would "
+            "change the states of those before it"
+        )
+
+    def why_not_resumable(self, depth: int) -> str | None:
+        """Always resumable: :meth:`forward` itself runs the blocks by :meth:`later_blocks`."""
+        return None
 
     def forward(
         self,

@@ -19,7 +19,9 @@ from llm_lightning.backbone.tokenizer import VOCAB_SIZE
 from llm_lightning.network import Reachability, Unavailable, offline
 from llm_lightning.run_format.file_digest import cached_sha256
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
+"""A repository on the Hub, perhaps with a revision."""
+
 _FILE_NAMES = ("model.safetensors", "pytorch_model.bin")
 
 
@@ -39,6 +41,9 @@ class ModelConfig(GPTConfig):
     without ``hub_id``."""
     revision: str | None = None
     """Commit of ``hub_id``, pinned so that the weights cannot change."""
+    fallback: str | None = None
+    """The model whose package, if it is installed, replaces this one where the Hub cannot be
+    reached."""
 
     def __post_init__(self) -> None:
         """Checks the rules of the configuration group beside those of the architecture.
@@ -79,6 +84,8 @@ class Weights:
     """The checkpoint; ``None`` for random weights."""
     sha256: str | None = None
     """SHA-256 of the file according to the Hub; ``None`` if unknown."""
+    folder: Path | None = None
+    """Where configuration and tokenizer of a transformers model are; ``None`` for GPT-2."""
 
     def fingerprint(self) -> str | None:
         """Returns the SHA-256 of the file's content, to tell whether the weights have changed.
@@ -96,7 +103,7 @@ def ask_hub(model: ModelConfig) -> Reachability | None:
 
     :func:`locate` waits for the result; meanwhile other files can be downloaded.
     """
-    if model.weights != "pretrained" or model.hub_id is None or _hub_is_off():
+    if model.weights != "pretrained" or model.hub_id is None or hub_is_off():
         return None
     if _cached(model.hub_id, model.revision):
         return None
@@ -127,7 +134,7 @@ def locate(model: ModelConfig, reachability: Reachability | None = None) -> Weig
                 f"model.weights=pretrained: no weights are published for {model.name}; "
                 f"use model.weights=random, or a file, folder or Hub id"
             )
-        what = f"the weights {_source(model.hub_id, model.revision)}"
+        what = f"the weights {hub_source(model.hub_id, model.revision)}"
         return _from_hub(what, model.hub_id, model.revision, reachability)
     path = Path(model.weights).expanduser()
     if path.is_dir():
@@ -139,7 +146,7 @@ def locate(model: ModelConfig, reachability: Reachability | None = None) -> Weig
         )
     if path.is_file():
         return Weights(str(path), path)
-    if _HUB_ID.fullmatch(model.weights) and path.suffix not in {".safetensors", ".bin", ".pt"}:
+    if HUB_ID.fullmatch(model.weights) and path.suffix not in {".safetensors", ".bin", ".pt"}:
         hub_id, _, revision = model.weights.partition("@")
         what = f"the weights {model.weights} (no file or folder here, so taken for a Hub id)"
         return _from_hub(what, hub_id, revision or None, reachability)
@@ -156,18 +163,20 @@ def _cached(hub_id: str, revision: str | None) -> Path | None:
     return Path(found) if isinstance(found, str) else None
 
 
-def _hub_is_off() -> bool:
+def hub_is_off() -> bool:
+    """Returns whether the environment forbids using the Hub."""
     return constants.HF_HUB_OFFLINE or offline()
 
 
-def _source(hub_id: str, revision: str | None) -> str:
+def hub_source(hub_id: str, revision: str | None) -> str:
+    """Returns a repository and the beginning of its revision, for display."""
     return f"{hub_id}@{revision[:7]}" if revision else hub_id
 
 
 def _from_hub(
     what: str, hub_id: str, revision: str | None, reachability: Reachability | None
 ) -> Weights:
-    source = _source(hub_id, revision)
+    source = hub_source(hub_id, revision)
     advice = (
         "connect once so that the file is cached, or point model.weights at a folder with "
         "model.safetensors, or set HF_ENDPOINT to a mirror"
@@ -175,7 +184,7 @@ def _from_hub(
     if cached := _cached(hub_id, revision):
         return Weights(source, cached, _promised_sha256(cached))
     filename = _FILE_NAMES[0]
-    if _hub_is_off():
+    if hub_is_off():
         switch = "HF_HUB_OFFLINE" if constants.HF_HUB_OFFLINE else "LLM_LIGHTNING_OFFLINE"
         raise Unavailable(what, f"{switch} is set, and there is no cached copy", advice)
     # The client itself would retry for minutes if a host accepts connections and never responds.

@@ -21,7 +21,8 @@ def cacheable_depth(task: Task) -> int:
     """Returns how many of the first blocks have to run only once for every example."""
     if not task.strategy.cache_frozen_activations or task.why_not_cacheable():
         return 0
-    return frozen_depth(task.backbone)
+    depth = frozen_depth(task.backbone)
+    return 0 if depth and task.backbone.why_not_resumable(depth) else depth
 
 
 def cacheable_splits(trainer: L.Trainer) -> list[str]:

@@ -16,12 +16,12 @@ from llm_lightning.callbacks.cacheable import (
     empty_cache,
     tokens_per_batch,
 )
-from llm_lightning.data.download import cache_dir
 from llm_lightning.data.module import DataModule
 from llm_lightning.finetuning.frozen_activations.activation_files import FOLDER, ActivationFiles
 from llm_lightning.finetuning.frozen_activations.cache import ActivationCache, frozen_depth
 from llm_lightning.finetuning.frozen_activations.forward import frozen_activations
 from llm_lightning.finetuning.frozen_activations.last_in_memory import LastInMemory
+from llm_lightning.network import cache_dir
 from llm_lightning.presentation.progress import progress_bar
 from llm_lightning.tasks.task import Task
 
@@ -114,7 +114,7 @@ def describe(task: Task, trainer: L.Trainer, data: DataModule) -> str | None:
     if not depth or not task.strategy.cache_frozen_activations:
         return None
     blocks = f"blocks 0 to {depth - 1}" if depth > 1 else "block 0"
-    reason = task.why_not_cacheable()
+    reason = task.why_not_cacheable() or task.backbone.why_not_resumable(depth)
     if not any(isinstance(c, FrozenActivations) for c in trainer.callbacks):  # type: ignore[attr-defined]
         reason = "callbacks.frozen_activations was removed"
     splits = cacheable_splits(trainer)
@@ -139,7 +139,7 @@ def _key(trainer: L.Trainer, task: Task, data: DataModule, splits: list[str], de
         "versions": [version("llm-lightning"), version("torch")],
         "base": cast(dict[str, Any], task.base)["fingerprint"],
         "strategy": asdict(cast(Any, task.strategy)),
-        "model": asdict(task.backbone.config),
+        "model": task.backbone.architecture(),
         "depth": depth,
         "data": {split: facts[split]["sha256"] for split in splits},
         "text": task.hparams["text"],

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from llm_lightning.backbone.generation import GenerationOptions
+from llm_lightning.backbone.sampling import GenerationOptions
 from llm_lightning.data.prompts import Record
 from llm_lightning.network import Unavailable
 from llm_lightning.presentation.terminal import print_error

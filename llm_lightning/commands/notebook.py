@@ -14,7 +14,7 @@ from llm_lightning.config import schema
 from llm_lightning.config.experiments import conf_dir, list_experiments
 from llm_lightning.config.jobs import job_of
 from llm_lightning.config.run_name import run_name
-from llm_lightning.data.download import cache_dir
+from llm_lightning.network import cache_dir
 from llm_lightning.runs.handle import Run
 from llm_lightning.runs.run import run
 

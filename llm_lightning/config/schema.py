@@ -6,6 +6,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
+from llm_lightning.backbone.huggingface.settings import HubModel
 from llm_lightning.backbone.weights import ModelConfig
 from llm_lightning.config.run_name import output_dir, run_name
 from llm_lightning.data.imdb import Imdb
@@ -76,7 +77,7 @@ class Config:
 
 
 SCHEMAS: dict[str, dict[str, type]] = {
-    "model": {"gpt2": ModelConfig},
+    "model": {"gpt2": ModelConfig, "hub": HubModel},
     "task": {
         "classify": ClassifierOptions,
         "language_model": LanguageModelOptions,

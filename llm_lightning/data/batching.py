@@ -4,7 +4,7 @@ A batch carries the lengths of its rows. Padding is never recognised by token va
 contain any token, the padding token included.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -36,12 +36,16 @@ class Batch(NamedTuple):
 
     def to(self, device: torch.device) -> "Batch":
         """Moves to a device; ``indices`` stay on the CPU, where cached activations are."""
-        is_async = device.type == "cuda"
-        return self._replace(
-            input_ids=self.input_ids.to(device, non_blocking=is_async),
-            lengths=self.lengths.to(device, non_blocking=is_async),
-            labels=self.labels.to(device, non_blocking=is_async),
-        )
+        return self._replace(**on_device(self._asdict(), device))
+
+
+def on_device(batch: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    """Moves a batch's tensors to a device, except its ``indices``."""
+    is_async = device.type == "cuda"
+    return {
+        name: tensor if name == "indices" else tensor.to(device, non_blocking=is_async)
+        for name, tensor in batch.items()
+    }
 
 
 @dataclass

@@ -6,7 +6,6 @@ reached at all, which of several mirrors is used, and which error the user gets 
 """
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +24,13 @@ from tenacity import (
     wait_exponential,
 )
 
-from llm_lightning.network import ANSWER_TIMEOUT_S, Reachability, Unavailable, innermost, offline
+from llm_lightning.network import (
+    ANSWER_TIMEOUT_S,
+    Reachability,
+    Unavailable,
+    innermost,
+    offline,
+)
 from llm_lightning.presentation.progress import progress_bar
 from llm_lightning.run_format.file_digest import file_sha256
 
@@ -34,17 +39,6 @@ pooch.get_logger().setLevel(logging.WARNING)  # below that it prints addresses a
 
 _BACKOFF_S = 0.5
 """Pause before the first retry, in seconds; doubles with each further one."""
-
-
-def cache_dir() -> Path:
-    """Returns the folder for downloads, which may not exist yet.
-
-    It is ``LLM_LIGHTNING_CACHE``, or ``llm_lightning`` in the user's cache folder.
-    """
-    if own := os.environ.get("LLM_LIGHTNING_CACHE"):
-        return Path(own).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "llm_lightning"
 
 
 def fetch(

@@ -17,6 +17,7 @@ from llm_lightning.data.prompt_styles import CHAT, PROMPT_STYLES
 from llm_lightning.data.prompts import MASKS, Prompts, Record
 from llm_lightning.data.records import read_records
 from llm_lightning.data.sequences import TokenSequence
+from llm_lightning.network import cache_dir
 from llm_lightning.presentation.plurals import counted
 from llm_lightning.run_format.files import split_file
 from llm_lightning.run_format.splits import SPLITS
@@ -88,7 +89,7 @@ class Instructions(LanguageData):
             self._file = download.fetch(
                 self._described(),
                 [self.url],
-                download.cache_dir() / "instructions" / f"{self.name}-{digest}.json",
+                cache_dir() / "instructions" / f"{self.name}-{digest}.json",
                 known_hash=self.sha256,
                 verify=_verify_list,
                 advice=f"download {self.url} by other means and set data.path to the file",

@@ -6,7 +6,7 @@ CHAT = "chat"
 """The style that follows the chat template of the model."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PromptStyle:
     """The text around the fields of a record.
 
@@ -14,10 +14,10 @@ class PromptStyle:
     consists of instruction, header and response.
     """
 
-    before_system: str
+    before_system: str = ""
     after_system: str
-    opening: str
-    before_instruction: str
+    opening: str = ""
+    before_instruction: str = ""
     before_input: str
     header: str
     """Between an instruction and its response."""
@@ -40,7 +40,6 @@ class PromptStyle:
 PROMPT_STYLES = {
     # That of Stanford Alpaca (Taori et al. 2023), which the book uses.
     "alpaca": PromptStyle(
-        before_system="",
         after_system="\n\n",
         opening="Below is an instruction that describes a task. "
         "Write a response that appropriately completes the request.\n\n",
@@ -53,19 +52,12 @@ PROMPT_STYLES = {
     "phi3": PromptStyle(
         before_system="<|system|>\n",
         after_system="\n",
-        opening="",
         before_instruction="<|user|>\n",
         before_input="\n",
         header="\n<|assistant|>:\n",
         after_turn="\n",
     ),
     "plain": PromptStyle(
-        before_system="",
-        after_system="\n\n",
-        opening="",
-        before_instruction="",
-        before_input="\n\n",
-        header="\n\n",
-        after_turn="\n\n",
+        after_system="\n\n", before_input="\n\n", header="\n\n", after_turn="\n\n"
     ),
 }

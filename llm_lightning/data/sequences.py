@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from llm_lightning.data.batching import on_device
+
 NO_LABEL = -100  # ignored by torch's cross entropy
 
 
@@ -49,13 +51,7 @@ class SequenceBatch(NamedTuple):
 
     def to(self, device: torch.device) -> "SequenceBatch":
         """Moves to a device; ``indices`` stay on the CPU, where cached activations are."""
-        is_async = device.type == "cuda"
-        return self._replace(
-            input_ids=self.input_ids.to(device, non_blocking=is_async),
-            lengths=self.lengths.to(device, non_blocking=is_async),
-            labels=self.labels.to(device, non_blocking=is_async),
-            in_response=self.in_response.to(device, non_blocking=is_async),
-        )
+        return self._replace(**on_device(self._asdict(), device))
 
 
 def collate(sequences: Sequence[TokenSequence], pad_id: int) -> SequenceBatch:

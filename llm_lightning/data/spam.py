@@ -28,6 +28,7 @@ from llm_lightning.data.splits import (
     split_stratified,
     text_key,
 )
+from llm_lightning.network import cache_dir
 from llm_lightning.presentation.plurals import counted
 from llm_lightning.run_format.file_digest import file_sha256
 from llm_lightning.run_format.files import SPLIT_LABEL, SPLIT_TEXT
@@ -93,7 +94,7 @@ class SmsSpam(ClassificationData):
             genuine = file_sha256(self._file) == SHA256
             self._origin = f"{self.path} ({'the' if genuine else 'not the'} published collection)"
         else:
-            self._file = download_collection(download.cache_dir() / "sms_spam")
+            self._file = download_collection(cache_dir() / "sms_spam")
             self._origin = "SMS Spam Collection"
 
     def use_packaged(self) -> None:
@@ -210,7 +211,7 @@ def find_collection(path: Path) -> Path:
     if not zipfile.is_zipfile(path):
         return path
     # Extracted on each use: it is cheap, and an earlier copy may have been damaged since.
-    folder = download.cache_dir() / "sms_spam" / file_sha256(path)[:16]
+    folder = cache_dir() / "sms_spam" / file_sha256(path)[:16]
     return extract_member(path, MEMBER, folder / MEMBER)
 
 

@@ -13,8 +13,9 @@ from typing import Any
 
 from torch import nn
 
-from llm_lightning.backbone.generation import GenerationOptions, generate
-from llm_lightning.backbone.gpt2 import GPT2
+from llm_lightning.backbone.generation import generate
+from llm_lightning.backbone.protocol import Backbone
+from llm_lightning.backbone.sampling import GenerationOptions
 from llm_lightning.data.prompts import Prompts, Record
 from llm_lightning.presentation.progress import progress_bar
 from llm_lightning.run_format.files import RESPONSE
@@ -39,7 +40,7 @@ def prompt_tokens(
 
 
 def generate_responses(
-    backbone: GPT2,
+    backbone: Backbone,
     head: nn.Module,
     records: Sequence[Record],
     prompts: Prompts,

@@ -56,7 +56,7 @@ def _remarks(kind: str, task: Task, model: Dense) -> list[str]:
         remarks.append(f"Classes: {', '.join(task.hparams['class_names'])}.")
         if kind == "merged":
             remarks.append(
-                f"It was trained with `task.pooling={task.options.pooling}` and "
+                f"It was trained with `task.pooling={task.pooling}` and "
                 f"`model.causal={str(model.config.causal).lower()}`; load it with the same."
             )
     elif not model.is_tied:

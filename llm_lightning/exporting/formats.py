@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from llm_lightning.backbone.generation import GenerationOptions
+from llm_lightning.backbone.sampling import GenerationOptions
 from llm_lightning.exporting import gguf_files, peft_folder, transformers_folder, verification
 from llm_lightning.exporting.dense import Dense, dense, rebuilt
 from llm_lightning.exporting.modelfile import MODELFILE, modelfile

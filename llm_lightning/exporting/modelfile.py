@@ -1,6 +1,6 @@
 """The file for ``ollama create``: weights, prompt template and sampling parameters."""
 
-from llm_lightning.backbone.generation import GenerationOptions
+from llm_lightning.backbone.sampling import GenerationOptions
 from llm_lightning.backbone.tokenizer import END_OF_TEXT
 from llm_lightning.data.prompt_styles import PROMPT_STYLES
 

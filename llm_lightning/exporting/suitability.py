@@ -56,10 +56,10 @@ def objection(task: Task, kind: str) -> Objection | None:
             "--format peft needs adapters in the blocks; this run trained with "
             f"finetune={type(task.strategy).__name__} and has none there"
         )
-    if isinstance(task, Classifier) and task.options.pooling != "last_real":
+    if isinstance(task, Classifier) and task.pooling != "last_real":
         return Objection(
             "transformers' GPT2ForSequenceClassification pools the last real token; this run has "
-            f"task.pooling={task.options.pooling}",
+            f"task.pooling={task.pooling}",
             "train with task.pooling=last_real to export to transformers",
         )
     if not task.backbone.config.causal:

@@ -6,18 +6,10 @@ from typing import Any, cast
 
 from torch import nn
 
+from llm_lightning.backbone.protocol import ROLES
 from llm_lightning.finetuning.lora import INITS, SCALINGS, LoRALinear, adapters, effective_scale
-from llm_lightning.finetuning.strategies import Model, Strategy, is_tied
+from llm_lightning.finetuning.strategies import Model, Strategy, as_module, is_tied
 
-# Short names of what can be adapted: the layer in a block, and which third of its output.
-_IN_BLOCK = {
-    "q": ("attn.c_attn", 0),
-    "k": ("attn.c_attn", 1),
-    "v": ("attn.c_attn", 2),
-    "out": ("attn.c_proj", None),
-    "fc1": ("mlp.c_fc", None),
-    "fc2": ("mlp.c_proj", None),
-}
 QKV_ADAPTERS = ("separate", "shared")
 HEADS = ("full", "lora", "both", "frozen")
 
@@ -41,15 +33,16 @@ class LoRA(Strategy):
     E), ``alpha`` (the book's chapters 6 and 7) or ``rslora``, alpha / sqrt(rank)."""
     dropout: float = 0.0
     """Dropout on the adapters' input, in [0, 1)."""
-    targets: list[str] = field(default_factory=lambda: [*_IN_BLOCK])
+    targets: list[str] = field(default_factory=lambda: [*ROLES])
     """The adapted layers: ``q``, ``k``, ``v``, ``out``, ``fc1``, ``fc2`` in every chosen block,
-    ``head``, or patterns over layer names such as ``h.*.mlp.*``."""
+    ``head``, or patterns over layer names such as ``h.*.mlp.*``. A model may name its layers
+    otherwise; the error for a pattern without a match lists them."""
     blocks: Any = "all"
     """Blocks with adapters: ``all``, a number n for the last n, or a list of indices from 0."""
     qkv: str = "separate"
-    """Whether query, key and value each have an adapter of this rank (``separate``, as in the
-    book), or share one (``shared``: one A for all three, as in PEFT on GPT-2, with a third fewer
-    parameters in that layer)."""
+    """Where one matrix computes query, key and value, as in GPT-2: whether each of them has an
+    adapter of this rank (``separate``, as in the book), or they share one (``shared``: one A for
+    all three, as in PEFT on GPT-2, with a third fewer parameters in that layer)."""
     head: str = "full"
     """``full``: the head trains without an adapter. ``lora``: its initial weights are frozen and
     its adapter trains. ``both``: the two train. ``frozen``: neither. The weights of a head tied to
@@ -87,16 +80,17 @@ class LoRA(Strategy):
 
     def apply(self, model: Model) -> None:
         """See :class:`Strategy`."""
-        model.backbone.requires_grad_(False)
+        backbone = as_module(model.backbone)
+        backbone.requires_grad_(False)
         model.head.requires_grad_(False)
         for name, rows in self._sites(model).items():
             if name == "head":
                 model.head = self._adapter(name, model.head, rows)
                 continue
             parent, _, child = name.rpartition(".")
-            layer = cast(nn.Linear, model.backbone.get_submodule(name))
+            layer = cast(nn.Linear, backbone.get_submodule(name))
             adapted = self._adapter(name, layer, rows)
-            setattr(model.backbone.get_submodule(parent), child, adapted)
+            setattr(backbone.get_submodule(parent), child, adapted)
         if self.head in ("full", "both") and not is_tied(model):
             for parameter in (model.head.weight, model.head.bias):
                 if parameter is not None:
@@ -132,60 +126,65 @@ class LoRA(Strategy):
 
     def _sites(self, model: Model) -> dict[str, list[tuple[int, int]]]:
         """Groups of rows of each layer to adapt, by its name in the backbone, or ``head``."""
-        blocks = self._block_indices(len(model.backbone.h))
-        places = dict.fromkeys(place for place, _ in _IN_BLOCK.values())
-        names = [f"h.{i}.{place}" for i in blocks for place in places]
-        chosen: dict[str, set[int | None]] = {}  # thirds of the output; None: all of it
+        blocks = self._block_indices(model.backbone.num_blocks)
+        layers = {
+            layer.name: layer.rows for i in blocks for layer in model.backbone.linear_layers(i)
+        }
+        chosen: dict[str, set[str]] = {}  # roles of each layer; none: all rows of its output
         for target in self.targets:
-            if target in _IN_BLOCK:
-                place, third = _IN_BLOCK[target]
-                matches = [f"h.{i}.{place}" for i in blocks]
+            if target in ROLES:
+                matches = {name: {target} for name, rows in layers.items() if target in rows}
             else:
-                matches = [name for name in [*names, "head"] if fnmatchcase(name, target)]
-                third = None
+                every = {**{name: set(rows) for name, rows in layers.items()}, "head": set()}
+                matches = {name: own for name, own in every.items() if fnmatchcase(name, target)}
             if not matches:
+                known = dict.fromkeys(role for rows in layers.values() for role in rows)
                 raise ValueError(
                     f"finetune.targets: {target!r} matches no layer; possible are "
-                    f"{', '.join([*_IN_BLOCK, *names, 'head'])}"
+                    f"{', '.join([*known, *layers, 'head'])}"
                 )
-            for name in matches:
-                chosen.setdefault(name, set()).add(third)
+            for name, roles in matches.items():
+                chosen.setdefault(name, set()).update(roles)
         if self.head in ("lora", "both"):
-            chosen["head"] = {None}
+            chosen["head"] = set()
         if not chosen:
             raise ValueError("finetune.targets must name at least one layer, got []")
-        order = [*(name for name, _ in model.backbone.named_modules()), "head"]
-        return {name: self._rows(model, name, chosen[name]) for name in order if name in chosen}
+        return {
+            name: self._rows(model, layers.get(name, {}), name, chosen[name])
+            for name in [*layers, "head"]
+            if name in chosen
+        }
 
-    def _rows(self, model: Model, name: str, thirds: set[int | None]) -> list[tuple[int, int]]:
-        layer = model.head if name == "head" else model.backbone.get_submodule(name)
-        out_features = cast(nn.Linear, layer).out_features
-        if not name.endswith(_IN_BLOCK["q"][0]):
-            return [(0, out_features)]
-        wanted = range(3) if None in thirds else sorted(cast("set[int]", thirds))
+    def _rows(
+        self, model: Model, own: dict[str, tuple[int, int]], name: str, roles: set[str]
+    ) -> list[tuple[int, int]]:
+        """The groups of rows to adapt in one layer, of which ``own`` are those of each role."""
+        if len(own) < 2:
+            backbone = as_module(model.backbone)
+            layer = model.head if name == "head" else backbone.get_submodule(name)
+            return [(0, cast(nn.Linear, layer).out_features)]
         if self.qkv == "shared":
-            if len(wanted) < 3:
+            if len(roles) < len(own):
                 raise ValueError(
                     "finetune.qkv=shared is one adapter over query, key and value: "
                     f"finetune.targets must name q, k and v, got {self.targets}"
                 )
-            return [(0, out_features)]
-        width = out_features // 3
-        return [(third * width, (third + 1) * width) for third in wanted]
+            return [(0, max(stop for _, stop in own.values()))]
+        return sorted(rows for role, rows in own.items() if role in roles)
 
-    def _block_indices(self, n_layer: int) -> list[int]:
+    def _block_indices(self, available: int) -> list[int]:
         if self.blocks == "all":
-            return list(range(n_layer))
+            return list(range(available))
         if isinstance(self.blocks, int):
-            if self.blocks > n_layer:
+            if self.blocks > available:
                 raise ValueError(
-                    f"finetune.blocks must be at most the model's {n_layer} blocks, "
+                    f"finetune.blocks must be at most the model's {available} blocks, "
                     f"got {self.blocks}"
                 )
-            return list(range(n_layer - self.blocks, n_layer))
-        if beyond := [index for index in self.blocks if index >= n_layer]:
+            return list(range(available - self.blocks, available))
+        if beyond := [index for index in self.blocks if index >= available]:
             raise ValueError(
-                f"finetune.blocks: the model's blocks are 0 to {n_layer - 1}, got {beyond}"
+                f"finetune.blocks: the model's blocks are 0 to {available - 1}, got {beyond}"
             )
         return sorted(set(self.blocks))
 

@@ -2,13 +2,15 @@
 
 import math
 import re
+from typing import cast
 
 from torch import nn
 
+from llm_lightning.finetuning.strategies import Model
 from llm_lightning.run_format.summary import ParameterGroup
 
 
-def parameter_groups(model: nn.Module) -> list[ParameterGroup]:
+def parameter_groups(model: Model) -> list[ParameterGroup]:
     """Counts trainable and total parameters by part, in the model's order.
 
     Consecutive blocks with equal counts are one row. A tensor that two modules share is counted
@@ -17,31 +19,42 @@ def parameter_groups(model: nn.Module) -> list[ParameterGroup]:
     Args:
         model: a module with ``backbone`` and ``head``.
     """
+    blocks = f"backbone.{model.backbone.blocks_name}"
+    in_block = re.compile(rf"{re.escape(blocks)}\.(\d+)\.")
     parts: dict[str, ParameterGroup] = {}
-    for name, parameter in model.named_parameters():
-        match = re.match(r"(backbone\.h\.\d+|backbone\.\w+|\w+)", name)
-        part = match.group() if match else name
+    indices: dict[str, int] = {}  # of the parts that are blocks
+    for name, parameter in cast(nn.Module, model).named_parameters():
+        if match := in_block.match(name):
+            part = match.group().rstrip(".")
+            indices[part] = int(match.group(1))
+        else:
+            part = _part(name)
         group = parts.setdefault(part, ParameterGroup(name=part, trainable=0, total=0))
         group.total += _numel(parameter)
         group.trainable += _numel(parameter) if parameter.requires_grad else 0
 
     merged: list[ParameterGroup] = []
-    previous = None  # the last unmerged block: (trainable, total)
-    for group in parts.values():
-        block = re.fullmatch(r"backbone\.h\.(\d+)", group.name)
-        size = (group.trainable, group.total) if block else None
-        if block and size == previous:
+    first, previous = 0, None  # of the last blocks: the first index, and (trainable, total) of each
+    for part, group in parts.items():
+        size = (group.trainable, group.total) if part in indices else None
+        if size is None or size != previous:
+            merged.append(group)
+            first = indices.get(part, 0)
+        else:
             run = merged[-1]
-            first = run.name.removeprefix("backbone.h.").split("-")[0]
             merged[-1] = ParameterGroup(
-                name=f"backbone.h.{first}-{block.group(1)}",
+                name=f"{blocks}.{first}-{indices[part]}",
                 trainable=run.trainable + group.trainable,
                 total=run.total + group.total,
             )
-        else:
-            merged.append(group)
         previous = size
     return merged
+
+
+def _part(name: str) -> str:
+    """``head`` of ``head.weight``, ``backbone.wte`` of ``backbone.wte.weight``."""
+    modules = name.split(".")[:-1]
+    return ".".join(modules[:1] if modules[:1] != ["backbone"] else modules[:3]) or name
 
 
 def _numel(parameter: nn.Parameter) -> int:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from llm_lightning.finetuning.adaptation import LoRA
 from llm_lightning.finetuning.lora import LoRALinear
-from llm_lightning.finetuning.strategies import Model
+from llm_lightning.finetuning.strategies import Model, as_module
 from llm_lightning.presentation.extras import require
 
 
@@ -139,10 +139,11 @@ class QLoRA(LoRA):
     def apply(self, model: Model) -> None:
         """See :class:`~llm_lightning.finetuning.strategies.Strategy`."""
         super().apply(model)
-        for name, layer in list(model.backbone.named_modules()):
+        backbone = as_module(model.backbone)
+        for name, layer in list(backbone.named_modules()):
             if type(layer) is nn.Linear:
                 parent, _, child = name.rpartition(".")
-                setattr(model.backbone.get_submodule(parent), child, NF4Linear(layer))
+                setattr(backbone.get_submodule(parent), child, NF4Linear(layer))
 
     def base_loaded(self, model: Model) -> None:
         """Quantizes the weights; DoRA's magnitudes start at the norms of the quantized ones."""

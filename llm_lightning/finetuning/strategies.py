@@ -9,18 +9,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 from torch import nn
 
-from llm_lightning.backbone.gpt2 import GPT2
+from llm_lightning.backbone.protocol import Backbone
 
 
 @runtime_checkable
 class Model(Protocol):
     """A model that a strategy can be applied to."""
 
-    backbone: GPT2
+    backbone: Backbone
     head: nn.Linear
 
 
@@ -54,7 +54,7 @@ class TopBlocks(Strategy):
     """
 
     num_blocks: int
-    """How many of the last blocks train, 0 to ``n_layer``."""
+    """How many of the last blocks train, 0 to the number of blocks."""
     _target_: str = "llm_lightning.finetuning.strategies.TopBlocks"
     train_final_norm: bool = True
     """Whether the LayerNorm between the last block and the head trains."""
@@ -66,10 +66,10 @@ class TopBlocks(Strategy):
 
     def apply(self, model: Model) -> None:
         """See :class:`Strategy`."""
-        n_layer = len(model.backbone.h)
-        if self.num_blocks > n_layer:
+        available = model.backbone.num_blocks
+        if self.num_blocks > available:
             raise ValueError(
-                f"finetune.num_blocks must be at most the model's {n_layer} blocks, "
+                f"finetune.num_blocks must be at most the model's {available} blocks, "
                 f"got {self.num_blocks}"
             )
         if is_tied(model) and self.num_blocks == 0:
@@ -78,7 +78,7 @@ class TopBlocks(Strategy):
                 "embedding: untie it with task.tie_weights=false, or train blocks with "
                 "finetune=last_block"
             )
-        _train_blocks(model, range(n_layer - self.num_blocks, n_layer), self.train_final_norm)
+        _train_blocks(model, range(available - self.num_blocks, available), self.train_final_norm)
 
 
 @dataclass
@@ -102,10 +102,10 @@ class ChosenBlocks(Strategy):
 
     def apply(self, model: Model) -> None:
         """See :class:`Strategy`."""
-        n_layer = len(model.backbone.h)
-        if wrong := [index for index in self.blocks if not 0 <= index < n_layer]:
+        available = model.backbone.num_blocks
+        if wrong := [index for index in self.blocks if not 0 <= index < available]:
             raise ValueError(
-                f"finetune.blocks must lie between 0 and {n_layer - 1}, the model's last block, "
+                f"finetune.blocks must lie between 0 and {available - 1}, the model's last block, "
                 f"got {wrong[0]}"
             )
         _train_blocks(model, self.blocks, self.train_final_norm)
@@ -119,24 +119,30 @@ class AllLayers(Strategy):
 
     def apply(self, model: Model) -> None:
         """See :class:`Strategy`."""
-        model.backbone.requires_grad_(True)
+        as_module(model.backbone).requires_grad_(True)
         model.head.requires_grad_(True)
 
 
 def _train_blocks(model: Model, indices: Iterable[int], train_final_norm: bool) -> None:
     """Freezes all but some blocks, the final LayerNorm if wanted, and a head that is not tied."""
     backbone = model.backbone
-    backbone.requires_grad_(False)
+    as_module(backbone).requires_grad_(False)
     for index in indices:
-        backbone.h[index].requires_grad_(True)
-    backbone.ln_f.requires_grad_(train_final_norm)
+        backbone.blocks[index].requires_grad_(True)
+    for module in backbone.final_modules():
+        module.requires_grad_(train_final_norm)
     if not is_tied(model):
         model.head.requires_grad_(True)
 
 
+def as_module(backbone: Backbone) -> nn.Module:
+    """The same backbone as what every implementation also is: a torch module."""
+    return cast(nn.Module, backbone)
+
+
 def is_tied(model: Model) -> bool:
     """Whether the head is the input embedding."""
-    return model.head.weight is model.backbone.wte.weight
+    return model.head.weight is model.backbone.input_embedding.weight
 
 
 def from_dict(fields: Mapping[str, Any]) -> Strategy:

@@ -12,6 +12,7 @@
     responses_untrained.json, response_scores_untrained.csv  the same before fine-tuning
     judge-*.json           a judge's scores of these responses
     splits/                the texts of each split
+    tokenizer/             the model's tokenizer, unless it is GPT-2's, which this package brings
     checkpoints/           best.ckpt (lowest validation loss) and last.ckpt: what trained, and
                            which base it belongs to; resume.ckpt while the run is unfinished
     plots/                 pictures of the above
@@ -36,6 +37,7 @@ JUDGEMENTS = "judge-*.json"
 SPLITS_FOLDER = "splits"
 SPLIT_TEXT, SPLIT_LABEL = "Text", "Label"
 """Columns of a classifier's splits, as in the book; the label is a class index."""
+TOKENIZER = "tokenizer"
 CHECKPOINTS = "checkpoints"
 LAST = "last.ckpt"
 RESUME = "resume.ckpt"

@@ -14,6 +14,7 @@ from llm_lightning.data.module import DataModule
 from llm_lightning.evaluation.baselines import Baseline, Probabilities
 from llm_lightning.evaluation.metrics import METRICS, ClassificationMetrics
 from llm_lightning.run_format import files, status
+from llm_lightning.run_format.files import SPLIT_LABEL, SPLIT_TEXT
 from llm_lightning.run_format.summary import Metrics, Summary, write_summary
 from llm_lightning.runs import terminal_output as terminal
 from llm_lightning.runs.job import Job, prepare
@@ -58,12 +59,14 @@ class BaselineJob(Job):
         data = cast(ClassificationData, found.data)
         splits = data.splits
         data.write_splits(folder / files.SPLITS_FOLDER)
-        fitted = self.baseline.fit(splits.train["Text"].tolist(), splits.train["Label"].tolist())
+        fitted = self.baseline.fit(
+            splits.train[SPLIT_TEXT].tolist(), splits.train[SPLIT_LABEL].tolist()
+        )
         fitted_after = time.perf_counter() - started
         metrics, probabilities = {}, {}
         for name, table in splits.items():
-            probabilities[name] = fitted.probabilities(table["Text"].tolist())
-            metrics[name] = _metrics(probabilities[name], table["Label"].tolist())
+            probabilities[name] = fitted.probabilities(table[SPLIT_TEXT].tolist())
+            metrics[name] = _metrics(probabilities[name], table[SPLIT_LABEL].tolist())
         write_predictions(
             folder / files.PREDICTIONS, splits.test, splits.class_names, probabilities["test"]
         )
@@ -106,9 +109,9 @@ def baseline_metrics(
         key = json.dumps([method, num_test, fingerprints], sort_keys=True)
         if key not in _memory:
             train, test = splits.train, splits.test.iloc[:num_test]
-            fitted = Baseline(method).fit(train["Text"].tolist(), train["Label"].tolist())
-            found = fitted.probabilities(test["Text"].tolist())
-            _memory[key] = _metrics(found, test["Label"].tolist())
+            fitted = Baseline(method).fit(train[SPLIT_TEXT].tolist(), train[SPLIT_LABEL].tolist())
+            found = fitted.probabilities(test[SPLIT_TEXT].tolist())
+            _memory[key] = _metrics(found, test[SPLIT_LABEL].tolist())
         metrics[method] = _memory[key]
     return metrics
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 
-from llm_lightning.backbone.generation import GenerationOptions, stream_tokens
+from llm_lightning.backbone.generation import stream_tokens
+from llm_lightning.backbone.sampling import GenerationOptions
 from llm_lightning.backbone.tokenizer import Tokenizer
 from llm_lightning.data.prompts import Prompts, Record
 from llm_lightning.evaluation.responses import prompt_tokens

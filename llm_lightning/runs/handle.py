@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
-import torch
 
 from llm_lightning.data.prompts import Record
 from llm_lightning.reporting.draw.run_figures import figures
@@ -93,7 +92,9 @@ class Run:
             rows.append(fields | {files.probability(name): p for name, p in by_class.items()})
         return pd.DataFrame(rows)
 
-    def generate(self, instructions: Sequence[str], inputs: Sequence[str] | None = None) -> list[str]:
+    def generate(
+        self, instructions: Sequence[str], inputs: Sequence[str] | None = None
+    ) -> list[str]:
         """Responds to instructions, with the generation settings of the run.
 
         Args:
@@ -131,4 +132,3 @@ class Run:
 def load(folder: str | Path) -> Run:
     """Opens a finished run; see :class:`Run`."""
     return Run(folder)
-

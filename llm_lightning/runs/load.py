@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import torch
 
-from llm_lightning.backbone.weights import ModelConfig, locate
+from llm_lightning.backbone.families import locate, model_from, saved_tokenizer
 from llm_lightning.run_format import files
 from llm_lightning.run_format.summary import Summary, read_summary
 from llm_lightning.tasks.classifier import Classifier
@@ -71,7 +71,8 @@ def _load(folder: Path, task_class: type[T]) -> tuple[T, Summary]:
         fields["model"] = fields["model"] | {"init": "empty"}  # every weight is loaded next
     model = task_class(**fields)
     if base is not None:
-        config = ModelConfig(**base["model"])
+        config = model_from(base["model"])
         model.load_base(config, locate(config))
     model.load_trained(checkpoint)
+    model.tokenizer = saved_tokenizer(folder / files.TOKENIZER)
     return model.eval(), summary

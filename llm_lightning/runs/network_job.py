@@ -7,37 +7,43 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import lightning as L
-import torch
 
-from llm_lightning.backbone.tokenizer import GPT2Tokenizer
-from llm_lightning.backbone.weights import ModelConfig, Weights, ask_hub, locate
+from llm_lightning.backbone.families import (
+    Model,
+    architecture,
+    ask_hub,
+    context_length,
+    load_tokenizer,
+    locate,
+    save_tokenizer,
+)
+from llm_lightning.backbone.weights import Weights
 from llm_lightning.callbacks import frozen_activations
 from llm_lightning.callbacks.status import EpochStatus
 from llm_lightning.callbacks.timing import StageTimer
-from llm_lightning.data.module import DataModule
 from llm_lightning.finetuning.coverage import parameter_groups
 from llm_lightning.finetuning.strategies import Strategy
 from llm_lightning.network import Unavailable
 from llm_lightning.run_format import files, status
-from llm_lightning.run_format.summary import Summary, WeightFacts, read_summary, write_summary
+from llm_lightning.run_format.summary import Summary, WeightFacts, write_summary
 from llm_lightning.runs import terminal_output as terminal
 from llm_lightning.runs.baseline_job import baseline_metrics
 from llm_lightning.runs.built import Built
 from llm_lightning.runs.curves import join_curves
-from llm_lightning.runs.evaluate import evaluate
 from llm_lightning.runs.errors import expect
+from llm_lightning.runs.evaluate import evaluate
 from llm_lightning.runs.fit import fit, quiet_lightning
 from llm_lightning.runs.job import Job, describe_fallback, prepare
 from llm_lightning.runs.load import load_language_model
 from llm_lightning.runs.prior_state import PriorState, start
 from llm_lightning.runs.record import device_name, log_hparams, summarize
-from llm_lightning.runs.responses import ready_to_generate, respond, respond_untrained
+from llm_lightning.runs.responses import respond, respond_untrained
 from llm_lightning.runs.settings import Checkpoint, Found
 from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.tasks.task import Task
 from llm_lightning.training.allocator import keep_freed_memory
-from llm_lightning.training.peak_memory import reset_peak_memory
 from llm_lightning.training.optim import AdamW
+from llm_lightning.training.peak_memory import reset_peak_memory
 
 
 @dataclass(kw_only=True)
@@ -53,7 +59,7 @@ class FoundNetwork(Found):
 class NetworkJob(Job):
     """Fine-tunes a network."""
 
-    model: ModelConfig
+    model: Model
     task_class: type[Task]
     task: Any
     """Options of ``task_class``, a dataclass."""
@@ -74,7 +80,10 @@ class NetworkJob(Job):
     model_settings: dict[str, Any] = field(default_factory=dict)
     """Settings in effect because they suit this model, by their keys."""
     fallback: "Callable[[], NetworkJob] | None" = None
-    """Makes the same job with the packaged model, for when the weights are unavailable."""
+    """Makes the same job with a model that needs no download, for when the weights are
+    unavailable."""
+    better_fallback: str | None = None
+    """How to get a better fallback than this one."""
 
     @property
     def metric_names(self) -> tuple[str, ...]:
@@ -95,16 +104,20 @@ class NetworkJob(Job):
             if not (allowed and self.fallback and self.model.weights == "pretrained"):
                 raise
             job = self.fallback()
-            name = f"The model {job.model.name} (packaged weights)"
+            weights = locate(job.model)
+            if job.better_fallback:
+                error.advice += f"; {job.better_fallback}"
+            name = f"The model {job.model.name} ({weights.source})"
             fallbacks.append(describe_fallback(name, error))
             if len(fallbacks) > 1:
                 job.data.use_packaged()  # type: ignore[attr-defined]  # known to be unavailable
             else:
                 job.data.prepare_data()
             trainer, timer = job._trainer()
-            weights = locate(job.model)
         with _mention(fallbacks):
-            job.data.use_model(GPT2Tokenizer(), job.model.n_positions)
+            job.data.use_model(
+                load_tokenizer(job.model, weights), context_length(job.model, weights)
+            )
             job.data.setup("fit")
         found = FoundNetwork(
             data=job.data,
@@ -139,22 +152,20 @@ class NetworkJob(Job):
         Raises:
             ValueError: if the strategy or the weights do not fit the model.
         """
-        architecture = self.model.architecture()
-        if found.weights.path is not None:
-            architecture["init"] = "empty"  # every weight is loaded next
         # Each subclass takes what its data bring beside these.
         build_task: Callable[..., Task] = self.task_class
         task = build_task(
             task=asdict(self.task),
-            model=architecture,
+            model=architecture(self.model, found.weights),
             finetune=asdict(self.finetune),
             optim=asdict(self.optim),
             seed=self.settings.seed,
             **found.data.task_arguments(),
         )
+        task.tokenizer = found.data.tokenizer
         sha256 = task.load_base(self.model, found.weights)
         if self.compile:
-            for block in task.backbone.h:
+            for block in task.backbone.blocks:
                 block.compile(dynamic=True)  # in place: names in checkpoints stay as they are
         facts = WeightFacts(
             model=self.model.name,
@@ -179,9 +190,8 @@ class NetworkJob(Job):
         started = time.perf_counter()
         folder = self.settings.run_dir
         built.data.write_splits(folder / files.SPLITS_FOLDER)
-        terminal.print_fallbacks(
-            built.fallbacks, in_brief=self.settings.is_later_of_sweep
-        )
+        save_tokenizer(built.task.tokenizer, folder / files.TOKENIZER)
+        terminal.print_fallbacks(built.fallbacks, in_brief=self.settings.is_later_of_sweep)
         terminal.print_start(
             settings=self.settings,
             groups=parameter_groups(built.task),

@@ -11,14 +11,10 @@ from rich.markup import escape
 
 from llm_lightning.presentation.terminal import errors
 from llm_lightning.run_format import files, status
+from llm_lightning.run_format.setting_effects import WITHOUT_EFFECT
 from llm_lightning.run_format.summary import Summary, read_summary
 from llm_lightning.runs.settings import Found, RunSettings
 
-# Keys of a configuration that do not change what a run computes.
-_NOT_COMPARED = (
-    "baselines", "dry_run", "objective", "offline_fallback", "rerun", "run_dir", "runs_dir",
-    "untrained_responses",
-)  # fmt: skip
 _MARK = "# A run of llm_lightning: running the same command again replaces this folder's files.\n"
 
 
@@ -123,7 +119,7 @@ def _read_configuration(folder: Path) -> Mapping[str, Any]:
 
 def _is_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     def compared(configuration: Mapping[str, Any]) -> dict[str, Any]:
-        return {key: value for key, value in configuration.items() if key not in _NOT_COMPARED}
+        return {key: value for key, value in configuration.items() if key not in WITHOUT_EFFECT}
 
     return compared(one) == compared(other)
 

@@ -22,7 +22,7 @@ from llm_lightning.runs.built import Built
 from llm_lightning.runs.settings import Checkpoint, RunSettings
 from llm_lightning.training.peak_memory import peak_memory_mib
 
-LIBRARIES = ("torch", "lightning", "torchmetrics", "tiktoken", "pandas", "hydra-core")
+LIBRARIES = ("lightning", "torchmetrics", "tiktoken", "pandas", "hydra-core")
 
 # Settings that TensorBoard's HPARAMS page shows.
 HPARAMS = (
@@ -65,7 +65,12 @@ def common_facts(
         "kind": data.kind,
         "class_names": facts.get("class_names"),
         "data": facts,
-        "versions": {"python": platform.python_version(), "llm-lightning": version("llm-lightning")}
+        "versions": {
+            "python": platform.python_version(),
+            "llm-lightning": version("llm-lightning"),
+            # The metadata of PyPI's CUDA builds do not say which build it is, as +cu130 does.
+            "torch": str(torch.__version__),
+        }
         | {name: version(name) for name in LIBRARIES},
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }

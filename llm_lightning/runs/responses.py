@@ -34,9 +34,7 @@ def ready_to_generate(model: LanguageModel, device: torch.device, trained_in: st
     return model.bfloat16() if is_native and trained_in.startswith("bf16") else model
 
 
-def respond(
-    model: LanguageModel, device: torch.device, summary: Summary, folder: Path
-) -> Summary:
+def respond(model: LanguageModel, device: torch.device, summary: Summary, folder: Path) -> Summary:
     """Generates and scores responses to the test split of a run that is trained.
 
     An interrupted call is continued by the next one.

@@ -179,7 +179,9 @@ def print_results(summary: Summary, run_dir: Path) -> None:
     )
     num_used, num_all = summary.evaluated_examples["test"], summary.data.splits["test"].examples
     if num_used < num_all:
-        facts.add_row("evaluated", f"{num_used} of {num_all} test examples (trainer.limit_test_batches)")
+        facts.add_row(
+            "evaluated", f"{num_used} of {num_all} test examples (trainer.limit_test_batches)"
+        )
     if summary.peak_memory_mib is not None:
         facts.add_row("memory", f"{summary.peak_memory_mib:,.0f} MiB at the peak")
     if summary.checkpoint:

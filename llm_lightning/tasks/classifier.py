@@ -1,4 +1,4 @@
-"""Text classification: GPT-2 with a linear head over a pooled hidden state."""
+"""Text classification: a backbone with a linear head over a pooled hidden state."""
 
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -8,25 +8,25 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from llm_lightning.backbone.checkpoint import load_weights
+from llm_lightning.backbone.families import load_weights
 from llm_lightning.backbone.inputs import ModelInputs
 from llm_lightning.data.batching import Batch
 from llm_lightning.evaluation.metrics import METRICS, ClassificationMetrics
 from llm_lightning.run_format.splits import EVALUATED
 from llm_lightning.tasks.options import ClassifierOptions
-from llm_lightning.tasks.pooling import depends_on_padding, mean, pooling_inputs
+from llm_lightning.tasks.pooling import depends_on_padding, mean, pooling_inputs, resolved_pooling
 from llm_lightning.tasks.split_metrics import SplitMetrics
 from llm_lightning.tasks.task import Task
 
 
 class Classifier(Task):
-    """GPT-2 with a linear head.
+    """A backbone with a linear head.
 
     All arguments are plain values, which a checkpoint stores to rebuild the model.
 
     Args:
         task: fields of :class:`~llm_lightning.tasks.options.ClassifierOptions`.
-        model: fields of :class:`~llm_lightning.backbone.gpt_config.GPTConfig`.
+        model: the architecture, as :func:`~llm_lightning.backbone.families.build` takes it.
         finetune: fields of a strategy.
         optim: fields of :class:`~llm_lightning.training.optim.AdamW`.
         class_names: name of each output.
@@ -56,6 +56,7 @@ class Classifier(Task):
         self.class_weights: Tensor | None
         self.save_hyperparameters(logger=False)
         self.options = ClassifierOptions(**task)
+        self.pooling = resolved_pooling(self.options.pooling, is_causal=self.backbone.is_causal)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.head = nn.Linear(self.backbone.hidden_size, len(class_names))
@@ -85,7 +86,7 @@ class Classifier(Task):
         """Computes the logits of a batch; see :meth:`~llm_lightning.tasks.task.Task.hidden`."""
         hidden, inputs = self.hidden(batch, split)
         is_mean = inputs.positions is None
-        pooled = mean(hidden, batch.lengths, self.options.pooling) if is_mean else hidden[:, 0]
+        pooled = mean(hidden, batch.lengths, self.pooling) if is_mean else hidden[:, 0]
         return cast(Tensor, self.head(self.head_dropout(pooled)))  # from (B, C)
 
     def model_inputs(self, batch: Batch) -> ModelInputs:
@@ -93,14 +94,14 @@ class Classifier(Task):
         return pooling_inputs(
             batch.input_ids,
             batch.lengths,
-            self.options.pooling,
+            self.pooling,
             is_causal=self.backbone.is_causal,
             is_masked=self.options.mask_padding,
         )
 
     def why_not_cacheable(self) -> str | None:
         """Padding to the longest text of a batch differs between batches, and may matter."""
-        pooling, is_masked = self.options.pooling, self.options.mask_padding
+        pooling, is_masked = self.pooling, self.options.mask_padding
         if self.hparams["text"]["padding"] != "batch" or not depends_on_padding(
             pooling, is_causal=self.backbone.is_causal, is_masked=is_masked
         ):

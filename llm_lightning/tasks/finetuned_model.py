@@ -8,25 +8,25 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from llm_lightning.backbone.gpt2 import GPT2
-from llm_lightning.backbone.gpt_config import GPTConfig
+from llm_lightning.backbone.families import Model, build
+from llm_lightning.backbone.protocol import Backbone
 from llm_lightning.backbone.tokenizer import GPT2Tokenizer, Tokenizer
-from llm_lightning.backbone.weights import ModelConfig, Weights
+from llm_lightning.backbone.weights import Weights
 from llm_lightning.finetuning import strategies
 from llm_lightning.tasks.partial_checkpoint import Base, describe_base, remove_base, restore_base
 
 
 class FineTunedModel(L.LightningModule, ABC):
-    """GPT-2 with a head; its checkpoints contain only what trains.
+    """A backbone with a head; its checkpoints contain only what trains.
 
     Args:
-        model: fields of :class:`~llm_lightning.backbone.gpt_config.GPTConfig`.
+        model: the architecture, as :func:`~llm_lightning.backbone.families.build` takes it.
         seed: of the initial weights of backbone and adapters.
     """
 
     pretrained_parts: ClassVar[tuple[str, ...]] = ("backbone.",)
     """First parts of the names of parameters that a base checkpoint contains."""
-    backbone: GPT2
+    backbone: Backbone
     head: nn.Linear
 
     def __init__(self, *, model: dict[str, Any], seed: int) -> None:
@@ -41,7 +41,7 @@ class FineTunedModel(L.LightningModule, ABC):
         self._rng_state: Tensor | None = None  # of a checkpoint, until training continues
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.backbone = GPT2(GPTConfig(**model))
+            self.backbone = build(model)
 
     def set_trainable(self, finetune: dict[str, Any]) -> None:
         """Applies a strategy, given by its fields, to backbone and head."""
@@ -50,7 +50,7 @@ class FineTunedModel(L.LightningModule, ABC):
             torch.manual_seed(self._seed)
             self.strategy.apply(self)
 
-    def load_base(self, model: ModelConfig, weights: Weights) -> str | None:
+    def load_base(self, model: Model, weights: Weights) -> str | None:
         """Loads the weights from which training starts; to be called once.
 
         Args:
@@ -78,7 +78,7 @@ class FineTunedModel(L.LightningModule, ABC):
             SHA-256 of the file.
 
         Raises:
-            ValueError: see :func:`~llm_lightning.backbone.checkpoint.load_weights`.
+            ValueError: see :func:`~llm_lightning.backbone.families.load_weights`.
         """
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Language modelling: GPT-2 with an output embedding, trained on the tokens that have a label.
+"""Language modelling: a backbone with an output embedding, trained on the tokens that have a label.
 
 Instruction tuning and pretraining are the same task; they differ in the labels of their data.
 """
@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from llm_lightning.backbone.checkpoint import load_weights
-from llm_lightning.backbone.generation import GenerationOptions
+from llm_lightning.backbone.families import load_weights
 from llm_lightning.backbone.inputs import ModelInputs
+from llm_lightning.backbone.sampling import GenerationOptions
 from llm_lightning.data.sequences import NO_LABEL, SequenceBatch
 from llm_lightning.run_format.splits import EVALUATED
 from llm_lightning.tasks.language_metrics import LanguageMetrics
@@ -23,17 +23,20 @@ from llm_lightning.tasks.token_losses import token_losses
 
 
 class LanguageModel(Task):
-    """GPT-2 that predicts the next token.
+    """A causal backbone that predicts the next token.
 
     All arguments are plain values, which a checkpoint stores to rebuild the model.
 
     Args:
         task: fields of :class:`~llm_lightning.tasks.options.LanguageModelOptions`.
-        model: fields of :class:`~llm_lightning.backbone.gpt_config.GPTConfig`.
+        model: the architecture, as :func:`~llm_lightning.backbone.families.build` takes it.
         finetune: fields of a strategy.
         optim: fields of :class:`~llm_lightning.training.optim.AdamW`.
         text: how records become prompts; kept for generation.
         seed: of the initial weights.
+
+    Raises:
+        ValueError: if the backbone cannot generate text.
     """
 
     metric_names: ClassVar[tuple[str, ...]] = ("loss", "perplexity", "response_loss")
@@ -53,9 +56,11 @@ class LanguageModel(Task):
     ) -> None:
         super().__init__(model=model, optim=optim, seed=seed)
         self.save_hyperparameters(logger=False)
+        if reason := self.backbone.why_no_language_model():
+            raise ValueError(reason)
         generation = GenerationOptions(**task["generation"])
         self.options = LanguageModelOptions(**task | {"generation": generation})
-        embedding = self.backbone.wte.weight  # (V, C)
+        embedding = self.backbone.input_embedding.weight  # (V, C)
         self.head = nn.Linear(embedding.shape[1], embedding.shape[0], bias=False, device="meta")
         self.head.weight = (
             embedding if self.options.tie_weights else nn.Parameter(embedding.detach().clone())
@@ -80,7 +85,7 @@ class LanguageModel(Task):
             )
         if not self.head_is_loaded and not self.options.tie_weights:
             with torch.no_grad():
-                self.head.weight.copy_(self.backbone.wte.weight)
+                self.head.weight.copy_(self.backbone.input_embedding.weight)
         return loaded.sha256
 
     def forward(self, input_ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T V"]:

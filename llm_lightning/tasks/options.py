@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from llm_lightning.backbone.generation import GenerationOptions
+from llm_lightning.backbone.sampling import GenerationOptions
 from llm_lightning.tasks.pooling import check_pooling
 
 
@@ -15,10 +15,11 @@ class ClassifierOptions:
     """
 
     _target_: str = "llm_lightning.tasks.classifier.Classifier"
-    pooling: str = "last_real"
+    pooling: str = "auto"
     """The hidden state that the head classifies: of the ``last_real`` token, of the ``last``
-    position (perhaps padding, as in the book's first rows), of the ``first``; or the mean over the
-    real tokens (``mean_real``) or over all positions (``mean``)."""
+    position (perhaps padding, as in the book's first rows), of the ``first``, of the ``cls`` token
+    with which encoders begin; or the mean over the real tokens (``mean_real``) or over all
+    positions (``mean``). ``auto``: ``last_real`` for a causal model, ``mean_real`` otherwise."""
     mask_padding: bool = True
     """Whether attention hides padding from real tokens and from the pooled position."""
     head_dropout: float = 0.0

@@ -5,16 +5,17 @@ from typing import Any
 
 from torch import nn
 
-from llm_lightning.backbone.weights import ModelConfig, Weights
+from llm_lightning.backbone.families import Model
+from llm_lightning.backbone.weights import Weights
 from llm_lightning.finetuning.base import check, fingerprint, frozen_parameters
 
 Base = dict[str, Any]
-"""A frozen base as plain values: ``model`` (fields of :class:`ModelConfig`, from which it can be
+"""A frozen base as plain values: ``model`` (fields of a :data:`Model`, from which it can be
 located), ``source`` (for display) and ``fingerprint`` (of its parameters)."""
 
 
 def describe_base(
-    module: nn.Module, pretrained_parts: Sequence[str], model: ModelConfig, weights: Weights
+    module: nn.Module, pretrained_parts: Sequence[str], model: Model, weights: Weights
 ) -> Base | None:
     """Describes the frozen base of a model whose weights were just loaded.
 

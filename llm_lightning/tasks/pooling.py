@@ -13,8 +13,33 @@ from torch import Tensor
 
 from llm_lightning.backbone.inputs import ModelInputs
 
-POOLINGS = ("last_real", "last", "first", "mean_real", "mean")
+POOLINGS = ("auto", "last_real", "last", "first", "cls", "mean_real", "mean")
 _OF_REAL_TOKENS = ("last_real", "first", "mean_real")
+
+
+def resolved_pooling(pooling: str, *, is_causal: bool) -> str:
+    """Returns the pooling that a setting means for a model.
+
+    Args:
+        pooling: one of ``POOLINGS``.
+        is_causal: whether a position attends only to itself and earlier ones.
+
+    Returns:
+        Neither ``auto`` nor ``cls``, which is the ``first`` token of an encoder's text.
+
+    Raises:
+        ValueError: for ``cls`` with a causal model, whose first token attends to no other.
+    """
+    if pooling == "auto":
+        return "last_real" if is_causal else "mean_real"
+    if pooling == "cls":
+        if is_causal:
+            raise ValueError(
+                "task.pooling=cls needs an encoder: in a causal model the first token attends to "
+                "no other; use last_real or mean_real"
+            )
+        return "first"
+    return pooling
 
 
 def check_pooling(pooling: str) -> None:

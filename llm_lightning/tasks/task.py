@@ -28,7 +28,7 @@ class Task(FineTunedModel, ABC):
     """A model that trains; subclasses add the head, the loss and the metrics.
 
     Args:
-        model: fields of :class:`~llm_lightning.backbone.gpt_config.GPTConfig`.
+        model: the architecture, as :func:`~llm_lightning.backbone.families.build` takes it.
         optim: fields of :class:`~llm_lightning.training.optim.AdamW`.
         seed: of the initial weights of backbone and adapters.
     """

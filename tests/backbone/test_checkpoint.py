@@ -14,6 +14,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from llm_lightning.backbone.checkpoint import load_weights
 from llm_lightning.backbone.gpt2 import GPT2
 from llm_lightning.backbone.gpt_config import GPTConfig
+from llm_lightning.backbone.weights import _promised_sha256
 
 SIZES = {"n_layer": 2, "n_head": 2, "n_embd": 8, "n_positions": 16, "vocab_size": 40}
 
@@ -185,6 +186,22 @@ def test_fingerprint_is_the_files_sha256(model: GPT2, folder: Path) -> None:
     data = (folder / "model.safetensors").read_bytes()
     loaded = load_weights(model, folder / "model.safetensors")
     assert loaded.sha256 == hashlib.sha256(data).hexdigest()
+
+
+def test_file_that_is_not_what_the_hub_promised_is_refused(
+    model: GPT2, folder: Path, tmp_path: Path
+) -> None:
+    # The Hub's cache: a link whose target is named after the checksum.
+    data = (folder / "model.safetensors").read_bytes()
+    promised = hashlib.sha256(data).hexdigest()
+    blob, link = tmp_path / promised, tmp_path / "model.safetensors"
+    link.symlink_to(blob)
+    blob.write_bytes(data)
+    assert load_weights(model, link, expected_sha256=_promised_sha256(link)).sha256 == promised
+    blob.write_bytes(data[:-1] + b"?")
+    with pytest.raises(ValueError, match=r"is damaged: its sha256 is \w+, expected \w+; delete it"):
+        load_weights(model, link, expected_sha256=_promised_sha256(link))
+    assert _promised_sha256(folder / "model.safetensors") is None
 
 
 MEASURE = """

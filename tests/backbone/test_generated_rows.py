@@ -6,7 +6,8 @@ import pytest
 import torch
 from generation_models import language_model, ragged_prompts
 
-from llm_lightning.backbone.generation import GenerationOptions, generate, stream_tokens
+from llm_lightning.backbone.generation import generate, stream_tokens
+from llm_lightning.backbone.sampling import GenerationOptions
 
 
 def test_sampling_repeats_with_its_seed_and_ignores_the_global_one() -> None:

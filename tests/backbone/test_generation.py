@@ -7,9 +7,10 @@ from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from llm_lightning.backbone.checkpoint import load_weights
-from llm_lightning.backbone.generation import GenerationOptions, generate
+from llm_lightning.backbone.generation import generate
 from llm_lightning.backbone.gpt2 import GPT2
 from llm_lightning.backbone.gpt_config import GPTConfig
+from llm_lightning.backbone.sampling import GenerationOptions
 
 
 @pytest.fixture(params=[1, 2, 3], scope="module")

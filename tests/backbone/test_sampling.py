@@ -8,7 +8,8 @@ from generation_models import language_model, ragged_prompts
 from scipy.stats import chisquare
 from torch import nn
 
-from llm_lightning.backbone.generation import GenerationOptions, generate, penalize, sample
+from llm_lightning.backbone.generation import generate
+from llm_lightning.backbone.sampling import GenerationOptions, penalize, sample
 
 
 def test_top_k_of_one_and_a_tiny_top_p_are_greedy() -> None:

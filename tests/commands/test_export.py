@@ -226,7 +226,8 @@ def test_the_pipeline_on_a_card_classifies_as_predict_does(
 
 @pytest.mark.slow
 def test_the_pipeline_on_a_card_writes_as_generate_does(run_of: Runs, export_of: Exports) -> None:
-    from llm_lightning.backbone.generation import GenerationOptions, generate
+    from llm_lightning.backbone.generation import generate
+    from llm_lightning.backbone.sampling import GenerationOptions
 
     write = card_code(export_of("instruct", "hf").folder)["write"]
     prompt = "Once upon a time"

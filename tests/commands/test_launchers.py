@@ -18,6 +18,8 @@ from program import SMOKE, command
 
 from llm_lightning.commands import main as cli
 
+pytestmark = pytest.mark.usefixtures("own_folder")
+
 LONG = (
     "+experiment=lora", *SMOKE, "trainer.max_epochs=40", "model.n_layer=2", "model.n_embd=32",
     "model.n_head=2",
@@ -36,10 +38,8 @@ OPTUNA = needs("hydra_optuna_sweeper", "search")
 
 
 @pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+def _package_of_new_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(cli.__file__).parents[2]))
-    monkeypatch.chdir(tmp_path)
 
 
 def start(*arguments: str) -> "subprocess.Popen[str]":

@@ -11,11 +11,7 @@ from llm_lightning.commands.sweep import count_jobs
 from llm_lightning.config.experiments import list_experiments
 from llm_lightning.run_format import status
 
-
-@pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def states() -> dict[str, str]:

@@ -11,14 +11,10 @@ from program import SMOKE, start
 
 from llm_lightning.config.experiments import list_experiments
 
+pytestmark = pytest.mark.usefixtures("own_folder")
+
 # One of each kind; the others run with the slow tests.
 QUICK = ("baseline_logreg", "instruct_phi3", "lora", "pretrain_nano", "row_15")
-
-
-@pytest.fixture(autouse=True)
-def _wide_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.parametrize(

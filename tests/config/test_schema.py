@@ -152,10 +152,10 @@ def test_row_1_has_the_books_settings() -> None:
     assert (cfg.task.pooling, cfg.task.mask_padding, cfg.seed) == ("last", False, 123)
 
 
-def test_our_experiments_pool_the_last_real_token() -> None:
+def test_our_experiments_pool_what_suits_the_model() -> None:
     for name in ("last_layer", "last_block", "last_two_blocks", "all"):
         cfg = composed(f"+experiment={name}")
-        assert (cfg.task.pooling, cfg.data.padding, cfg.published) == ("last_real", "batch", None)
+        assert (cfg.task.pooling, cfg.data.padding, cfg.published) == ("auto", "batch", None)
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from filelock import FileLock
 from loopback import Loopback, blackhole
 
 from llm_lightning.data import download
-from llm_lightning.data.download import cache_dir, fetch
-from llm_lightning.network import Unavailable
+from llm_lightning.data.download import fetch
+from llm_lightning.network import Unavailable, cache_dir
 from llm_lightning.run_format.file_digest import file_sha256
 
 CONTENT = random.Random(0).randbytes(300_000)

@@ -2,13 +2,11 @@
 
 import calendar
 import json
-import os
 import re
-import subprocess
-import sys
 from collections import Counter
 
 import pytest
+from generators import written_by
 
 from llm_lightning.data.packaged.make_instructions import (
     INSTRUCTIONS_PATH,
@@ -52,11 +50,8 @@ def test_shipped_file_is_what_the_generator_writes():
 
 
 def test_command_writes_to_out_whatever_the_hash_seed(tmp_path):
-    out = tmp_path / "instructions.json"
-    command = [sys.executable, "-m", make_entries.__module__, "--out", str(out)]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": "7"}
-    subprocess.run(command, check=True, env=environment)
-    assert out.read_bytes() == INSTRUCTIONS_PATH.read_bytes()
+    written = written_by(make_entries.__module__, tmp_path / "instructions.json")
+    assert written == INSTRUCTIONS_PATH.read_bytes()
 
 
 def test_layout_is_that_of_instruction_data():

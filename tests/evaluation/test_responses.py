@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from llm_lightning.backbone.generation import GenerationOptions, generate
+from llm_lightning.backbone.generation import generate
 from llm_lightning.backbone.gpt2 import GPT2
 from llm_lightning.backbone.gpt_config import GPTConfig
+from llm_lightning.backbone.sampling import GenerationOptions
 from llm_lightning.backbone.tokenizer import GPT2Tokenizer, gpt2_encoding
 from llm_lightning.data.prompts import Prompts, Record, Turn
 from llm_lightning.evaluation import responses as module

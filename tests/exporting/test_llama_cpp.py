@@ -11,7 +11,8 @@ import torch
 import xllamacpp
 from exporting.test_tokenizer_files import TEXTS
 
-from llm_lightning.backbone.generation import GenerationOptions, generate
+from llm_lightning.backbone.generation import generate
+from llm_lightning.backbone.sampling import GenerationOptions
 from llm_lightning.backbone.tokenizer import GPT2Tokenizer, encode
 from llm_lightning.backbone.weights import ModelConfig, locate
 from llm_lightning.data.prompts import Prompts, Record

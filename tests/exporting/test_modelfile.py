@@ -2,7 +2,7 @@
 
 import pytest
 
-from llm_lightning.backbone.generation import GenerationOptions
+from llm_lightning.backbone.sampling import GenerationOptions
 from llm_lightning.backbone.tokenizer import GPT2Tokenizer, encode
 from llm_lightning.data.prompt_styles import PROMPT_STYLES
 from llm_lightning.data.prompts import Prompts, Record

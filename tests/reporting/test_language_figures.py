@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from reporting import figure_runs
 
 from llm_lightning.reporting.draw.run_figures import figures, plot_run
 
@@ -21,9 +22,8 @@ SCORES = {
     "exact_match": {"mean": 0.25, "low": 0.0, "high": 0.75, "n": 4},
     "rouge_l": {"mean": 0.5, "low": 0.2, "high": 0.8, "n": 4},
 }
-SUMMARY = {
+SUMMARY = figure_runs.SUMMARY | {
     "name": "instruct",
-    "seed": 1,
     "kind": "instructions",
     "class_names": None,
     "responses": {
@@ -33,30 +33,16 @@ SUMMARY = {
         "seconds": 1.0,
         "tokens_per_second": 9.0,
     },
-    "examples_per_epoch": 32,
-    "steps_per_epoch": 4,
     "metrics": {"train": {}, "val": {}, "test": {"loss": 3.0}},
-    "fallbacks": [],
-    "evaluated_examples": {"train": 4, "val": 4, "test": 4},
-    "data": {
-        "splits": {s: {"examples": 4, "sha256": "a" * 64} for s in ("train", "val", "test")},
-    },
-    "parameters": {"trainable": 10, "total": 20},
-    "seconds": {"total": 3.0, "training": 1.0, "validation": 1.0, "evaluation": 1.0},
-    "device": "cpu",
-    "precision": "32-true",
-    "versions": {},
-    "finished_at": "2026-01-02T03:04:05+00:00",
 }
 PER_RESPONSE = pd.DataFrame({"exact_match": [0, 0, 0, 1], "rouge_l": [0.1, 0.3, 0.6, 1.0]})
 
 
 @pytest.fixture
 def run_dir(tmp_path: Path) -> Path:
-    (tmp_path / "metrics.csv").write_text(METRICS)
-    (tmp_path / "summary.json").write_text(json.dumps(SUMMARY))
-    PER_RESPONSE.to_csv(tmp_path / "response_scores.csv", index_label="index")
-    return tmp_path
+    folder = figure_runs.write_run(tmp_path, METRICS, predictions=None, summary=SUMMARY)
+    PER_RESPONSE.to_csv(folder / "response_scores.csv", index_label="index")
+    return folder
 
 
 def test_a_language_model_gets_its_own_pictures(run_dir: Path) -> None:

@@ -77,9 +77,7 @@ def test_rerun_starts_over(folder: Path) -> None:
 
 @pytest.mark.parametrize("rerun", [False, True])
 @pytest.mark.parametrize("is_finished", [False, True])
-def test_fallbacks_never_replace_real_results(
-    folder: Path, rerun: bool, is_finished: bool
-) -> None:
+def test_fallbacks_never_replace_real_results(folder: Path, rerun: bool, is_finished: bool) -> None:
     if not is_finished:
         (folder / files.SUMMARY).unlink()
     with pytest.raises(ValueError, match="holds a run on the real data and weights"):

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from llm_lightning.runs import responses
-from llm_lightning.backbone.generation import GenerationOptions, generate
+from llm_lightning.backbone.generation import generate
+from llm_lightning.backbone.sampling import GenerationOptions
 from llm_lightning.backbone.weights import ModelConfig, Weights
+from llm_lightning.runs import responses
 from llm_lightning.tasks.language_model import LanguageModel
 
 TINY = {"n_layer": 2, "n_head": 2, "n_embd": 64, "n_positions": 64, "init": "gpt2"}

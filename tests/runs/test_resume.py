@@ -13,21 +13,17 @@ import torch
 from llm_lightning.commands import main as cli
 from llm_lightning.runs.load import load_classifier, load_language_model
 
+pytestmark = pytest.mark.usefixtures("own_folder")
+
 RUN = (
-    "trainer=smoke", "model=nano", "baselines=[]", "untrained_responses=false", "trainer.max_epochs=3", "trainer.limit_val_batches=null",
-    "model.resid_pdrop=0.1",
+    "trainer=smoke", "model=nano", "baselines=[]", "untrained_responses=false",
+    "trainer.max_epochs=3", "trainer.limit_val_batches=null", "model.resid_pdrop=0.1",
 )  # fmt: skip
 CLASSIFY = ("+experiment=lora", "finetune.dropout=0.2", *RUN)
 INSTRUCT = (
     "+experiment=instruct", "finetune=lora", "finetune.head=lora", "task.tie_weights=true",
     "task.generation.max_new_tokens=2", *RUN,
 )  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.chdir(tmp_path)
 
 
 def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Path:

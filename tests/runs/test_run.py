@@ -11,16 +11,12 @@ from program import SMOKE, start
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from llm_lightning.runs import record as run_summary
 from llm_lightning.evaluation.metrics import METRICS
-from llm_lightning.runs.prediction import predict
+from llm_lightning.runs import record as run_summary
 from llm_lightning.runs.load import load_classifier
+from llm_lightning.runs.prediction import predict
 
-
-@pytest.fixture(autouse=True)
-def _wide_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def test_experiment_end_to_end(
@@ -100,7 +96,9 @@ def test_experiment_end_to_end(
     assert "precision, recall, F1 and AUROC refer to 'spam'" in printed
     assert "tensorboard --logdir runs" in printed
     assert "198,786" in printed
-    assert printed.count("fallback: not comparable with results on the original data and weights") == 2
+    assert (
+        printed.count("fallback: not comparable with results on the original data and weights") == 2
+    )
     assert "0 of 480 test texts also occur in training" in printed
     assert "llm_lightning predict" in printed
 

@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from typing import Any
 
-from llm_lightning.data.download import cache_dir
 from llm_lightning.evaluation.judging.exchange import NoServer, RequestRefused, ServerFailed
 from llm_lightning.evaluation.judging.items import Item
 from llm_lightning.evaluation.judging.judgement import ItemScore, Judgement, Settings
 from llm_lightning.evaluation.judging.reply_cache import ReplyCache
 from llm_lightning.evaluation.judging.servers import Identity, Server, connect, context_size
+from llm_lightning.network import cache_dir
 from llm_lightning.presentation.progress import progress_bar
 
 LOADING_PATIENCE = 5.0

@@ -10,18 +10,20 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from llm_lightning.backbone.gpt2 import GPT2
+from llm_lightning.backbone.protocol import Backbone
 from llm_lightning.backbone.unpadding import Unpadding
+from llm_lightning.finetuning.strategies import as_module
 
 
-def frozen_depth(backbone: GPT2) -> int:
+def frozen_depth(backbone: Backbone) -> int:
     """Returns how many of the first blocks give the same output in every epoch."""
-    config = backbone.config
-    if config.embd_pdrop or config.attn_pdrop or config.resid_pdrop:
+    if backbone.has_dropout:
         return 0
-    if backbone.wte.weight.requires_grad or backbone.wpe.weight.requires_grad:
-        return 0
-    trains = [any(p.requires_grad for p in block.parameters()) for block in backbone.h]
+    parts = (backbone.blocks, *backbone.final_modules())
+    above = {id(parameter) for part in parts for parameter in part.parameters()}
+    if any(p.requires_grad for p in as_module(backbone).parameters() if id(p) not in above):
+        return 0  # an embedding trains
+    trains = [any(p.requires_grad for p in block.parameters()) for block in backbone.blocks]
     return trains.index(True) if True in trains else len(trains)
 
 

@@ -4,15 +4,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from llm_lightning.backbone.gpt2 import GPT2
 from llm_lightning.backbone.inputs import ModelInputs
+from llm_lightning.backbone.protocol import Backbone
 from llm_lightning.backbone.unpadding import Unpadding
 from llm_lightning.finetuning.frozen_activations.cache import ActivationCache
 
 
 @torch.no_grad()
 def frozen_activations(
-    backbone: GPT2, inputs: ModelInputs, depth: int, *, selected_only: bool
+    backbone: Backbone, inputs: ModelInputs, depth: int, *, selected_only: bool
 ) -> Float[Tensor, "N C"]:
     """Runs the frozen blocks for a batch, as :meth:`ActivationCache.put` stores the result.
 
@@ -25,7 +25,9 @@ def frozen_activations(
     Returns:
         The N positions of all examples, one example after another, without padding.
     """
-    unpadding = Unpadding.of(inputs.lengths, inputs.input_ids.shape[1])
+    unpadding = None
+    if backbone.skips_padding:
+        unpadding = Unpadding.of(inputs.lengths, inputs.input_ids.shape[1])
     x = backbone.first_blocks(
         inputs.input_ids,
         inputs.padding_mask,
@@ -40,7 +42,7 @@ def frozen_activations(
 
 
 def hidden_states(
-    backbone: GPT2,
+    backbone: Backbone,
     inputs: ModelInputs,
     cache: ActivationCache,
     split: str,
@@ -62,7 +64,9 @@ def hidden_states(
     if cache.selected_only:
         return backbone.final_norm(cache.get(split, indices, device))
     # From the cache's own counts, which are on the CPU and equal ``inputs.lengths``.
-    unpadding = Unpadding.of(cache.counts(split, indices), inputs.input_ids.shape[1])
+    unpadding = None
+    if backbone.skips_padding:
+        unpadding = Unpadding.of(cache.counts(split, indices), inputs.input_ids.shape[1])
     x = cache.get(split, indices, device, unpadding)
     return backbone.later_blocks(
         x,

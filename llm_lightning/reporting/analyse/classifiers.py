@@ -10,7 +10,7 @@ from llm_lightning.reporting.analyse.comparisons import Comparisons, compare
 from llm_lightning.reporting.analyse.data_card import DataCard, make_card
 from llm_lightning.reporting.analyse.learning_curves import RowCurves, row_curves
 from llm_lightning.reporting.analyse.mistakes import Mistake, find_mistakes
-from llm_lightning.reporting.analyse.rows import BASELINE, Row
+from llm_lightning.reporting.analyse.rows import Row
 from llm_lightning.reporting.analyse.threshold_curves import has_curves, positive_curve
 from llm_lightning.reporting.analyse.verdicts import Verdict, verdict
 
@@ -58,14 +58,14 @@ class ClassifierChapter(Chapter):
         rows = [row for row in self.rows if row.is_baseline]
         if rows:
             return {
-                row.label.removeprefix(BASELINE).replace("_", " "): row.mean("test", "accuracy")
+                row.label.removeprefix("baseline_").replace("_", " "): row.mean("test", "accuracy")
                 or 0
                 for row in rows
             }
         recorded: dict[str, float] = {}
         for row in self.rows:
             for name, accuracy in row.first.summary.baseline_accuracy.items():
-                recorded.setdefault(name.removeprefix(BASELINE).replace("_", " "), accuracy)
+                recorded.setdefault(name.replace("_", " "), accuracy)
         return recorded
 
     @property

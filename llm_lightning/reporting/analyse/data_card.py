@@ -10,6 +10,7 @@ from llm_lightning.reporting.analyse.rows import Row, without_folders
 from llm_lightning.reporting.analyse.similarity import normalized
 from llm_lightning.reporting.read.run_folders import split_of_run
 from llm_lightning.reporting.read.run_record import RunRecord
+from llm_lightning.run_format.files import SPLIT_LABEL, SPLIT_TEXT
 from llm_lightning.run_format.splits import SPLITS
 
 
@@ -94,8 +95,8 @@ def make_card(rows: Sequence[Row]) -> DataCard:
     others = sum(row.first.summary.data.splits["train"].sha256 != trained_on for row in rows)
     train = None
     if tables:
-        labels = [names[label] for label in tables["train"]["Label"]]
-        train = list(zip(tables["train"]["Text"].tolist(), labels, strict=True))
+        labels = [names[label] for label in tables["train"][SPLIT_LABEL]]
+        train = list(zip(tables["train"][SPLIT_TEXT].tolist(), labels, strict=True))
     return DataCard(
         source=without_folders(data.source or "unknown data"),
         max_length=data.max_length,
@@ -109,7 +110,7 @@ def make_card(rows: Sequence[Row]) -> DataCard:
 
 
 def _splits(run: RunRecord, tables: Mapping[str, pd.DataFrame]) -> list[SplitCard]:
-    exact = {name: table["Text"].tolist() for name, table in tables.items()}
+    exact = {name: table[SPLIT_TEXT].tolist() for name, table in tables.items()}
     nearly = {name: [normalized(text) for text in texts] for name, texts in exact.items()}
     found = []
     for name in SPLITS:
@@ -139,12 +140,12 @@ def _shared(texts: Mapping[str, Sequence[str]], split: str) -> int | None:
 
 def _lengths(train: pd.DataFrame, names: Sequence[str]) -> tuple[list[Lengths], int]:
     """Lengths by class, and the width of the bins: 20 of them, the last one open."""
-    characters = train["Text"].str.len().to_numpy(dtype=np.int64)
+    characters = train[SPLIT_TEXT].str.len().to_numpy(dtype=np.int64)
     longest = max(20, int(np.quantile(characters, 0.99)))
     width = -(-longest // 20)
     found = []
     for label, name in enumerate(names):
-        of_class = characters[(train["Label"] == label).to_numpy()]
+        of_class = characters[(train[SPLIT_LABEL] == label).to_numpy()]
         if not len(of_class):
             continue
         least, lower, median, upper, most = (

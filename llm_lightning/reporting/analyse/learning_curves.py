@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 
 from llm_lightning.reporting.analyse.rows import Row
+from llm_lightning.run_format.curves import EPOCH_LOSS, STEP_LOSS, VALIDATION_LOSS
 
 METRICS = {
-    "step_loss": "train/loss",
-    "train_loss": "train/epoch_loss",
-    "val_loss": "val/loss",
+    "step_loss": STEP_LOSS,
+    "train_loss": EPOCH_LOSS,
+    "val_loss": VALIDATION_LOSS,
     "train_accuracy": "train/accuracy",
     "val_accuracy": "val/accuracy",
     "response_loss": "val/response_loss",

@@ -9,15 +9,10 @@ import numpy as np
 
 from llm_lightning import statistics
 from llm_lightning.reporting.read.run_record import RunRecord
+from llm_lightning.run_format.setting_effects import is_change
 from llm_lightning.statistics import Interval
 
-BASELINE = "baseline_"
-"""Prefix of the experiments that train no network."""
-
-# Overrides that change a run's name or place, not what it computes.
-_NOT_A_SETTING = re.compile(
-    r"^(experiment|seed|runs_dir|run_dir|rerun|offline_fallback|loggers|callbacks|hydra)(?=[.=/]|$)"
-)
+_RECORDING = ("loggers", "callbacks")  # they change what a run records, not what it computes
 
 
 @dataclass(eq=False)
@@ -74,7 +69,7 @@ class Row:
     @property
     def is_baseline(self) -> bool:
         """Whether it is a baseline rather than a network."""
-        return self.experiment.startswith(BASELINE)
+        return self.first.summary.weights is None
 
     @property
     def fallbacks(self) -> list[str]:
@@ -150,7 +145,7 @@ def settings(run: RunRecord) -> dict[str, str]:
     found = {}
     for override in run.summary.overrides:
         key, _, value = override.lstrip("+~").partition("=")
-        if not _NOT_A_SETTING.match(key):
+        if is_change(key) and key.partition(".")[0] not in _RECORDING:
             found[key] = value.strip("'\"").rstrip("/").rsplit("/", 1)[-1]
     return found
 

@@ -6,7 +6,7 @@ from typing import Literal
 from llm_lightning import statistics
 from llm_lightning.reporting.analyse.rows import Row, settings
 from llm_lightning.run_format.summary import Summary
-from llm_lightning.statistics import Interval, Mean
+from llm_lightning.statistics import Mean
 
 PUBLISHED_EXAMPLES = 300
 """Test messages behind each accuracy of the book."""
@@ -30,8 +30,6 @@ class Verdict:
 
     published: float
     """Share from 0 to 1."""
-    published_interval: Interval
-    """Wilson interval: sampling of the test messages."""
     word: VerdictWord
     difference: Mean | None = None
     """Our accuracy minus the published one; None if they are not comparable."""
@@ -51,15 +49,15 @@ def verdict(row: Row) -> Verdict | None:
     if found is None or found.test is None or row.wilson is None or accuracy is None:
         return None
     published = found.test / 100
+    if obstacle := _obstacle(row):
+        return Verdict(published, "not comparable", obstacle=obstacle)
     right = min(published * PUBLISHED_EXAMPLES, PUBLISHED_EXAMPLES)  # rounding must not exceed it
     theirs = statistics.wilson_interval(right, PUBLISHED_EXAMPLES)
-    if obstacle := _obstacle(row):
-        return Verdict(published, theirs, "not comparable", obstacle=obstacle)
     ours = row.wilson.hull(row.over_seeds) if row.over_seeds else row.wilson
     interval = statistics.difference_interval(published, theirs, accuracy, ours)
     difference = Mean(accuracy - published, interval, row.first.num_evaluated)
     word: VerdictWord = "within interval" if interval.holds(0) else "differs"
-    return Verdict(published, theirs, word, difference)
+    return Verdict(published, word, difference)
 
 
 def _obstacle(row: Row) -> str | None:

@@ -10,12 +10,15 @@ import pandas as pd
 from llm_lightning.reporting.read.run_record import JudgeScore, Predictions
 from llm_lightning.run_format.files import (
     CURVES,
+    INDEX,
     LABEL,
     PREDICTED,
     PREDICTIONS,
     RESPONSE,
     RESPONSE_SCORES,
     RESPONSES,
+    SPLIT_LABEL,
+    SPLIT_TEXT,
     SPLITS_FOLDER,
     TEXT,
     probability,
@@ -67,11 +70,11 @@ def read_predictions(folder: Path, class_names: Sequence[str] | None = None) -> 
 def read_split(folder: Path, split: str, num_classes: int) -> pd.DataFrame:
     """Reads a classification split as ``Label`` (class index) and ``Text``."""
     file = folder / SPLITS_FOLDER / f"{split}.csv"
-    table = pd.read_csv(file, dtype=str, keep_default_na=False)[["Label", "Text"]]
-    labels = table["Label"].astype(int)
+    table = pd.read_csv(file, dtype=str, keep_default_na=False)[[SPLIT_LABEL, SPLIT_TEXT]]
+    labels = table[SPLIT_LABEL].astype(int)
     if not labels.between(0, num_classes - 1).all():
         raise ValueError(f"a label is not in [0, {num_classes - 1}]")
-    return table.assign(Label=labels)
+    return table.assign(**{SPLIT_LABEL: labels})
 
 
 def read_responses(folder: Path) -> list[dict[str, str]]:
@@ -83,7 +86,7 @@ def read_responses(folder: Path) -> list[dict[str, str]]:
 
 def read_response_scores(folder: Path) -> pd.DataFrame:
     """Reads the scores of each response: one row per response, one column per score."""
-    scores = pd.read_csv(folder / RESPONSE_SCORES, index_col="index").astype(np.float64)
+    scores = pd.read_csv(folder / RESPONSE_SCORES, index_col=INDEX).astype(np.float64)
     if not np.isfinite(scores.to_numpy()).all():
         raise ValueError("a score is not finite")
     return scores

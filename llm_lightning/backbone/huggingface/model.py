@@ -1,0 +1,423 @@
+"""A backbone that is a model of transformers: its own code, masks and rotary tables.
+
+Shapes: B batch, T positions, Q selected positions, C width of the hidden states.
+"""
+
+import copy
+import inspect
+import json
+from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from llm_lightning.backbone.checkpoint import CONFIG_NAME
+from llm_lightning.backbone.huggingface.quiet import quiet
+from llm_lightning.backbone.huggingface.structure import (
+    Reached,
+    Skipped,
+    StartedWith,
+    Stopped,
+    StoppedAfter,
+    linear_layers,
+    replaced,
+    structure,
+)
+from llm_lightning.backbone.protocol import LinearLayer
+from llm_lightning.backbone.unpadding import Unpadding, select_positions
+from llm_lightning.presentation.extras import require
+
+_TOLERANCE = 1e-4
+"""Largest difference, relative to the largest state, between a pass in two parts and a whole one:
+far above the rounding of float32, far below any real difference."""
+
+_SCALED_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier")
+
+
+class TransformersBackbone(nn.Module):
+    """A base model of transformers, decoder or encoder, without a head.
+
+    Its weights are random, as transformers initialises them; or not initialised, to be loaded.
+
+    Args:
+        config: the model's configuration as plain values, ``model_type`` among them.
+        dropout: the probability everywhere in the network; ``None``: as in ``config``.
+        context_length: the longest input in tokens; ``None``: the model's own.
+        init: ``transformers``, or ``empty``, which leaves the weights uninitialised.
+
+    Raises:
+        ValueError: if transformers is not installed or does not know the model; if it is not one
+            stack of blocks.
+    """
+
+    skips_padding = False
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        *,
+        dropout: float | None = None,
+        context_length: int | None = None,
+        init: str = "transformers",
+    ) -> None:
+        super().__init__()
+        require("this model", {"transformers": "transformers"}, "hub")
+        from transformers import AutoModel
+
+        self.config = _configured(config, dropout)
+        # Masks as transformers makes them for PyTorch's own attention.
+        self.options: dict[str, Any] = {"attn_implementation": "sdpa"}
+        """Arguments with which transformers makes the model, beside its configuration."""
+        kind = type(self.config)
+        if kind not in AutoModel._model_mapping:
+            raise ValueError(
+                f"model.weights: {self.config.model_type} is no model without a head in this "
+                f"version of transformers"
+            )
+        model_class: Any = AutoModel._model_mapping[kind]
+        _refuse(model_class, _problem(self.config))
+        if not getattr(model_class, "_supports_sdpa", False):
+            self.options = {"attn_implementation": "eager"}
+        if "add_pooling_layer" in inspect.signature(model_class).parameters:
+            self.options["add_pooling_layer"] = False  # pooling belongs to the tasks
+        with quiet():
+            self.model = _made(self.config, self.options, is_empty=init == "empty")
+        if not isinstance(self.model.get_input_embeddings(), nn.Embedding):
+            _refuse(model_class, "has no plain embedding of tokens")
+        self._structure = structure(
+            self.model,
+            self.config.num_hidden_layers,
+            set(getattr(self.model, "_no_split_modules", None) or ()),
+        )
+        self._dropout = dropout
+        self._context_length = context_length
+        own = _own_context_length(self.model, self.config)
+        if context_length is not None and own is not None and not 1 <= context_length <= own:
+            raise ValueError(
+                f"model.context_length must lie between 1 and the model's own {own}, "
+                f"got {context_length}"
+            )
+        if context_length is None and own is None:
+            raise ValueError("model.context_length must be set: the model declares no limit")
+        self._longest = cast(int, context_length or own)
+        self._not_resumable: dict[int, str | None] = {}
+
+    @property
+    def blocks_name(self) -> str:
+        """Name of ``blocks`` in the backbone."""
+        return f"model.{self._structure.blocks_name}"
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        """The transformer blocks, from the embeddings on."""
+        return cast(nn.ModuleList, self.get_submodule(self.blocks_name))
+
+    @property
+    def num_blocks(self) -> int:
+        """Number of transformer blocks."""
+        return len(self.blocks)
+
+    @property
+    def hidden_size(self) -> int:
+        """C, the width of the hidden states."""
+        return int(self.config.hidden_size)
+
+    @property
+    def vocab_size(self) -> int:
+        """V, the number of token ids."""
+        return int(self.input_embedding.num_embeddings)
+
+    @property
+    def context_length(self) -> int:
+        """The longest input, in tokens."""
+        return self._longest
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether it is a decoder."""
+        from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
+
+        if getattr(self.config, "use_bidirectional_attention", False):
+            return False
+        kind = type(self.config)
+        # Encoders can be made decoders, and are in both lists.
+        is_decoder = getattr(self.config, "is_decoder", False)
+        is_encoder = kind in MODEL_FOR_MASKED_LM_MAPPING and not is_decoder
+        return kind in MODEL_FOR_CAUSAL_LM_MAPPING and not is_encoder
+
+    @property
+    def has_dropout(self) -> bool:
+        """Whether training computes other hidden states than evaluation."""
+        in_modules = any(m.p for m in self.modules() if isinstance(m, nn.Dropout))
+        return in_modules or any(_dropouts(self.config).values())
+
+    @property
+    def input_embedding(self) -> nn.Embedding:
+        """The embedding of tokens, (V, C)."""
+        return cast(nn.Embedding, self.model.get_input_embeddings())
+
+    def final_modules(self) -> list[nn.Module]:
+        """Returns what runs between the last block and the head."""
+        return [self.model.get_submodule(name) for name in self._structure.final_names]
+
+    def linear_layers(self, block: int) -> list[LinearLayer]:
+        """Returns the linear layers of a block, in the order of its modules."""
+        return linear_layers(self.blocks[block], f"{self.blocks_name}.{block}.")
+
+    def architecture(self) -> dict[str, Any]:
+        """Returns the configuration as plain values."""
+        return {
+            "config": self.config.to_diff_dict() | {"model_type": self.config.model_type},
+            "dropout": self._dropout,
+            "context_length": self._context_length,
+            "init": "transformers",
+        }
+
+    def forward(
+        self,
+        input_ids: Int[Tensor, "B T"],
+        padding_mask: Bool[Tensor, "B T"] | None = None,
+        *,
+        positions: Int[Tensor, "B Q"] | None = None,
+        lengths: Int[Tensor, " B"] | None = None,
+    ) -> Float[Tensor, "B out C"]:
+        """See :class:`~llm_lightning.backbone.protocol.Backbone`; all positions are computed."""
+        x = self._run(input_ids, padding_mask)
+        return x if positions is None else select_positions(x, positions)
+
+    def first_blocks(
+        self,
+        input_ids: Int[Tensor, "B T"],
+        padding_mask: Bool[Tensor, "B T"] | None,
+        depth: int,
+        *,
+        positions: Int[Tensor, "B Q"] | None = None,
+        unpadding: Unpadding | None = None,
+    ) -> Float[Tensor, "B out C"]:
+        """See :class:`~llm_lightning.backbone.protocol.Backbone`; never unpadded."""
+        _check_padded(unpadding)
+        blocks, last = self.blocks, self.num_blocks - 1
+        stop = Stopped(blocks[depth]) if depth <= last else StoppedAfter(blocks[last])
+        try:
+            with replaced(blocks, {min(depth, last): stop}):
+                self._run(input_ids, padding_mask)
+        except Reached as reached:
+            x = reached.states
+            return x if positions is None else select_positions(x, positions)
+        raise RuntimeError("a block did not run")
+
+    def later_blocks(
+        self,
+        x: Float[Tensor, "B T C"],
+        padding_mask: Bool[Tensor, "B T"] | None,
+        depth: int,
+        *,
+        positions: Int[Tensor, "B Q"] | None = None,
+        unpadding: Unpadding | None = None,
+    ) -> Float[Tensor, "B out C"]:
+        """See :class:`~llm_lightning.backbone.protocol.Backbone`; never unpadded.
+
+        The model itself runs, with tokens that do not matter: the blocks before ``depth`` do
+        nothing, and block ``depth`` gets ``x``. Masks and positions are then the model's own.
+        """
+        _check_padded(unpadding)
+        if depth == self.num_blocks:
+            return self.final_norm(x if positions is None else select_positions(x, positions))
+        blocks = self.blocks
+        returns_tuple = self._structure.blocks_return_tuples
+        instead: dict[int, nn.Module] = {
+            index: Skipped(blocks[index], returns_tuple=returns_tuple) for index in range(depth)
+        }
+        instead[depth] = StartedWith(blocks[depth], x)
+        any_ids = torch.zeros(x.shape[:2], dtype=torch.long, device=x.device)
+        with replaced(blocks, instead):
+            x = self._run(any_ids, padding_mask)
+        return x if positions is None else select_positions(x, positions)
+
+    def final_norm(self, x: Float[Tensor, "*rows C"]) -> Float[Tensor, "*rows C"]:
+        """Applies what runs between the last block and the head."""
+        for module in self.final_modules():
+            x = module(x)
+        return x
+
+    def why_no_language_model(self) -> str | None:
+        """Returns why it cannot predict the next token with a linear head, if it cannot."""
+        kind = self.config.model_type
+        if not self.is_causal:
+            return (
+                f"{kind} is an encoder: it reads whole texts and cannot generate one; use "
+                f"task=classify, or a decoder such as model=smollm2_135m"
+            )
+        scaled = [key for key in _SCALED_LOGITS if getattr(self.config, key, None) not in (None, 1)]
+        if scaled:
+            return (
+                f"the head of {kind} is not linear (its configuration has {scaled[0]}), which is "
+                f"not supported; use task=classify or another model"
+            )
+        return None
+
+    @torch.no_grad()
+    def why_not_resumable(self, depth: int) -> str | None:
+        """Compares a pass in two parts with a whole one, on a few tokens with padding.
+
+        Args:
+            depth: number of blocks of the first part.
+
+        Returns:
+            Why the result of the first part cannot be stored; ``None`` if it can.
+        """
+        if depth not in self._not_resumable:
+            self._not_resumable[depth] = self._compare_parts(depth)
+        return self._not_resumable[depth]
+
+    def _compare_parts(self, depth: int) -> str | None:
+        device = self.input_embedding.weight.device
+        length = min(self.context_length, 24)
+        ids = (torch.arange(2 * length, device=device) * 7919 + 11) % self.vocab_size
+        ids = ids.view(2, length)
+        lengths = torch.tensor([length, max(1, length - 9)], device=device)
+        mask = torch.arange(length, device=device) < lengths[:, None]
+        was_training = self.training
+        self.eval()
+        try:
+            whole = self(ids, mask)
+            first = self.first_blocks(ids, mask, depth)
+            self(ids.roll(1), mask)  # what a block may keep for others is then of other texts
+            resumed = self.later_blocks(first, mask, depth)
+            difference = float((whole - resumed)[mask].abs().max())
+        except Exception as error:  # of the model's own code, which may do anything
+            return f"this model cannot be run in two parts ({type(error).__name__}: {error})"
+        finally:
+            self.train(was_training)
+        if difference <= _TOLERANCE * max(1.0, float(whole[mask].abs().max())):
+            return None
+        return f"run in two parts, this model gives other hidden states (by {difference:.2g})"
+
+    def _run(self, input_ids: Tensor, padding_mask: Tensor | None) -> Tensor:
+        if input_ids.shape[1] > self.context_length:
+            raise ValueError(
+                f"input is {input_ids.shape[1]} tokens long, the model's context is "
+                f"{self.context_length}: shorten the input or set data.max_length to at most "
+                f"{self.context_length}"
+            )
+        options = {"use_cache": False} if self.is_causal else {}
+        mask = None if padding_mask is None else padding_mask.long()
+        if mask is None and not self.is_causal:
+            mask = torch.ones_like(input_ids)  # some encoders take padding by token value otherwise
+        out = self.model(input_ids=input_ids, attention_mask=mask, **options)
+        return cast(Tensor, out.last_hidden_state)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Returns the configuration in a transformers folder, as plain values.
+
+    Raises:
+        ValueError: if there is none that can be read, or it is GPT-2's, which has its own groups.
+    """
+    file = folder / CONFIG_NAME
+    try:
+        fields = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise ValueError(f"model.weights: {file} cannot be read: {error}") from error
+    if not isinstance(fields, dict) or "model_type" not in fields:
+        raise ValueError(f"model.weights: {file} names no model_type")
+    if fields["model_type"] == "gpt2":
+        raise ValueError(
+            f"model.weights: {folder} is a GPT-2, which is built in: use model=gpt2_small (or its "
+            f"size) with the same model.weights"
+        )
+    return fields
+
+
+def own_context_length(config: Mapping[str, Any]) -> int | None:
+    """Returns the longest input that a model was made for; ``None`` if it does not say.
+
+    Args:
+        config: its configuration as plain values.
+    """
+    from transformers import AutoModel
+
+    configured = _configured(config, None)
+    with torch.device("meta"), quiet():
+        auto: Any = AutoModel  # without types
+        return _own_context_length(auto.from_config(configured), configured)
+
+
+def _configured(fields: Mapping[str, Any], dropout: float | None) -> Any:
+    from transformers import CONFIG_MAPPING, AutoConfig
+
+    values = copy.deepcopy(dict(fields))
+    kind = values.pop("model_type", None)
+    if kind not in CONFIG_MAPPING:
+        raise ValueError(
+            f"model.weights: this version of transformers knows no model of type {kind!r}"
+        )
+    try:
+        config = AutoConfig.for_model(kind, **values)
+    except Exception as error:  # transformers' own checks share no base class
+        lines = str(error).split("\n")
+        raise ValueError(
+            f"model.weights: {CONFIG_NAME} is not valid for {kind}: {lines[-1].strip()}"
+        ) from error
+    if dropout is not None:
+        if not 0 <= dropout < 1:
+            raise ValueError(f"model.dropout must be null or lie in [0, 1), got {dropout}")
+        for key in _dropouts(config):
+            setattr(config, key, dropout)
+    return config
+
+
+def _dropouts(config: Any) -> dict[str, float]:
+    """The dropout probabilities of the network itself, by the names of its configuration."""
+    return {
+        key: value
+        for key, value in config.to_dict().items()
+        if ("dropout" in key or "pdrop" in key)
+        and not any(part in key for part in ("classif", "summary", "layerdrop"))
+        and isinstance(value, int | float)
+    }
+
+
+def _made(config: Any, options: dict[str, Any], *, is_empty: bool) -> Any:
+    from transformers import AutoModel
+    from transformers.initialization import no_init_weights
+
+    with no_init_weights() if is_empty else nullcontext():
+        auto: Any = AutoModel  # without types
+        return auto.from_config(config, dtype=torch.float32, **options)
+
+
+def _problem(config: Any) -> str | None:
+    """What this file relies on and a model does not have, as the end of a sentence."""
+    if not (hasattr(config, "num_hidden_layers") and hasattr(config, "hidden_size")):
+        return "has several parts, such as one for texts and one for images"
+    if getattr(config, "num_kv_shared_layers", 0):
+        return "has blocks that use keys and values of other blocks"
+    return None
+
+
+def _refuse(model_class: Any, problem: str | None) -> None:
+    if problem is not None:
+        raise ValueError(
+            f"model.weights: {model_class.__name__} {problem}: this architecture is not supported"
+        )
+
+
+def _own_context_length(model: nn.Module, config: Any) -> int | None:
+    """The longest input that the model was made for; ``None`` if it does not say."""
+    for name, module in model.named_modules():
+        # RoBERTa's positions start behind the index of the padding token.
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            offset = 0 if module.padding_idx is None else module.padding_idx + 1
+            return module.num_embeddings - offset
+    longest = getattr(config, "max_position_embeddings", None)
+    return longest if longest and longest > 0 else None  # XLNet has -1: any length
+
+
+def _check_padded(unpadding: Unpadding | None) -> None:
+    if unpadding is not None:
+        raise ValueError("a model of transformers takes padded batches")
