@@ -22,6 +22,7 @@ from llm_lightning.data import download
 from llm_lightning.data.classification import ClassificationData
 from llm_lightning.data.splits import Splits, permutation, split_in_order
 from llm_lightning.data.text_files import decode_utf8
+from llm_lightning.network import cache_dir
 from llm_lightning.run_format.file_digest import file_sha256
 from llm_lightning.run_format.files import SPLIT_LABEL, SPLIT_TEXT
 
@@ -76,7 +77,7 @@ class Imdb(ClassificationData):
         if self._location is not None:
             return
         if self.path is None:
-            self._location = download_reviews(download.cache_dir() / "imdb", URLS)
+            self._location = download_reviews(cache_dir() / "imdb", URLS)
             self._origin = "IMDb reviews"
             return
         self._location = find_reviews(Path(self.path).expanduser())
