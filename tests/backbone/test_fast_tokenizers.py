@@ -109,6 +109,12 @@ def test_a_template_that_is_missing_or_refuses_is_an_error() -> None:
         small.byte_level(small.GEMMA).render_chat([{"role": "system", "content": "Be brief."}])
 
 
+def test_a_prompt_does_not_depend_on_the_day() -> None:
+    template = "{{ strftime_now('%d %b %Y') }}: {{ messages[0].content }}"
+    tokenizer = small.byte_level(template)
+    assert tokenizer.render_chat([{"role": "user", "content": "Hi"}]) == "26 Jul 2024: Hi"
+
+
 def test_a_folder_without_a_usable_tokenizer_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"nowhere is no folder with a tokenizer"):
         load_tokenizer(tmp_path / "nowhere")

@@ -8,7 +8,7 @@ import pytest
 import small_tokenizers as small
 import torch
 
-from llm_lightning.backbone.generation import GenerationOptions
+from llm_lightning.backbone.sampling import GenerationOptions
 from llm_lightning.backbone.tokenizer import GPT2Tokenizer, Tokenizer
 from llm_lightning.data.batching import Padder
 from llm_lightning.data.prompts import Prompts, Record
