@@ -32,7 +32,7 @@ WEIGHTS_NAMES = (WEIGHTS_NAME, "model.safetensors.index.json", "pytorch_model.bi
 
 # Heads that a file may contain beside the backbone: a classification head, and an output embedding
 # that is not tied to the input embedding.
-HEADS = ("score.weight", "lm_head.weight")
+HEADS = ("score.weight", "score.bias", "lm_head.weight")
 
 _CONV1D = re.compile(r"h\.\d+\.(attn\.c_attn|attn\.c_proj|mlp\.c_fc|mlp\.c_proj)\.weight")
 _CAUSAL_MASK_BUFFER = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")

@@ -22,6 +22,8 @@ from llm_lightning.backbone.huggingface.quiet import quiet
 
 # Causal masks, which old versions of transformers stored as tensors.
 _MASK = re.compile(r"(attn|attention)\.(bias|masked_bias)")
+# Other names of heads; this one is GPT-NeoX's.
+_SAME_HEAD = {"embed_out.weight": "lm_head.weight"}
 
 
 def load_weights(
@@ -111,15 +113,15 @@ def _load_heads(
     """Copies heads of a checkpoint; returns the shapes of those that are not the embedding."""
     embedding = backbone.input_embedding.weight
     found = {}
-    for key in HEADS:
-        reader = readers.get(key)
-        if reader is None:
+    for key, reader in readers.items():
+        name = _SAME_HEAD.get(key, key)
+        if name not in HEADS:
             continue
         value = reader.read()
         if value.shape == embedding.shape and torch.equal(value.to(embedding.dtype), embedding):
             continue  # tied, and stored twice
-        found[key] = reader.shape
-        target = wanted.get(key)
+        found[name] = reader.shape
+        target = wanted.get(name)
         if target is not None and tuple(target.shape) == reader.shape:
             with torch.no_grad():
                 target.copy_(value)
