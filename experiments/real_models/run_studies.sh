@@ -48,9 +48,10 @@ sweep() { # STUDY SETTING ...
 }
 
 words() {
-    sweep words $WORDS "$SMS" data.split=table,clean
-    sweep words $WORDS "${POLARITY[@]}"
-    sweep words $WORDS "${REVIEWS[@]}"
+    sweep sms $WORDS "$SMS"
+    sweep sms_clean $WORDS "$SMS" data.split=clean
+    sweep polarity $WORDS "${POLARITY[@]}"
+    sweep reviews $WORDS "${REVIEWS[@]}"
 }
 
 rates() {
@@ -62,24 +63,34 @@ rates() {
 
 sms_minilm() {
     sweep sms +experiment=last_layer,last_block,all "${BERT[@]}" "$SMS" \
-        data.split=table,clean seed=1,2,3,4,5
+        seed=1,2,3,4,5
+}
+
+sms_minilm_clean() {
+    sweep sms_clean +experiment=last_layer,last_block,all "${BERT[@]}" "$SMS" \
+        data.split=clean seed=1,2,3
 }
 
 sms_nano() {
-    sweep sms +experiment=last_layer,last_block,all model=nano "$SMS" \
-        data.split=table,clean seed=1,2,3,4,5
+    sweep sms +experiment=last_layer,last_block,all model=nano "$SMS" seed=1,2,3,4,5
+    sweep sms_clean +experiment=last_layer,last_block,all model=nano "$SMS" data.split=clean seed=1,2,3
 }
 
 sms_smollm2() {
-    sweep sms +experiment=last_layer,last_block,last_two_blocks "${LLAMA[@]}" "$SMS" \
-        data.split="${1:-table}" seed=1,2,3,4,5
+    sweep sms +experiment=last_layer,last_block,last_two_blocks "${LLAMA[@]}" "$SMS" seed=1,2,3,4,5
 }
 
-sms_smollm2_clean() { sms_smollm2 clean; }
-
-sms_smollm2_deep() {
-    sweep sms +experiment=lora,all "${LLAMA[@]}" "$SMS" data.split=table seed=1,2,3
+sms_smollm2_clean() {
+    sweep sms_clean +experiment=last_layer,last_block,last_two_blocks "${LLAMA[@]}" "$SMS" \
+        data.split=clean seed=1,2,3
 }
+
+sms_smollm2_lora() {
+    sweep sms +experiment=lora "${LLAMA[@]}" "$SMS" 'finetune.targets=[q,v]' optim.lr=8e-4 \
+        trainer.max_epochs=2 seed=1,2,3
+}
+
+sms_smollm2_all() { sweep sms +experiment=all "${LLAMA[@]}" "$SMS" seed=1,2,3; }
 
 polarity_minilm() {
     sweep polarity +experiment=last_layer,last_block "${BERT[@]}" "${POLARITY[@]}" seed=1,2,3

@@ -10,7 +10,7 @@ from rich.markup import escape
 from llm_lightning.exporting import formats, verification
 from llm_lightning.exporting.card import write_card
 from llm_lightning.exporting.dense import dense, rebuilt
-from llm_lightning.exporting.gguf_files import QUANTIZATIONS
+from llm_lightning.exporting.gguf_tensors import QUANTIZATIONS
 from llm_lightning.exporting.output_folder import check_free, staged
 from llm_lightning.exporting.suitability import check_can
 from llm_lightning.exporting.verification import TOLERANCE, LogitDifference

@@ -3,18 +3,18 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
+from llm_lightning.exporting.adapter_files import hub_base
 from llm_lightning.exporting.dense import Dense
-from llm_lightning.exporting.output_folder import BASE, CARD, MARK
-from llm_lightning.exporting.peft_folder import hub_base
+from llm_lightning.exporting.exporter import Exporter
+from llm_lightning.exporting.families import exporter_of
+from llm_lightning.exporting.output_folder import BASE, CARD, FOLDER, MARK
 from llm_lightning.exporting.verification import LogitDifference
 from llm_lightning.finetuning.qlora import QLoRA
 from llm_lightning.presentation.markdown import table
 from llm_lightning.run_format.summary import Metrics, Summary
 from llm_lightning.tasks.classifier import Classifier
+from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.tasks.task import Task
-
-FOLDER = "<this folder>"
 
 
 def write_card(
@@ -35,14 +35,14 @@ def write_card(
         model: the exported weights.
         differences: of the export, loaded again, from the run.
     """
+    exporter = exporter_of(task)
     parts = [
         f"{MARK}\n# {summary.name}",
-        f"Written by llm_lightning in format `{kind}`: GPT-2 with {model.config.n_layer} blocks, "
-        f"{model.config.n_embd} wide, fine-tuned from {_base_model(summary)}, "
-        f"seed {summary.seed}.",
+        f"Written by llm_lightning in format `{kind}`: {exporter.description()}, fine-tuned from "
+        f"{_base_model(summary)}, seed {summary.seed}.",
         *(f"{fallback.splitlines()[0].rstrip(':')}." for fallback in summary.fallbacks),
-        *_remarks(kind, task, model),
-        _how(kind, task, summary, model),
+        *_remarks(kind, task, exporter, model),
+        _how(kind, task, exporter, summary, model),
         _metrics(summary.metrics),
         "Largest difference of logits from the run's, after loading this again:",
         "\n".join(f"- {found.what}: {found.difference:.1e}" for found in differences),
@@ -50,15 +50,12 @@ def write_card(
     (folder / CARD).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
-def _remarks(kind: str, task: Task, model: Dense) -> list[str]:
+def _remarks(kind: str, task: Task, exporter: Exporter, model: Dense) -> list[str]:
     remarks = []
     if isinstance(task, Classifier):
         remarks.append(f"Classes: {', '.join(task.hparams['class_names'])}.")
         if kind == "merged":
-            remarks.append(
-                f"It was trained with `task.pooling={task.pooling}` and "
-                f"`model.causal={str(model.config.causal).lower()}`; load it with the same."
-            )
+            remarks.append(f"It was trained with {exporter.settings()}; load it with the same.")
     elif not model.is_tied:
         remarks.append("The output embedding is not tied to the input embedding.")
         if kind == "merged":
@@ -83,7 +80,7 @@ def _base_model(summary: Summary) -> str:
     return summary.weights.model
 
 
-def _how(kind: str, task: Task, summary: Summary, model: Dense) -> str:
+def _how(kind: str, task: Task, exporter: Exporter, summary: Summary, model: Dense) -> str:
     if kind == "merged":
         experiment = summary.experiment or "<an experiment>"
         return _shell(
@@ -93,6 +90,8 @@ def _how(kind: str, task: Task, summary: Summary, model: Dense) -> str:
     if kind == "gguf":
         return _shell("ollama create my-model -f Modelfile\nollama run my-model")
     is_classifier = isinstance(task, Classifier)
+    if kind == "hf" and exporter.head_code():
+        return _python(_head_code(exporter))
     if kind == "hf":
         what, name = (
             ("text-classification", "classify") if is_classifier else ("text-generation", "write")
@@ -102,23 +101,35 @@ def _how(kind: str, task: Task, summary: Summary, model: Dense) -> str:
             f'from transformers import pipeline\n\n{name} = pipeline("{what}", model="{FOLDER}")\n'
             f"{call}"
         )
-    return _python(_peft_code(task, model))
+    return _python(_peft_code(task, exporter, model))
 
 
-def _peft_code(task: Task, model: Dense) -> str:
+def _head_code(exporter: Exporter) -> str:
+    options = "".join(f", {name}={value}" for name, value in exporter.loading_options().items())
+    return (
+        f"import torch\nfrom safetensors.torch import load_file\n"
+        f"from transformers import {exporter.auto_class()}, AutoTokenizer\n\n"
+        f'model = {exporter.auto_class()}.from_pretrained("{FOLDER}"{options}).eval()\n'
+        f'tokenizer = AutoTokenizer.from_pretrained("{FOLDER}")\n{exporter.head_code()}'
+    )
+
+
+def _peft_code(task: Task, exporter: Exporter, model: Dense) -> str:
     hub_id, revision = hub_base(task) or (f"{FOLDER}/{BASE}", None)
-    is_classifier = isinstance(task, Classifier)
-    auto = f"AutoModelFor{'SequenceClassification' if is_classifier else 'CausalLM'}"
+    auto = exporter.auto_class()
     names = [auto, "AutoTokenizer"]
-    first, options = "", {} if revision is None else {"revision": repr(revision)}
-    if is_classifier:
+    head_code = exporter.head_code()
+    first = "import torch\nfrom safetensors.torch import load_file\n" if head_code else ""
+    options = {} if revision is None else {"revision": repr(revision)}
+    options |= exporter.loading_options()
+    if isinstance(task, Classifier) and not head_code:
         options["id2label"] = repr(dict(enumerate(task.hparams["class_names"])))
-        options["pad_token_id"] = str(END_OF_TEXT_ID)
-    elif not model.is_tied:
+        options["pad_token_id"] = str(task.tokenizer.pad_id)
+    elif isinstance(task, LanguageModel) and not model.is_tied:
         # PEFT merges into an output embedding only where it is not tied.
         options["tie_word_embeddings"] = "False"
     if isinstance(task.strategy, QLoRA) and hub_base(task) is not None:
-        first = "import torch\n"
+        first = first or "import torch\n"
         names.append("BitsAndBytesConfig")
         options["dtype"] = "torch.float32"
         options["quantization_config"] = (
@@ -133,6 +144,7 @@ def _peft_code(task: Task, model: Dense) -> str:
         f'base = {auto}.from_pretrained(\n    "{hub_id}",\n{arguments})\n'
         f'model = PeftModel.from_pretrained(base, "{FOLDER}").eval()\n'
         f'tokenizer = AutoTokenizer.from_pretrained("{FOLDER}")'
+        + (f"\n{head_code}" if head_code else "")
     )
 
 

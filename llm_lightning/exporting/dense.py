@@ -1,15 +1,15 @@
 """A trained model as plain tensors: adapters merged, quantized weights dequantized."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.finetuning.lora import LoRALinear
 from llm_lightning.finetuning.qlora import NF4Linear
+from llm_lightning.finetuning.strategies import as_module, is_tied
 from llm_lightning.tasks.classifier import Classifier
 from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.tasks.task import Task
@@ -22,7 +22,8 @@ class Dense:
     Shapes: V rows of the head (classes or tokens), C embedding width.
     """
 
-    config: GPTConfig
+    config: Any
+    """The backbone's: GPT-2's, or that of transformers."""
     backbone: dict[str, Tensor]
     """Tensors by their names in the backbone."""
     head: Float[Tensor, "V C"]
@@ -44,13 +45,14 @@ def dense(task: Task, *, merge: bool = True) -> Dense:
     Returns:
         The weights on the CPU, in full precision.
     """
+    own: Any = as_module(task.backbone)
     weights = {
         name: plain_weight(module) if merge else base_weight(module)
-        for name, module in task.backbone.named_modules()
+        for name, module in own.named_modules()
         if isinstance(module, nn.Linear)
     }
     backbone = {}
-    for name, value in task.backbone.state_dict().items():
+    for name, value in own.state_dict().items():
         layer, _, kind = name.rpartition(".")
         if kind.startswith("lora_"):
             continue
@@ -58,13 +60,12 @@ def dense(task: Task, *, merge: bool = True) -> Dense:
         backbone[name] = (weights[layer] if is_weight else value).detach().float().cpu()
     head = plain_weight(task.head).detach().float().cpu()
     bias = task.head.bias
-    is_tied = task.head.weight is task.backbone.wte.weight
     return Dense(
-        config=task.backbone.config,
+        config=own.config,
         backbone=backbone,
         head=head,
         head_bias=None if bias is None else bias.detach().float().cpu(),
-        is_tied=is_tied and not isinstance(task.head, LoRALinear),
+        is_tied=is_tied(task) and not isinstance(task.head, LoRALinear),
     )
 
 
@@ -80,7 +81,7 @@ def base_weight(layer: nn.Module) -> Float[Tensor, "out_features in_features"]:
     return cast(nn.Linear, layer).weight
 
 
-def with_bias_in_final_norm(model: Dense) -> Dense:
+def with_bias_in_norm(model: Dense, norm: str) -> Dense:
     """Moves a classifier's bias c into the final LayerNorm, for formats whose head has none.
 
     The head computes W (n + b) + c, where b is the LayerNorm's bias. With d = pinv(W) c this equals
@@ -88,6 +89,7 @@ def with_bias_in_final_norm(model: Dense) -> Dense:
 
     Args:
         model: unchanged; returned as it is if its head has no bias.
+        norm: name of the LayerNorm's bias in the backbone.
 
     Raises:
         ValueError: if the rows are not linearly independent.
@@ -103,9 +105,8 @@ def with_bias_in_final_norm(model: Dense) -> Dense:
             f"{len(weight)} rows of {weight.shape[1]} numbers, of rank "
             f"{int(torch.linalg.matrix_rank(weight))}"
         )
-    norm = (model.backbone["ln_f.bias"].double() + shift).float()
-    backbone = model.backbone | {"ln_f.bias": norm}
-    return Dense(model.config, backbone, model.head, None, model.is_tied)
+    moved = (model.backbone[norm].double() + shift).float()
+    return replace(model, backbone=model.backbone | {norm: moved}, head_bias=None)
 
 
 def rebuilt(task: Task, model: Dense) -> Task:
@@ -122,4 +123,5 @@ def rebuilt(task: Task, model: Dense) -> Task:
         empty = torch.zeros(len(model.head))
         state["head.bias"] = empty if model.head_bias is None else model.head_bias
     plain.load_state_dict(state, strict=True)
+    plain.tokenizer = task.tokenizer
     return plain.eval()

@@ -6,8 +6,10 @@ from pathlib import Path
 from torch import Tensor
 
 from llm_lightning.backbone.sampling import GenerationOptions
-from llm_lightning.exporting import gguf_files, peft_folder, transformers_folder, verification
-from llm_lightning.exporting.dense import Dense, dense, rebuilt
+from llm_lightning.exporting import verification
+from llm_lightning.exporting.dense import Dense, rebuilt
+from llm_lightning.exporting.exporter import Exporter
+from llm_lightning.exporting.families import exporter_of
 from llm_lightning.exporting.modelfile import MODELFILE, modelfile
 from llm_lightning.presentation.extras import require
 from llm_lightning.tasks.task import Task
@@ -52,34 +54,42 @@ def write(
     Raises:
         ValueError: if the other library reports missing or unexpected parameters.
     """
+    exporter = exporter_of(task)
+    folder.mkdir(parents=True, exist_ok=True)
     if kind == "gguf":
-        return _write_gguf(task, model, folder, quantizations, name)
+        return _write_gguf(task, exporter, model, folder, quantizations, name)
     if kind == "peft":
-        peft_folder.write_peft(task, model, folder)
-        theirs = verification.through_peft(task, dense(task, merge=False), folder)
-        return {"PEFT, on the base": verification.transformers_logits(theirs, task)}
+        exporter.write_peft(model, folder)
+        return {"PEFT, on the base": exporter.peft_logits(folder)}
     logits = {}
     if kind == "hf":
-        transformers_folder.write_transformers(task, model, folder)
-        theirs = verification.through_transformers(task, folder)
-        logits["transformers"] = verification.transformers_logits(theirs, task)
+        exporter.write_transformers(model, folder)
+        logits["transformers"] = exporter.transformers_logits(folder)
     else:
-        transformers_folder.write_merged(task, model, folder)
-    again = verification.reloaded(task, folder)
-    return logits | {"model.weights=<this folder>": verification.logits_of(again)}
+        exporter.write_merged(model, folder)
+    if kind == "merged" or not exporter.head_code():
+        again = exporter.reloaded(folder)
+        logits["model.weights=<this folder>"] = verification.logits_of(again)
+    return logits
 
 
 def _write_gguf(
-    task: Task, model: Dense, folder: Path, quantizations: Sequence[str], name: str
+    task: Task,
+    exporter: Exporter,
+    model: Dense,
+    folder: Path,
+    quantizations: Sequence[str],
+    name: str,
 ) -> dict[str, list[Tensor]]:
     files = [folder / f"model-{quantization}.gguf" for quantization in quantizations]
     logits = {}
     for file, quantization in zip(files, quantizations, strict=True):
-        gguf_files.write_gguf(model, file, name, quantization)
-        again = rebuilt(task, gguf_files.read_back(file, model))
+        exporter.write_gguf(model, file, name, quantization)
+        again = rebuilt(task, exporter.read_gguf(file, model))
         logits[f"{file.name}, dequantized"] = verification.logits_of(again)
     options = GenerationOptions(**task.hparams["task"]["generation"])
     style = task.hparams["text"].get("prompt_style")
-    text = modelfile(files[0].name, style, options, model.config.n_positions)
+    context_length = task.backbone.context_length
+    text = modelfile(files[0].name, style, options, context_length, exporter.end_of_text())
     (folder / MODELFILE).write_text(text, encoding="utf-8")
     return logits

@@ -1,22 +1,28 @@
 """The file for ``ollama create``: weights, prompt template and sampling parameters."""
 
 from llm_lightning.backbone.sampling import GenerationOptions
-from llm_lightning.backbone.tokenizer import END_OF_TEXT
 from llm_lightning.data.prompt_styles import PROMPT_STYLES
 
 MODELFILE = "Modelfile"
 
 
-def modelfile(weights: str, style: str | None, options: GenerationOptions, n_positions: int) -> str:
+def modelfile(
+    weights: str,
+    style: str | None,
+    options: GenerationOptions,
+    context_length: int,
+    end_of_text: str,
+) -> str:
     """Returns a Modelfile with the run's prompts and sampling parameters.
 
     Args:
         weights: name of the GGUF file beside it.
         style: one of ``PROMPT_STYLES``; ``None`` for a model of plain text.
         options: how the run chooses tokens.
-        n_positions: the model's context, in tokens.
+        context_length: the model's, in tokens.
+        end_of_text: the token that ends a response.
     """
-    stops = [END_OF_TEXT]
+    stops = [end_of_text]
     template = "{{ .Prompt }}"
     if style is not None:
         look = PROMPT_STYLES[style]
@@ -30,7 +36,7 @@ def modelfile(weights: str, style: str | None, options: GenerationOptions, n_pos
             stops.append(marker)
     # All of them are written, because Ollama's own defaults differ.
     parameters: dict[str, float] = {
-        "num_ctx": n_positions,
+        "num_ctx": context_length,
         "num_predict": options.max_new_tokens,
         "temperature": options.temperature,
         "repeat_penalty": options.repetition_penalty,

@@ -7,6 +7,8 @@ from pathlib import Path
 
 CARD = "README.md"
 MARK = "<!-- An export of llm_lightning: exporting here again replaces its files. -->"
+FOLDER = "<this folder>"
+"""How a card names the folder that it is in."""
 BASE = "base"
 """Folder with the base of an exported adapter, where the Hub does not have it."""
 
@@ -18,9 +20,18 @@ _WRITTEN = (
     "model.safetensors",
     "adapter_config.json",
     "adapter_model.safetensors",
+    "head.safetensors",
     "vocab.json",
     "merges.txt",
+    "vocab.txt",
+    "spm.model",
+    "spiece.model",
+    "tokenizer.model",
+    "tokenizer.json",
     "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
     "model-*.gguf",
     "Modelfile",
 )

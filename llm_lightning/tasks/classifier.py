@@ -67,11 +67,11 @@ class Classifier(Task):
         self.metrics = SplitMetrics(lambda: ClassificationMetrics(len(class_names)))
 
     def load_backbone(self, path: Path, expected_sha256: str | None) -> str:
-        """Loads a checkpoint, and its head (without bias) if that has as many classes."""
-        heads = {"score.weight": self.head.weight}
+        """Loads a checkpoint, and its head if that has as many classes; it may have no bias."""
+        heads = {"score.weight": self.head.weight, "score.bias": self.head.bias}
         loaded = load_weights(self.backbone, path, expected_sha256=expected_sha256, heads=heads)
         self.head_is_loaded = loaded.heads.get("score.weight") == tuple(self.head.weight.shape)
-        if self.head_is_loaded:
+        if self.head_is_loaded and "score.bias" not in loaded.heads:
             nn.init.zeros_(self.head.bias)
         return loaded.sha256
 

@@ -1,6 +1,7 @@
 """Linear layers have the roles that their names promise, in every family."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ def test_every_linear_layer_has_the_expected_roles(folder_of: Folders, name: str
             out_features = made.get_submodule(layer.name).out_features
             assert rows[0][0] == 0
             assert rows[-1][1] == out_features, "roles cover all rows"
-            assert all(stop == start for (_, stop), (start, _) in zip(rows, rows[1:], strict=False))
+            assert all(stop == start for (_, stop), (start, _) in pairwise(rows))
             assert len({stop - start for start, stop in rows}) == 1
 
 

@@ -9,6 +9,7 @@ from contract import LAST_BLOCK
 from contract_families import SIZES
 
 from llm_lightning.backbone.families import architecture, locate
+from llm_lightning.backbone.huggingface.configuration import own_context_length
 from llm_lightning.backbone.huggingface.model import TransformersBackbone
 from llm_lightning.backbone.huggingface.settings import HubModel
 from llm_lightning.tasks.language_model import LanguageModel
@@ -22,7 +23,11 @@ _OPT = {"word_embed_proj_dim": 16, "do_layer_norm_before": False}
     [
         ("albert", {}, "AlbertModel must have one list of 3 transformer blocks, found none"),
         ("t5", _T5, r"must have one list .*, found encoder.block \(3\), decoder.block \(3\)"),
-        ("gemma3", {}, "Gemma3Model has several parts, such as one for texts and one for images"),
+        (
+            "gemma3",
+            {},
+            "a model of type gemma3 has several parts, such as one for texts and one for images",
+        ),
         ("gemma3n_text", {}, "has blocks that use keys and values of other blocks"),
         ("opt", _OPT, "OPTModel returns states of width 16, its blocks have 32"),
         ("ibert", {}, "IBertModel has no plain embedding of tokens"),
@@ -115,3 +120,13 @@ def test_a_gpt2_folder_belongs_to_the_built_in_model(tmp_path: Path) -> None:
     model = HubModel(weights=str(tmp_path))
     with pytest.raises(ValueError, match="is a GPT-2, which is built in: use model=gpt2_small"):
         architecture(model, locate(model))
+
+
+def test_a_context_is_known_without_making_the_model() -> None:
+    assert own_context_length({"model_type": "llama", **SIZES}) == 64
+    roberta = {"model_type": "roberta", **SIZES, "pad_token_id": 1}
+    assert own_context_length(roberta) == 62, "its positions start behind the padding token's id"
+    no_limit = {key: value for key, value in SIZES.items() if key != "max_position_embeddings"}
+    assert own_context_length({"model_type": "bloom", **no_limit}) is None
+    with pytest.raises(ValueError, match="a model of type gemma3 has several parts"):
+        own_context_length({"model_type": "gemma3", "text_config": SIZES})

@@ -21,7 +21,8 @@ import llm_lightning
 from llm_lightning.backbone.tokenizer import encode
 from llm_lightning.commands import export
 from llm_lightning.commands import main as cli
-from llm_lightning.exporting import formats, transformers_folder
+from llm_lightning.exporting import formats
+from llm_lightning.exporting.gpt2 import transformers_folder
 from llm_lightning.runs.load import load_classifier, load_language_model
 
 TEXTS = ["ok", "You won a prize!", "see you at 7? " * 4]

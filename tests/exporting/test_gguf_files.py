@@ -11,10 +11,10 @@ import torch
 from llm_lightning.backbone.gpt2 import GPT2
 from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
-from llm_lightning.exporting import gguf_files
 from llm_lightning.exporting.dense import Dense
-from llm_lightning.exporting.gguf_files import read_back, write_gguf
-from llm_lightning.exporting.tokenizer_files import merges, vocabulary
+from llm_lightning.exporting.gpt2 import gguf_files
+from llm_lightning.exporting.gpt2.gguf_files import read_back, write_gguf
+from llm_lightning.exporting.gpt2.tokenizer_files import merges, vocabulary
 
 CONFIG = GPTConfig(n_layer=2, n_head=2, n_embd=32, n_positions=16, vocab_size=96)
 KEPT_WHOLE = ("wpe.weight",)  # and everything with one dimension

@@ -17,7 +17,7 @@ from llm_lightning.backbone.tokenizer import GPT2Tokenizer, encode
 from llm_lightning.backbone.weights import ModelConfig, locate
 from llm_lightning.data.prompts import Prompts, Record
 from llm_lightning.exporting.dense import dense
-from llm_lightning.exporting.gguf_files import write_gguf
+from llm_lightning.exporting.gpt2.gguf_files import write_gguf
 from llm_lightning.tasks.language_model import LanguageModel
 
 NANO = {"n_layer": 6, "n_head": 4, "n_embd": 128, "n_positions": 512}

@@ -27,14 +27,14 @@ def filled(text: str, prompt: str, system: str = "") -> str:
 @pytest.mark.parametrize("system", ["", "Answer in French."])
 @pytest.mark.parametrize("style", ["alpaca", "phi3"])
 def test_the_prompt_is_token_for_token_the_one_of_training(style: str, system: str) -> None:
-    text = modelfile("m.gguf", style, GenerationOptions(), 64)
+    text = modelfile("m.gguf", style, GenerationOptions(), 64, "<|endoftext|>")
     learnt = prompt_ids(Record("Name a colour.", system=system), style)
     assert encode(filled(text, "Name a colour.", system)) == learnt
 
 
 def test_the_plain_style_differs_by_the_newlines_at_the_end_alone() -> None:
     """As on the card: encoding the prompt by itself gives one token for both."""
-    text = modelfile("m.gguf", "plain", GenerationOptions(), 64)
+    text = modelfile("m.gguf", "plain", GenerationOptions(), 64, "<|endoftext|>")
     learnt = prompt_ids(Record("Name a colour."), "plain")
     given = encode(filled(text, "Name a colour."))
     assert (learnt[-2:], given[-1:]) == (encode("\n") * 2, encode("\n\n"))
@@ -42,7 +42,7 @@ def test_the_plain_style_differs_by_the_newlines_at_the_end_alone() -> None:
 
 
 def test_a_model_of_plain_texts_is_given_the_text_alone() -> None:
-    text = modelfile("m.gguf", None, GenerationOptions(), 64)
+    text = modelfile("m.gguf", None, GenerationOptions(), 64, "<|endoftext|>")
     assert 'TEMPLATE """{{ .Prompt }}"""' in text
     assert [line for line in text.splitlines() if "stop" in line] == [
         'PARAMETER stop "<|endoftext|>"'
@@ -51,14 +51,14 @@ def test_a_model_of_plain_texts_is_given_the_text_alone() -> None:
 
 @pytest.mark.parametrize("style", PROMPT_STYLES)
 def test_responses_end_where_a_text_or_a_next_question_would_begin(style: str) -> None:
-    lines = modelfile("m.gguf", style, GenerationOptions(), 64).splitlines()
+    lines = modelfile("m.gguf", style, GenerationOptions(), 64, "<|endoftext|>").splitlines()
     stops = [line for line in lines if line.startswith("PARAMETER stop")]
     opening = {"alpaca": ["### Instruction:"], "phi3": ["<|user|>"], "plain": []}[style]
     assert stops == [f'PARAMETER stop "{stop}"' for stop in ["<|endoftext|>", *opening]]
 
 
 def parameters(options: GenerationOptions) -> dict[str, str]:
-    lines = modelfile("m.gguf", "alpaca", options, 512).splitlines()
+    lines = modelfile("m.gguf", "alpaca", options, 512, "<|endoftext|>").splitlines()
     assert lines[0] == "FROM ./m.gguf"
     pairs = [line.split()[1:] for line in lines if line.startswith("PARAMETER")]
     return {pair[0]: pair[1] for pair in pairs if pair[0] != "stop"}

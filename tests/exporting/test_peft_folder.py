@@ -13,7 +13,7 @@ from transformers import GPT2Config, GPT2ForSequenceClassification, GPT2LMHeadMo
 from llm_lightning.backbone.checkpoint import described, load_weights, to_transformers
 from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
 from llm_lightning.exporting.dense import dense
-from llm_lightning.exporting.peft_folder import write_peft
+from llm_lightning.exporting.gpt2.peft_folder import write_peft
 from llm_lightning.tasks.classifier import Classifier
 from llm_lightning.tasks.task import Task
 

@@ -15,7 +15,7 @@ from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
 from llm_lightning.backbone.weights import ModelConfig, locate
 from llm_lightning.exporting.card import write_card
 from llm_lightning.exporting.dense import dense
-from llm_lightning.exporting.peft_folder import write_peft
+from llm_lightning.exporting.gpt2.peft_folder import write_peft
 from llm_lightning.tasks.classifier import Classifier
 
 needs_bitsandbytes = pytest.mark.skipif(

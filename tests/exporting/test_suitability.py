@@ -28,7 +28,6 @@ def mean(finetune: dict[str, Any] = ALL) -> Task:
         (classifier(model=NOT_CAUSAL), ["merged"]),
         (language_model(), ["hf", "merged", "gguf"]),
         (language_model(lora()), ["hf", "peft", "merged", "gguf"]),
-        (language_model(model=NOT_CAUSAL), ["merged"]),
     ],
 )
 def test_formats_that_hold_a_run(task: Task, expected: list[str]) -> None:
@@ -51,7 +50,11 @@ def test_formats_that_hold_a_run(task: Task, expected: list[str]) -> None:
         (mean(), "peft", "has none there: use --format merged$"),
         (mean(lora()), "peft", POOLING),
         (mean(), "hf", POOLING),
-        (language_model(model=NOT_CAUSAL), "gguf", r"model\.causal=false: use --format merged$"),
+        (
+            classifier(model=NOT_CAUSAL, task={"pooling": "last_real"}),
+            "hf",
+            r"model\.causal=false: use --format merged$",
+        ),
     ],
 )
 def test_a_refusal_names_only_formats_that_hold_the_run(

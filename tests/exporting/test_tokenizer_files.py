@@ -6,7 +6,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID, encode, gpt2_encoding
-from llm_lightning.exporting.tokenizer_files import merges, vocabulary, write_tokenizer
+from llm_lightning.exporting.gpt2.tokenizer_files import merges, vocabulary, write_tokenizer
 
 TEXTS = [
     "ok",

@@ -15,11 +15,11 @@ from transformers import (
 from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
 from llm_lightning.backbone.weights import ModelConfig, locate
 from llm_lightning.exporting.dense import dense
-from llm_lightning.exporting.suitability import suited_formats
-from llm_lightning.exporting.transformers_folder import (
+from llm_lightning.exporting.gpt2.transformers_folder import (
     write_merged,
     write_transformers,
 )
+from llm_lightning.exporting.suitability import suited_formats
 from llm_lightning.tasks.classifier import Classifier
 from llm_lightning.tasks.task import Task
 

@@ -9,15 +9,14 @@ from exporting.tasks_to_export import classifier, language_model
 from safetensors.torch import load_file, save_file
 
 from llm_lightning.exporting.dense import dense, rebuilt
-from llm_lightning.exporting.transformers_folder import write_merged
+from llm_lightning.exporting.families import exporter_of
+from llm_lightning.exporting.gpt2.transformers_folder import write_merged
+from llm_lightning.exporting.samples import SAMPLES, sample_batch
 from llm_lightning.exporting.verification import (
-    SAMPLES,
     TOLERANCE,
     LogitDifference,
     largest_difference,
     logits_of,
-    reloaded,
-    sample_batch,
 )
 from llm_lightning.tasks.task import Task
 
@@ -54,11 +53,12 @@ def test_only_numbers_within_the_limit_are_close(
 
 
 def test_samples_are_of_different_lengths_and_padded() -> None:
-    ids, lengths = sample_batch(32)
+    ids, lengths = sample_batch(classifier())
     assert ids.shape == (len(SAMPLES), 32)
     assert len(set(lengths.tolist())) == len(SAMPLES)
     assert lengths.max() == 32
-    assert sample_batch(3)[0].shape == (len(SAMPLES), 3)
+    short = classifier(text={"max_length": 3, "padding": "batch"})
+    assert sample_batch(short)[0].shape == (len(SAMPLES), 3)
 
 
 @pytest.mark.parametrize("task", [classifier(), language_model()], ids=["classifier", "language"])
@@ -76,4 +76,7 @@ def test_one_wrong_tensor_is_seen(name: str, tmp_path: Path) -> None:
     tensors = load_file(file)
     tensors[name] = tensors[name] + 0.01 * torch.randn_like(tensors[name])
     save_file(tensors, file)
-    assert largest_difference(logits_of(task), logits_of(reloaded(task, tmp_path))) > TOLERANCE
+    assert (
+        largest_difference(logits_of(task), logits_of(exporter_of(task).reloaded(tmp_path)))
+        > TOLERANCE
+    )

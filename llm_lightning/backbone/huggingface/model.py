@@ -3,19 +3,21 @@
 Shapes: B batch, T positions, Q selected positions, C width of the hidden states.
 """
 
-import copy
 import inspect
-import json
 from collections.abc import Mapping
-from contextlib import nullcontext
-from pathlib import Path
 from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from llm_lightning.backbone.checkpoint import CONFIG_NAME
+from llm_lightning.backbone.huggingface.configuration import (
+    configured,
+    dropouts,
+    longest_input,
+    made,
+    unsupported,
+)
 from llm_lightning.backbone.huggingface.quiet import quiet
 from llm_lightning.backbone.huggingface.structure import (
     Reached,
@@ -68,34 +70,30 @@ class TransformersBackbone(nn.Module):
         require("this model", {"transformers": "transformers"}, "hub")
         from transformers import AutoModel
 
-        self.config = _configured(config, dropout)
+        self.config = configured(config, dropout)
         # Masks as transformers makes them for PyTorch's own attention.
         self.options: dict[str, Any] = {"attn_implementation": "sdpa"}
         """Arguments with which transformers makes the model, beside its configuration."""
-        kind = type(self.config)
-        if kind not in AutoModel._model_mapping:
-            raise ValueError(
-                f"model.weights: {self.config.model_type} is no model without a head in this "
-                f"version of transformers"
-            )
-        model_class: Any = AutoModel._model_mapping[kind]
-        _refuse(model_class, _problem(self.config))
+        model_class: Any = AutoModel._model_mapping[type(self.config)]
         if not getattr(model_class, "_supports_sdpa", False):
             self.options = {"attn_implementation": "eager"}
         if "add_pooling_layer" in inspect.signature(model_class).parameters:
             self.options["add_pooling_layer"] = False  # pooling belongs to the tasks
         with quiet():
-            self.model = _made(self.config, self.options, is_empty=init == "empty")
+            self.model = made(self.config, self.options, is_empty=init == "empty")
         if not isinstance(self.model.get_input_embeddings(), nn.Embedding):
-            _refuse(model_class, "has no plain embedding of tokens")
+            raise unsupported(model_class.__name__, "has no plain embedding of tokens")
         self._structure = structure(
             self.model,
             self.config.num_hidden_layers,
             set(getattr(self.model, "_no_split_modules", None) or ()),
         )
+        # Asked now: adapters may add dropout of their own later, which acts in no frozen block.
+        in_modules = any(m.p for m in self.modules() if isinstance(m, nn.Dropout))
+        self._has_dropout = in_modules or any(dropouts(self.config).values())
         self._dropout = dropout
         self._context_length = context_length
-        own = _own_context_length(self.model, self.config)
+        own = longest_input(self.model, self.config)
         if context_length is not None and own is not None and not 1 <= context_length <= own:
             raise ValueError(
                 f"model.context_length must lie between 1 and the model's own {own}, "
@@ -152,8 +150,7 @@ class TransformersBackbone(nn.Module):
     @property
     def has_dropout(self) -> bool:
         """Whether training computes other hidden states than evaluation."""
-        in_modules = any(m.p for m in self.modules() if isinstance(m, nn.Dropout))
-        return in_modules or any(_dropouts(self.config).values())
+        return self._has_dropout
 
     @property
     def input_embedding(self) -> nn.Embedding:
@@ -310,112 +307,6 @@ class TransformersBackbone(nn.Module):
             mask = torch.ones_like(input_ids)  # some encoders take padding by token value otherwise
         out = self.model(input_ids=input_ids, attention_mask=mask, **options)
         return cast(Tensor, out.last_hidden_state)
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """Returns the configuration in a transformers folder, as plain values.
-
-    Raises:
-        ValueError: if there is none that can be read, or it is GPT-2's, which has its own groups.
-    """
-    file = folder / CONFIG_NAME
-    try:
-        fields = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise ValueError(f"model.weights: {file} cannot be read: {error}") from error
-    if not isinstance(fields, dict) or "model_type" not in fields:
-        raise ValueError(f"model.weights: {file} names no model_type")
-    if fields["model_type"] == "gpt2":
-        raise ValueError(
-            f"model.weights: {folder} is a GPT-2, which is built in: use model=gpt2_small (or its "
-            f"size) with the same model.weights"
-        )
-    return fields
-
-
-def own_context_length(config: Mapping[str, Any]) -> int | None:
-    """Returns the longest input that a model was made for; ``None`` if it does not say.
-
-    Args:
-        config: its configuration as plain values.
-    """
-    from transformers import AutoModel
-
-    configured = _configured(config, None)
-    with torch.device("meta"), quiet():
-        auto: Any = AutoModel  # without types
-        return _own_context_length(auto.from_config(configured), configured)
-
-
-def _configured(fields: Mapping[str, Any], dropout: float | None) -> Any:
-    from transformers import CONFIG_MAPPING, AutoConfig
-
-    values = copy.deepcopy(dict(fields))
-    kind = values.pop("model_type", None)
-    if kind not in CONFIG_MAPPING:
-        raise ValueError(
-            f"model.weights: this version of transformers knows no model of type {kind!r}"
-        )
-    try:
-        config = AutoConfig.for_model(kind, **values)
-    except Exception as error:  # transformers' own checks share no base class
-        lines = str(error).split("\n")
-        raise ValueError(
-            f"model.weights: {CONFIG_NAME} is not valid for {kind}: {lines[-1].strip()}"
-        ) from error
-    if dropout is not None:
-        if not 0 <= dropout < 1:
-            raise ValueError(f"model.dropout must be null or lie in [0, 1), got {dropout}")
-        for key in _dropouts(config):
-            setattr(config, key, dropout)
-    return config
-
-
-def _dropouts(config: Any) -> dict[str, float]:
-    """The dropout probabilities of the network itself, by the names of its configuration."""
-    return {
-        key: value
-        for key, value in config.to_dict().items()
-        if ("dropout" in key or "pdrop" in key)
-        and not any(part in key for part in ("classif", "summary", "layerdrop"))
-        and isinstance(value, int | float)
-    }
-
-
-def _made(config: Any, options: dict[str, Any], *, is_empty: bool) -> Any:
-    from transformers import AutoModel
-    from transformers.initialization import no_init_weights
-
-    with no_init_weights() if is_empty else nullcontext():
-        auto: Any = AutoModel  # without types
-        return auto.from_config(config, dtype=torch.float32, **options)
-
-
-def _problem(config: Any) -> str | None:
-    """What this file relies on and a model does not have, as the end of a sentence."""
-    if not (hasattr(config, "num_hidden_layers") and hasattr(config, "hidden_size")):
-        return "has several parts, such as one for texts and one for images"
-    if getattr(config, "num_kv_shared_layers", 0):
-        return "has blocks that use keys and values of other blocks"
-    return None
-
-
-def _refuse(model_class: Any, problem: str | None) -> None:
-    if problem is not None:
-        raise ValueError(
-            f"model.weights: {model_class.__name__} {problem}: this architecture is not supported"
-        )
-
-
-def _own_context_length(model: nn.Module, config: Any) -> int | None:
-    """The longest input that the model was made for; ``None`` if it does not say."""
-    for name, module in model.named_modules():
-        # RoBERTa's positions start behind the index of the padding token.
-        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-            offset = 0 if module.padding_idx is None else module.padding_idx + 1
-            return module.num_embeddings - offset
-    longest = getattr(config, "max_position_embeddings", None)
-    return longest if longest and longest > 0 else None  # XLNet has -1: any length
 
 
 def _check_padded(unpadding: Unpadding | None) -> None:

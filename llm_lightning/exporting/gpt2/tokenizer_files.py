@@ -10,14 +10,6 @@ from functools import cache
 from pathlib import Path
 
 from llm_lightning.backbone.tokenizer import END_OF_TEXT, END_OF_TEXT_ID, gpt2_encoding
-from llm_lightning.tasks.task import Task
-
-
-def max_length(task: Task) -> int:
-    """Returns a task's longest input, in tokens: its context, or a lower ``max_length``."""
-    context: int = task.backbone.config.n_positions
-    length: int = task.hparams["text"].get("max_length", context)
-    return min(length, context)
 
 
 @cache

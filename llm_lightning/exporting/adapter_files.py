@@ -1,21 +1,19 @@
-"""Adapters for PEFT on the Hub's GPT-2, whose projections are ``Conv1D``."""
+"""Adapters in PEFT's two files, and which base they belong to."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import Tensor
 
-from llm_lightning.backbone.checkpoint import described, to_transformers, write_folder
-from llm_lightning.exporting.dense import Dense, dense, plain_weight, with_bias_in_final_norm
+from llm_lightning.exporting.dense import plain_weight
 from llm_lightning.exporting.output_folder import BASE
-from llm_lightning.exporting.tokenizer_files import max_length, write_tokenizer
-from llm_lightning.finetuning.lora import LoRALinear, adapters
+from llm_lightning.finetuning.lora import LoRALinear
 from llm_lightning.finetuning.qlora import QLoRA
-from llm_lightning.tasks.classifier import Classifier
 from llm_lightning.tasks.task import Task
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -25,61 +23,52 @@ ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
 
 
-def write_peft(task: Task, model: Dense, folder: Path) -> None:
+def write_adapters(
+    folder: Path,
+    task: Task,
+    layers: Mapping[str, LoRALinear],
+    whole: Mapping[str, Tensor],
+    *,
+    prefix: str,
+    task_type: str,
+    is_transposed: bool,
+    modules_to_save: list[str],
+) -> None:
     """Writes ``adapter_config.json`` and ``adapter_model.safetensors``.
 
     Row groups with separate A matrices, such as the adapters of query, key and value, become one
-    adapter of as many times the rank, whose B is 0 outside each group's rows and columns. The head
-    is saved whole, its own adapter merged; a classifier's bias moves into the final LayerNorm,
-    which is saved too.
-
-    A base that is not on the Hub is written into a folder inside this one.
+    adapter of as many times the rank, whose B is 0 outside each group's rows and columns.
 
     Args:
-        task: accepted by :func:`~suitability.check_can`.
-        model: its plain weights, adapters merged.
-        folder: created if it does not exist.
+        folder: must exist.
+        task: the run's.
+        layers: those with an adapter, by their names in the base model.
+        whole: parameters that are saved in full, by their names in the model.
+        prefix: of the base model's names in the model.
+        task_type: what PEFT calls the kind of model.
+        is_transposed: whether the base stores its weights transposed, as ``Conv1D`` does.
+        modules_to_save: modules of the model that ``whole`` has the parameters of.
     """
-    layers = adapters(task.backbone)
-    folder.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, Tensor] = {}
     for name, layer in layers.items():
-        own = f"{_PREFIX}transformer.{name}."
+        own = f"{_PREFIX}{prefix}{name}."
         tensors[f"{own}lora_A.weight"] = layer.lora_A
         tensors[f"{own}lora_B.weight"] = layer.spread_b()
         if layer.lora_magnitude is not None:
             tensors[f"{own}lora_magnitude_vector"] = magnitudes(layer)
-    whole = saved_whole(task, model)
     tensors |= {f"{_PREFIX}{name}": value for name, value in whole.items()}
     save_file(
         {name: value.detach().float().cpu().contiguous() for name, value in tensors.items()},
         folder / ADAPTER_WEIGHTS,
         metadata={"format": "pt"},
     )
-    text = json.dumps(adapter_config(task, layers, whole), indent=2)
-    (folder / ADAPTER_CONFIG).write_text(text + "\n", encoding="utf-8")
-    write_tokenizer(folder, max_length(task))
-    if hub_base(task) is None:
-        _write_base(dense(task, merge=False), folder / BASE)
-
-
-def adapter_config(
-    task: Task, layers: dict[str, LoRALinear], whole: dict[str, Tensor]
-) -> dict[str, Any]:
-    """Returns the contents of ``adapter_config.json``.
-
-    Args:
-        task: the run's.
-        layers: those with an adapter, by name.
-        whole: from :func:`saved_whole`.
-    """
     ranks = {name: len(layer.lora_A) for name, layer in layers.items()}
     usual = next(iter(layers.values()))
     others = {name: rank for name, rank in ranks.items() if rank != usual.rank}
     base, revision = hub_base(task) or (BASE, None)
-    return {
+    config = {
         "peft_type": "LORA",
-        "task_type": "SEQ_CLS" if isinstance(task, Classifier) else "CAUSAL_LM",
+        "task_type": task_type,
         "base_model_name_or_path": base,
         "revision": revision,
         "r": usual.rank,
@@ -88,13 +77,15 @@ def adapter_config(
         "alpha_pattern": {name: usual.scale * rank for name, rank in others.items()},
         "lora_dropout": usual.dropout.p,
         "target_modules": list(layers),
-        "modules_to_save": sorted({name.split(".")[-2] for name in whole}) or None,
-        "fan_in_fan_out": True,  # Conv1D stores weights transposed
+        "modules_to_save": modules_to_save or None,
+        "fan_in_fan_out": is_transposed,
         "use_dora": usual.lora_magnitude is not None,
         "use_rslora": False,  # the scale is in lora_alpha
         "bias": "none",
         "inference_mode": True,
     }
+    text = json.dumps(config, indent=2)
+    (folder / ADAPTER_CONFIG).write_text(text + "\n", encoding="utf-8")
 
 
 def hub_base(task: Task) -> tuple[str, str | None] | None:
@@ -110,22 +101,10 @@ def hub_base(task: Task) -> tuple[str, str | None] | None:
     if weights == "pretrained" and model["hub_id"] is not None:
         return model["hub_id"], model["revision"]
     # A base on the disk is recorded by its absolute path.
-    if weights in ("pretrained", "random") or Path(weights).is_absolute():
+    if weights in ("pretrained", "random", "package") or Path(weights).is_absolute():
         return None
     name, _, revision = weights.partition("@")
     return name, revision or None
-
-
-def saved_whole(task: Task, model: Dense) -> dict[str, Tensor]:
-    """Returns the parameters that are saved in full, by their names in transformers."""
-    if isinstance(task, Classifier):
-        backbone = with_bias_in_final_norm(model).backbone
-        return {
-            "score.weight": model.head,
-            "transformer.ln_f.weight": backbone["ln_f.weight"],
-            "transformer.ln_f.bias": backbone["ln_f.bias"],
-        }
-    return {} if model.is_tied else {"lm_head.weight": model.head}
 
 
 @torch.no_grad()
@@ -138,10 +117,3 @@ def magnitudes(layer: LoRALinear) -> Float[Tensor, " out_features"]:
         lengths[start:stop] = own[done : done + stop - start]  # type: ignore[index]
         done += stop - start
     return cast(Tensor, lengths)
-
-
-def _write_base(base: Dense, folder: Path) -> None:
-    tensors = {f"transformer.{k}": value for k, value in to_transformers(base.backbone).items()}
-    # Its head, unless tied to the embedding, is saved with the adapter.
-    head = {"architectures": ["GPT2LMHeadModel"], "tie_word_embeddings": True}
-    write_folder(folder, tensors, described(base.config) | head)

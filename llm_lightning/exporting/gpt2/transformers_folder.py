@@ -6,8 +6,9 @@ from typing import Any
 
 from llm_lightning.backbone.checkpoint import described, to_transformers, write_folder
 from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
-from llm_lightning.exporting.dense import Dense, with_bias_in_final_norm
-from llm_lightning.exporting.tokenizer_files import max_length, write_tokenizer
+from llm_lightning.exporting.dense import Dense, with_bias_in_norm
+from llm_lightning.exporting.gpt2.tokenizer_files import write_tokenizer
+from llm_lightning.exporting.samples import max_length
 from llm_lightning.tasks.classifier import Classifier
 from llm_lightning.tasks.task import Task
 
@@ -61,3 +62,8 @@ def head_config(task: Task, model: Dense) -> dict[str, Any]:
         "pad_token_id": END_OF_TEXT_ID,
         "tie_word_embeddings": model.is_tied,
     }
+
+
+def with_bias_in_final_norm(model: Dense) -> Dense:
+    """Moves a classifier's bias into ``ln_f``; see :func:`~llm_lightning.exporting.dense`."""
+    return with_bias_in_norm(model, "ln_f.bias")

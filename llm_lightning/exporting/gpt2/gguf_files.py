@@ -7,17 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from llm_lightning.backbone.gpt_config import LAYER_NORM_EPSILON
 from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
 from llm_lightning.exporting.dense import Dense
-from llm_lightning.exporting.tokenizer_files import merges, vocabulary
-
-QUANTIZATIONS = ("f16", "q8_0")
-_Q8_BLOCK = 32  # weights that share a scale
+from llm_lightning.exporting.gguf_tensors import (
+    add_file_type,
+    add_tensors,
+    finish,
+    read_tensors,
+)
+from llm_lightning.exporting.gpt2.tokenizer_files import merges, vocabulary
 
 _TOP = {
     "wte.weight": "token_embd.weight",
@@ -42,9 +43,9 @@ def write_gguf(model: Dense, file: Path, name: str, quantization: str) -> None:
         model: a language model.
         file: overwritten if it exists.
         name: of the model, for people.
-        quantization: of the matrices: ``f16``, or ``q8_0``: 8 bits a weight and 16 for every 32
-            weights, except for matrices whose row length is not a multiple of 32, which are
-            written as ``f16``. Vectors and position embeddings stay in 32 bits.
+        quantization: of the matrices, as for
+            :func:`~llm_lightning.exporting.gguf_tensors.add_tensors`; position embeddings stay in
+            32 bits.
     """
     import gguf
 
@@ -57,23 +58,11 @@ def write_gguf(model: Dense, file: Path, name: str, quantization: str) -> None:
     writer.add_feed_forward_length(4 * config.n_embd)
     writer.add_head_count(config.n_head)
     writer.add_layer_norm_eps(LAYER_NORM_EPSILON)
-    is_f16 = quantization == "f16"
-    types = gguf.LlamaFileType
-    writer.add_file_type(types.MOSTLY_F16 if is_f16 else types.MOSTLY_Q8_0)
+    add_file_type(writer, quantization)
     writer.add_vocab_size(config.vocab_size)
     _add_tokenizer(writer, gguf, config.vocab_size)
-    for tensor_name, value in _tensors(model):
-        if value.ndim == 1 or tensor_name == _TOP["wpe.weight"]:
-            writer.add_tensor(tensor_name, value)
-            continue
-        kind = gguf.GGMLQuantizationType.F16
-        if not is_f16 and value.shape[1] % _Q8_BLOCK == 0:
-            kind = gguf.GGMLQuantizationType.Q8_0
-        writer.add_tensor(tensor_name, gguf.quants.quantize(value, kind), raw_dtype=kind)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    add_tensors(writer, _tensors(model), quantization)
+    finish(writer)
 
 
 def read_back(file: Path, model: Dense) -> Dense:
@@ -83,13 +72,7 @@ def read_back(file: Path, model: Dense) -> Dense:
         file: to read.
         model: what was written, for its architecture.
     """
-    import gguf
-    import torch
-
-    tensors = {}
-    for found in gguf.GGUFReader(file).tensors:
-        value = gguf.quants.dequantize(found.data, found.tensor_type)
-        tensors[found.name] = torch.from_numpy(value.astype(np.float32))
+    tensors = read_tensors(file)
     backbone = {name: tensors[new] for name, new in _names(model)}
     return Dense(model.config, backbone, tensors["output.weight"], None, is_tied=False)
 
@@ -121,13 +104,8 @@ def _names(model: Dense) -> Iterator[tuple[str, str]]:
                 yield f"h.{index}.{ours}.{kind}", f"blk.{index}.{theirs}.{kind}"
 
 
-def _tensors(model: Dense) -> Iterator[tuple[str, NDArray[np.float32]]]:
+def _tensors(model: Dense) -> Iterator[tuple[str, Tensor, bool]]:
     for name, new in _names(model):
-        yield new, _array(model.backbone[name])
+        yield new, model.backbone[name], new == _TOP["wpe.weight"]
     # Written even if tied to the embedding: readers of GPT-2 files differ in their defaults.
-    yield "output.weight", _array(model.head)
-
-
-def _array(value: Tensor) -> NDArray[np.float32]:
-    array: NDArray[np.float32] = value.contiguous().numpy()
-    return array
+    yield "output.weight", model.head, False

@@ -1,0 +1,66 @@
+"""Adapters for PEFT on the Hub's GPT-2, whose projections are ``Conv1D``."""
+
+from pathlib import Path
+
+from torch import Tensor
+
+from llm_lightning.backbone.checkpoint import described, to_transformers, write_folder
+from llm_lightning.exporting.adapter_files import hub_base, write_adapters
+from llm_lightning.exporting.dense import Dense, dense
+from llm_lightning.exporting.gpt2.tokenizer_files import write_tokenizer
+from llm_lightning.exporting.gpt2.transformers_folder import with_bias_in_final_norm
+from llm_lightning.exporting.output_folder import BASE
+from llm_lightning.exporting.samples import max_length
+from llm_lightning.finetuning.lora import adapters
+from llm_lightning.finetuning.strategies import as_module
+from llm_lightning.tasks.classifier import Classifier
+from llm_lightning.tasks.task import Task
+
+
+def write_peft(task: Task, model: Dense, folder: Path) -> None:
+    """Writes ``adapter_config.json``, ``adapter_model.safetensors`` and the tokenizer.
+
+    The head is saved whole, its own adapter merged; a classifier's bias moves into the final
+    LayerNorm, which is saved too.
+
+    A base that is not on the Hub is written into a folder inside this one.
+
+    Args:
+        task: accepted by :func:`~llm_lightning.exporting.suitability.check_can`.
+        model: its plain weights, adapters merged.
+        folder: created if it does not exist.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    whole = saved_whole(task, model)
+    write_adapters(
+        folder,
+        task,
+        adapters(as_module(task.backbone)),
+        whole,
+        prefix="transformer.",
+        task_type="SEQ_CLS" if isinstance(task, Classifier) else "CAUSAL_LM",
+        is_transposed=True,
+        modules_to_save=sorted({name.split(".")[-2] for name in whole}),
+    )
+    write_tokenizer(folder, max_length(task))
+    if hub_base(task) is None:
+        _write_base(dense(task, merge=False), folder / BASE)
+
+
+def saved_whole(task: Task, model: Dense) -> dict[str, Tensor]:
+    """Returns the parameters that are saved in full, by their names in transformers."""
+    if isinstance(task, Classifier):
+        backbone = with_bias_in_final_norm(model).backbone
+        return {
+            "score.weight": model.head,
+            "transformer.ln_f.weight": backbone["ln_f.weight"],
+            "transformer.ln_f.bias": backbone["ln_f.bias"],
+        }
+    return {} if model.is_tied else {"lm_head.weight": model.head}
+
+
+def _write_base(base: Dense, folder: Path) -> None:
+    tensors = {f"transformer.{k}": value for k, value in to_transformers(base.backbone).items()}
+    # Its head, unless tied to the embedding, is saved with the adapter.
+    head = {"architectures": ["GPT2LMHeadModel"], "tie_word_embeddings": True}
+    write_folder(folder, tensors, described(base.config) | head)

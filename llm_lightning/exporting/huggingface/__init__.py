@@ -1,0 +1,1 @@
+"""Models of transformers behind the backbone protocol, in the formats of other libraries."""
