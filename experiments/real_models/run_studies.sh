@@ -12,23 +12,25 @@
 # Minutes of processor time of a study, in bf16, from cost_per_token.py and short trials (SmolLM2: 0.72 ms
 # a token forwards, 2.6 with backwards; MiniLM: 0.08 and 0.42), in the order of value for time:
 #
-#   words            1   TF-IDF with logistic regression, naive Bayes: all data
-#   sms_minilm      40   head, last block, all; splits table and clean, five seeds
-#   rates            9   which learning rate suits the head and the last block?
-#   sms_nano        10   the same with nano, at its own settings
-#   sms_smollm2     25   head, last block, last two blocks; split table, five seeds
-#   polarity_minilm 25   10,662 sentences: head and last block, three seeds; all, one
-#   polarity_smollm2 22  head, three seeds; last block, one
-#   polarity_nano    5   head, last block, all
-#   sms_smollm2_clean 25 as sms_smollm2, split clean
-#   few_polarity    30   1,000 training sentences: words, MiniLM, SmolLM2 with LoRA and all
-#   reviews_minilm  25   2,000 film reviews, first 256 tokens; and 512 for head and last block
-#   reviews_smollm2 20   head and last block, first 256 tokens
-#   sms_smollm2_deep 100 LoRA and all; split table, three seeds
+#   words              1   TF-IDF with logistic regression, naive Bayes: all data
+#   sms_minilm        18   head, last block, all; split table, five seeds
+#   rates              9   which learning rate suits the head and the last block?
+#   sms_nano           6   as sms_minilm, with nano at its own settings; and split clean, three seeds
+#   sms_smollm2       25   head, last block, last two blocks; split table, five seeds
+#   sms_minilm_clean  11   as sms_minilm; split clean, three seeds
+#   polarity_minilm   25   10,662 sentences: head and last block, three seeds; all, one
+#   polarity_smollm2  22   head, three seeds; last block, one
+#   polarity_nano      5   head, last block, all
+#   sms_smollm2_clean 15   as sms_smollm2; split clean, three seeds
+#   few_polarity      30   1,000 training sentences: words, MiniLM, SmolLM2 with LoRA and all
+#   sms_smollm2_lora  22   LoRA on queries and values, two epochs; split table, three seeds
+#   sms_smollm2_all   51   all; split table, three seeds
+#   reviews_minilm    25   2,000 film reviews, first 256 tokens; and 512 for head and last block
+#   reviews_smollm2   20   head and last block, first 256 tokens
 #   reviews_smollm2_lora 36 LoRA, two epochs
 #
-# Together 370 minutes, so about 190 on two cores. Words are counted in whole reviews.
-# Two runs of `all` of SmolLM2 at a time need 13 GB.
+# Together 320 minutes, so about 165 on two cores. Words are counted in whole reviews. Two runs of `all`
+# of SmolLM2 at a time need 13 GB.
 set -euo pipefail
 
 DATA=$(realpath "${DATA:?set DATA to the folder with the data}")
