@@ -1,6 +1,6 @@
 """Every strategy trains exactly what it says: names, gradients and what changes in a step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ from contract import (
     trainable,
 )
 from contract_families import BLOCKS, FAMILIES, Family
+from torch import nn
 
+from llm_lightning.finetuning.coverage import parameter_groups
 from llm_lightning.tasks.task import Task
 
 Folders = Callable[[str], Path]
@@ -109,6 +111,28 @@ def test_a_strategy_trains_exactly_its_parameters(
     made = classifier(FAMILIES[name], folder_of(name), fields)
     assert trainable(made) == names(FAMILIES[name])
     check_training(made)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_table_of_parts_counts_every_parameter_once(folder_of: Folders, name: str) -> None:
+    family = FAMILIES[name]
+    made = classifier(family, folder_of(name), LAST_BLOCK)
+    groups = {group.name: group for group in parameter_groups(made)}
+    assert sum(group.total for group in groups.values()) == count(made.parameters())
+    trains = [parameter for parameter in made.parameters() if parameter.requires_grad]
+    assert sum(group.trainable for group in groups.values()) == count(trains)
+    blocks = f"backbone.{family.inside}{family.blocks}"
+    sizes = [count(block.parameters()) for block in made.backbone.blocks]
+    # ModernBERT's first block has no norm before attention.
+    first = ["0-1"] if sizes[0] == sizes[1] else ["0", "1"]
+    found = {part for part in groups if part.startswith(blocks)}
+    assert found == {f"{blocks}.{indices}" for indices in (*first, "2")}
+    last = groups[f"{blocks}.2"]
+    assert last.trainable == last.total == sizes[2]
+
+
+def count(parameters: Iterable[nn.Parameter]) -> int:
+    return sum(parameter.numel() for parameter in parameters)
 
 
 @pytest.mark.parametrize("strategy", ["last_block", "all", "lora"])

@@ -27,6 +27,7 @@ from llm_lightning.network import Reachability, Unavailable, cache_dir
 from llm_lightning.presentation.extras import is_installed, require
 from llm_lightning.run_format.file_digest import cached_sha256
 
+_GGUF_READERS = ("transformers", "gguf", "accelerate")
 _PATTERNS = ["*.json", "*.model", "*.txt", "*.jinja"]
 
 
@@ -76,7 +77,8 @@ def locate(model: HubModel, reachability: Reachability | None = None) -> Weights
 
 def has_package(model: HubModel) -> bool:
     """Whether the package with the model's weights is installed, and what reads it."""
-    readers = {"transformers", *(["gguf"] if str(model.package).endswith(".gguf") else [])}
+    is_gguf = str(model.package).endswith(".gguf")
+    readers = _GGUF_READERS if is_gguf else ("transformers",)
     return _package_file(model) is not None and all(map(is_installed, readers))
 
 
@@ -97,7 +99,7 @@ def _from_path(path: Path, setting: str) -> Weights:
             f"{len(ggufs)} .gguf files"
         )
     if path.suffix == ".gguf":
-        require("a .gguf file", {"transformers": "transformers", "gguf": "gguf"}, "hub")
+        require("a .gguf file", dict(zip(_GGUF_READERS, _GGUF_READERS, strict=True)), "hub")
         folder = _made_once(path, "gguf", lambda target: convert(path, target))
         return _in_folder(folder, folder / WEIGHTS_NAME, f"{path} (dequantized)")
     return _in_folder(path.parent, path, str(path))
