@@ -5,11 +5,12 @@
         ...
         assert server.paths("GET") == ["/a.zip", "/a.zip"]
 
-It also behaves like the Hugging Face Hub for `hf_hub_download(..., endpoint=server.url)`, and
+It also behaves like the Hugging Face Hub for `hf_hub_download` and `snapshot_download`, and
 `blackhole` provides an address where connections neither succeed nor fail.
 """
 
 import hashlib
+import json
 import re
 import select
 import socket
@@ -55,6 +56,7 @@ class Loopback:
         """All requests, in order."""
         self._routes: dict[str, _Route] = {}
         self._repos: dict[str, dict[str, str]] = {}  # repository -> revision -> commit
+        self._files: dict[tuple[str, str], list[dict[str, Any]]] = {}  # by repository and commit
         self._closing = threading.Event()
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), _Handler)
@@ -146,6 +148,7 @@ class Loopback:
             The address that serves the content.
         """
         etag = etag or hashlib.sha256(body).hexdigest()
+        self._list(repo, filename, len(body), etag, revision)
         commit = {"X-Repo-Commit": revision}
         names = (revision, "main")
         self._repos.setdefault(repo, {}).update(dict.fromkeys(names, revision))
@@ -164,6 +167,16 @@ class Loopback:
             self._routes[path] = _Route(status=302, headers=headers | commit | linked)
         return address
 
+    def _list(self, repo: str, filename: str, size: int, etag: str, revision: str) -> None:
+        """Add a file to what the Hub says that a repository contains at a commit."""
+        files = self._files.setdefault((repo, revision), [])
+        files.append({"type": "file", "path": filename, "size": size, "oid": etag})
+        siblings = [{"rfilename": file["path"]} for file in files]
+        for name in (revision, "main"):
+            self.serve(f"/api/models/{repo}/tree/{name}", json.dumps(files).encode())
+            info = {"id": repo, "sha": revision, "siblings": siblings}
+            self.serve(f"/api/models/{repo}/revision/{name}", json.dumps(info).encode())
+
     def _answer(self, request: Request) -> tuple[_Route, int | None]:
         """The route of a request, and after how many bytes of the body to hang up, if at all."""
         with self._lock:
@@ -180,7 +193,9 @@ class Loopback:
             return route, None
 
     def _not_found(self, path: str) -> _Route:
-        hub = re.fullmatch(r"/(.+)/resolve/([^/]+)/.+", path)
+        hub = re.fullmatch(r"/(.+)/resolve/([^/]+)/.+", path) or re.fullmatch(
+            r"/api/models/(.+)/(?:tree|revision)/([^/]+)", path
+        )
         if hub is None:
             return _Route(status=404)
         commits = self._repos.get(hub[1])

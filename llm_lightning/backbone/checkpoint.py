@@ -4,6 +4,7 @@ Parameter names are the same; projections are transposed, because transformers s
 ``Conv1D`` (in_features, out_features). Loading checks everything before it changes the model.
 """
 
+import hashlib
 import json
 import pickle
 import re
@@ -26,6 +27,8 @@ from llm_lightning.run_format.file_digest import cached_sha256
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
+WEIGHTS_NAMES = (WEIGHTS_NAME, "model.safetensors.index.json", "pytorch_model.bin")
+"""The names that transformers looks for in a folder, the first of which it takes."""
 
 # Heads that a file may contain beside the backbone: a classification head, and an output embedding
 # that is not tied to the input embedding.
@@ -120,18 +123,50 @@ def load_weights(
 
 
 def checked_sha256(path: Path, expected: str | None) -> str:
-    """Returns the SHA-256 of a file.
+    """Returns the SHA-256 of a checkpoint, as :func:`content_sha256`.
 
     Raises:
-        ValueError: if it is not the expected one.
+        ValueError: if it is not the expected one, or parts are missing.
     """
-    sha256 = cached_sha256(path)
+    sha256 = content_sha256(path)
     if expected not in (None, sha256):
         raise ValueError(
             f"model.weights: {path} is damaged: its sha256 is {sha256}, expected {expected}; "
             f"delete it and run again"
         )
     return sha256
+
+
+def content_sha256(path: Path) -> str:
+    """Returns the SHA-256 of a checkpoint; of one in parts, that of the SHA-256 of every part.
+
+    Raises:
+        ValueError: if parts are missing.
+    """
+    files = checkpoint_files(path)
+    if files == [path]:
+        return cached_sha256(path)
+    return hashlib.sha256("".join(map(cached_sha256, files)).encode()).hexdigest()
+
+
+def checkpoint_files(path: Path) -> list[Path]:
+    """Returns the files of a checkpoint: itself, or the parts that an index lists, sorted.
+
+    Raises:
+        ValueError: if parts are missing, or the index cannot be read.
+    """
+    if path.suffix != ".json":
+        return [path]
+    try:
+        names = sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"model.weights: {path} is not a readable index: {error}") from error
+    files = [path.parent / name for name in names]
+    if missing := [file.name for file in files if not file.is_file()]:
+        raise ValueError(
+            f"model.weights: {path} lists parts that are missing: {', '.join(missing)}"
+        )
+    return files
 
 
 def save_weights(model: GPT2, folder: Path, dtype: torch.dtype = torch.float32) -> None:
@@ -202,7 +237,7 @@ def _config_problems(file: Path, config: GPTConfig) -> list[str]:
 
 
 @dataclass
-class _Reader:
+class Reader:
     """One tensor of a checkpoint, read on demand."""
 
     shape: tuple[int, ...]
@@ -210,7 +245,7 @@ class _Reader:
     read: Callable[[], Tensor]
 
 
-def tensor_readers(path: Path) -> dict[str, _Reader]:
+def tensor_readers(path: Path) -> dict[str, Reader]:
     """Returns what reads each tensor of a checkpoint, by its key.
 
     Raises:
@@ -224,7 +259,7 @@ def tensor_readers(path: Path) -> dict[str, _Reader]:
             path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
         )
         return {
-            key: _Reader(tuple(value.shape), value.is_floating_point(), value.detach)
+            key: Reader(tuple(value.shape), value.is_floating_point(), value.detach)
             for key, value in state.items()
         }
     except (pickle.UnpicklingError, AttributeError) as error:
@@ -234,7 +269,7 @@ def tensor_readers(path: Path) -> dict[str, _Reader]:
         raise ValueError(f"model.weights: {path} is not a readable checkpoint: {error}") from error
 
 
-def _safetensors_readers(path: Path) -> dict[str, _Reader]:
+def _safetensors_readers(path: Path) -> dict[str, Reader]:
     def read(key: str) -> Tensor:
         # Opened for each tensor: closing the file releases its mapped pages, which would otherwise
         # add up to a second copy of the model.
@@ -246,5 +281,5 @@ def _safetensors_readers(path: Path) -> dict[str, _Reader]:
         for key in file.keys():  # noqa: SIM118 (not a dict)
             part = file.get_slice(key)
             is_floating = "F" in part.get_dtype()  # F32, F16, BF16 ... rather than I64, BOOL
-            readers[key] = _Reader(tuple(part.get_shape()), is_floating, partial(read, key))
+            readers[key] = Reader(tuple(part.get_shape()), is_floating, partial(read, key))
     return readers

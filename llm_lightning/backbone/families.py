@@ -12,11 +12,8 @@ from llm_lightning.backbone.gpt2 import GPT2
 from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.backbone.huggingface import loading, location
 from llm_lightning.backbone.huggingface import tokenizer as huggingface_tokenizer
-from llm_lightning.backbone.huggingface.model import (
-    TransformersBackbone,
-    own_context_length,
-    read_config,
-)
+from llm_lightning.backbone.huggingface.configuration import own_context_length, read_config
+from llm_lightning.backbone.huggingface.model import TransformersBackbone
 from llm_lightning.backbone.huggingface.settings import HubModel
 from llm_lightning.backbone.protocol import Backbone
 from llm_lightning.backbone.tokenizer import GPT2Tokenizer, Tokenizer

@@ -13,11 +13,10 @@ from typing import Any
 from huggingface_hub import constants, hf_hub_download, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError
 
-from llm_lightning.backbone.checkpoint import CONFIG_NAME
+from llm_lightning.backbone.checkpoint import CONFIG_NAME, content_sha256
 from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.backbone.tokenizer import VOCAB_SIZE
 from llm_lightning.network import Reachability, Unavailable, offline
-from llm_lightning.run_format.file_digest import cached_sha256
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 """A repository on the Hub, perhaps with a revision."""
@@ -88,14 +87,14 @@ class Weights:
     """Where configuration and tokenizer of a transformers model are; ``None`` for GPT-2."""
 
     def fingerprint(self) -> str | None:
-        """Returns the SHA-256 of the file's content, to tell whether the weights have changed.
+        """Returns the SHA-256 of the content of all files, to tell whether weights have changed.
 
-        The file is hashed once per process and version of the file.
+        Each is hashed once per process and version of the file.
 
         Returns:
             ``None`` for random weights.
         """
-        return None if self.path is None else cached_sha256(self.path)
+        return None if self.path is None else content_sha256(self.path)
 
 
 def ask_hub(model: ModelConfig) -> Reachability | None:

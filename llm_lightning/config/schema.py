@@ -9,6 +9,7 @@ from omegaconf import MISSING, OmegaConf
 from llm_lightning.backbone.huggingface.settings import HubModel
 from llm_lightning.backbone.weights import ModelConfig
 from llm_lightning.config.run_name import output_dir, run_name
+from llm_lightning.data.imdb import Imdb
 from llm_lightning.data.instructions import Instructions
 from llm_lightning.data.spam import SmsSpam
 from llm_lightning.data.table import Table
@@ -84,6 +85,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
     },
     "data": {
         "sms_spam": SmsSpam,
+        "imdb": Imdb,
         "table": Table,
         "instructions": Instructions,
         "text": TextFiles,

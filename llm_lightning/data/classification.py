@@ -217,8 +217,9 @@ class ClassificationData(DataModule, ABC):
             )
             cut = f", {split['truncated']:,} truncated" if split["truncated"] else ""
             lines.append(f"{name}: {split['examples']:,} ({counts}){cut}")
+        lost = "" if self.truncate == "end" else f", longer texts lose their {self.truncate}"
         lines.append(
-            f"at most {facts['max_length']} tokens, padding {facts['padding']}; "
+            f"at most {facts['max_length']} tokens{lost}, padding {facts['padding']}; "
             f"{facts['test_in_train']} of {facts['test_examples']} test texts also occur in "
             f"training"
         )

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from llm_lightning.data import download
 from llm_lightning.data.language import LanguageData
-from llm_lightning.data.prompt_styles import PROMPT_STYLES
+from llm_lightning.data.prompt_styles import CHAT, PROMPT_STYLES
 from llm_lightning.data.prompts import MASKS, Prompts, Record
 from llm_lightning.data.records import read_records
 from llm_lightning.data.sequences import TokenSequence
@@ -48,7 +48,8 @@ class Instructions(LanguageData):
     path: str | None = None
     """Your own file instead of the download: JSON, JSON Lines or Parquet."""
     prompt_style: str = "alpaca"
-    """``alpaca`` (as in the book), ``phi3`` or ``plain``."""
+    """``alpaca`` (as in the book), ``phi3`` or ``plain``; or ``chat``, the chat template of a model
+    that was trained on conversations, with its own token at the end of a response."""
     mask: str = "none"
     """Tokens that the loss ignores: ``none``; the ``prompt``, as in the book's exercise 7.2; or
     ``prompt_and_header``, everything but the response."""
@@ -56,7 +57,7 @@ class Instructions(LanguageData):
     def __post_init__(self) -> None:
         """Checks ranges; touches neither network nor disk."""
         super().__post_init__()
-        for key, choices in (("prompt_style", tuple(PROMPT_STYLES)), ("mask", MASKS)):
+        for key, choices in (("prompt_style", (*PROMPT_STYLES, CHAT)), ("mask", MASKS)):
             if getattr(self, key) not in choices:
                 raise ValueError(
                     f"data.{key} must be one of {', '.join(choices)}, got {getattr(self, key)!r}"

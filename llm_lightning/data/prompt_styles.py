@@ -2,6 +2,9 @@
 
 from dataclasses import asdict, dataclass
 
+CHAT = "chat"
+"""The style that follows the chat template of the model."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PromptStyle:
@@ -20,10 +23,18 @@ class PromptStyle:
     """Between an instruction and its response."""
     after_turn: str
     """Between a response and the next turn."""
+    end: str = ""
+    """What ends every response: text that ends with the special token after which a model stops. If
+    empty, the last response ends with the tokenizer's own token for it."""
+    earlier_header: str | None = None
+    """The header of earlier turns, if it differs."""
+    opening_without_system: str | None = None
+    """The opening of a prompt without a system message, if it differs; the text around a system
+    message then stays even where the message is cut away."""
 
     def texts(self) -> list[str]:
         """Returns all of its texts."""
-        return list(asdict(self).values())
+        return [text for text in asdict(self).values() if text]
 
 
 PROMPT_STYLES = {

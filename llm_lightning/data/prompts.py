@@ -15,8 +15,9 @@ from typing import NamedTuple
 import torch
 
 from llm_lightning.backbone.tokenizer import Tokenizer
+from llm_lightning.data.chat_template import chat_style
 from llm_lightning.data.prompt_pieces import FRAME, TURN, Piece, Token, shortened
-from llm_lightning.data.prompt_styles import PROMPT_STYLES
+from llm_lightning.data.prompt_styles import CHAT, PROMPT_STYLES
 from llm_lightning.data.sequences import NO_LABEL, TokenSequence
 
 MASKS = ("none", "prompt", "prompt_and_header")
@@ -78,20 +79,27 @@ class Prompts:
     characters stay ordinary text.
 
     Args:
-        style: one of ``PROMPT_STYLES``.
+        style: one of ``PROMPT_STYLES``, or ``CHAT``.
         tokenizer: the model's.
+
+    Raises:
+        ValueError: if the style is ``CHAT`` and there is no chat template, or one that cannot be
+            followed.
     """
 
     def __init__(self, style: str, tokenizer: Tokenizer) -> None:
-        self._name = style
-        self._style = PROMPT_STYLES[style]
         self.tokenizer = tokenizer
+        self._name = style
+        self._style = chat_style(tokenizer) if style == CHAT else PROMPT_STYLES[style]
+        # A chat template has its own.
+        self._prefix = () if style == CHAT else tokenizer.prefix
         self._has_special = any(
             self._is_special(text, token)
             for text in self._style.texts()
             for token in self._tokens(text, special=True)
         )
-        self.stop_id = tokenizer.end_id
+        end = self._tokens(self._style.end, special=True)
+        self.stop_id = end[-1].id if end else tokenizer.end_id
         """The token that ends a response."""
 
     def encode(self, record: Record, mask: str, max_length: int) -> Encoded:
@@ -115,7 +123,11 @@ class Prompts:
         Raises:
             ValueError: if ``max_length`` leaves no room beside the text of the style.
         """
-        pieces, cut = shortened(self._tokenised(self._pieces(record)), self._name, max_length)
+        end = Piece(FRAME, "response", self._style.end)
+        *pieces, end = self._tokenised([*self._pieces(record), end])
+        # The last token is the one that ends the response.
+        pieces = [*pieces, end._replace(tokens=end.tokens[:-1])]
+        pieces, cut = shortened(pieces, self._name, max_length)
         ids: list[int] = []
         parts: list[str] = []
         for piece in pieces:
@@ -158,20 +170,26 @@ class Prompts:
     def _pieces(self, record: Record) -> list[Piece]:
         look = self._style
         pieces = []
+        opening, around_system = look.opening, "system"
+        if look.opening_without_system is not None:
+            opening, around_system = look.opening_without_system, FRAME
         if record.system:
+            opening = look.opening
             pieces += [
-                Piece("system", "question", look.before_system),
+                Piece(around_system, "question", look.before_system),
                 Piece("system", "question", record.system, is_given=True),
-                Piece("system", "question", look.after_system),
+                Piece(around_system, "question", look.after_system),
             ]
-        pieces.append(Piece(FRAME, "question", look.opening))
+        pieces.append(Piece(FRAME, "question", opening))
+        earlier_header = look.header if look.earlier_header is None else look.earlier_header
         for index, turn in enumerate(record.history):
             field = f"{TURN}{index}"
             pieces += [
                 Piece(field, "question", look.before_instruction),
                 Piece(field, "question", turn.user, is_given=True),
-                Piece(field, "header", look.header),
+                Piece(field, "header", earlier_header),
                 Piece(field, "response", turn.assistant, is_given=True),
+                Piece(field, "response", look.end),
                 Piece(field, "question", look.after_turn),
             ]
         pieces += [
@@ -191,8 +209,10 @@ class Prompts:
 
     def _tokenised(self, pieces: list[Piece]) -> list[Piece]:
         text = "".join(piece.text for piece in pieces)
+        last_part = next((piece.part for piece in reversed(pieces) if piece.text), None)
         # Newlines at the very end would become one token, unlike those that a response follows.
-        tokens = self._tokens(text if pieces[-1].text else text + ".", special=self._has_special)
+        followed = text + "." if last_part == "header" else text
+        tokens = self._tokens(followed, special=self._has_special)
         ends = list(accumulate(len(piece.text) for piece in pieces))
         if self._has_special:
             given = [
@@ -200,12 +220,12 @@ class Prompts:
                 for piece, end in zip(pieces, ends, strict=True)
                 if piece.is_given
             ]
-            tokens = self._without_special_in(given, text, tokens)
+            tokens = self._without_special_in(given, followed, tokens)
         tokens_of: list[list[Token]] = [[] for _ in pieces]
         for token in tokens:
             if token.end <= len(text):
                 tokens_of[bisect_left(ends, token.end)].append(token)
-        before = [Token(token, 0, 0) for token in self.tokenizer.prefix]
+        before = [Token(token, 0, 0) for token in self._prefix]
         return [
             Piece(FRAME, "question", "", tokens=before),
             *(piece._replace(tokens=own) for piece, own in zip(pieces, tokens_of, strict=True)),
@@ -226,8 +246,9 @@ class Prompts:
         """Encodes special tokens anew, as ordinary text, that overlap one of the ranges."""
         found = []
         for token in tokens:
-            is_given = any(token.start < own.stop and own.start < token.end for own in ranges)
-            if not (is_given and self._is_special(text, token)):
+            if not self._is_special(text, token) or not any(
+                token.start < own.stop and own.start < token.end for own in ranges
+            ):
                 found.append(token)
                 continue
             ordinary = self._tokens(text[token.start : token.end], special=False)

@@ -101,8 +101,12 @@ class LoRALinear(nn.Linear):
         out = self._base_forward(x)
         if self.is_merged:
             return out
-        # An adapter may have a lower precision than its input.
-        low = F.linear(self.dropout(x).to(self.lora_A.dtype), self.lora_A)  # (..., G R)
+        x = self.dropout(x)
+        # An adapter may have a lower precision than its input. Autocast converts by itself, and
+        # would convert a bf16 input back.
+        if not torch.is_autocast_enabled(x.device.type):
+            x = x.to(self.lora_A.dtype)
+        low = F.linear(x, self.lora_A)  # (..., G R)
         update = self.scale * F.linear(low, self.spread_b()).to(out.dtype)  # (..., O)
         if self.lora_magnitude is None:
             return out + update

@@ -36,6 +36,7 @@ HPARAMS = (
     "data.mask",
     "data.split",
     "data.balance",
+    "data.truncate",
     "data.padding",
     "data.batch_size",
     "optim.lr",

@@ -1,4 +1,4 @@
-"""What the tests of the backbone contract share: weights on disk, models that load them, batches."""
+"""What tests of the backbone contract share: weights on disk, models that load them, batches."""
 
 from pathlib import Path
 from typing import Any
@@ -60,14 +60,20 @@ def backbone(family: Family, folder: Path) -> Backbone:
 
 
 def classifier(
-    family: Family, folder: Path, finetune: dict[str, Any] = LAST_BLOCK, **task: Any
+    family: Family,
+    folder: Path,
+    finetune: dict[str, Any] = LAST_BLOCK,
+    *,
+    dropout: float = 0.0,
+    **task: Any,
 ) -> Classifier:
     """A classifier on the model in a folder."""
     model = family.model(folder)
     found = locate(model)
+    network = architecture(model, found)
     made = Classifier(
         task=task,
-        model=architecture(model, found),
+        model=network | ({"dropout": dropout} if dropout else {}),
         finetune=finetune,
         optim={"lr": 1e-2},
         class_names=CLASSES,

@@ -18,7 +18,7 @@ from llm_lightning.backbone.weights import ModelConfig
 VOCAB, CONTEXT, BLOCKS = 97, 64, 3
 PAD = 0
 FIRST_WORD = 3  # texts contain no special token
-_SIZES = {
+SIZES = {
     "vocab_size": VOCAB,
     "hidden_size": 32,
     "intermediate_size": 48,
@@ -30,7 +30,7 @@ _SIZES = {
     "eos_token_id": 2,
 }
 _GPT2 = {"n_layer": BLOCKS, "n_embd": 32, "n_head": 4, "n_positions": CONTEXT}
-_GROUPED = _SIZES | {"num_key_value_heads": 2}
+_GROUPED = SIZES | {"num_key_value_heads": 2}
 _GATED = {
     "self_attn.q_proj": ("q",),
     "self_attn.k_proj": ("k",),
@@ -152,7 +152,7 @@ FAMILIES = {
         _GATED,
         final=("norm",),
     ),
-    "bert": Family("bert", _SIZES, "encoder.layer", _BERT, is_causal=False),
+    "bert": Family("bert", SIZES, "encoder.layer", _BERT, is_causal=False),
     "distilbert": Family(
         "distilbert",
         {
@@ -177,14 +177,14 @@ FAMILIES = {
     "roberta": Family(
         "roberta",
         # Its positions start behind the index of the padding token.
-        _SIZES | {"pad_token_id": 1, "max_position_embeddings": CONTEXT + 2},
+        SIZES | {"pad_token_id": 1, "max_position_embeddings": CONTEXT + 2},
         "encoder.layer",
         _BERT,
         is_causal=False,
     ),
     "modernbert": Family(
         "modernbert",
-        _SIZES
+        SIZES
         | {"local_attention": 6, "global_attn_every_n_layers": 2}
         | {"cls_token_id": 1, "sep_token_id": 2},
         "layers",
@@ -199,7 +199,7 @@ FAMILIES = {
     ),
     "deberta_v3": Family(
         "deberta-v2",
-        _SIZES
+        SIZES
         | {
             "relative_attention": True,
             "position_buckets": 8,

@@ -1,7 +1,16 @@
 import hashlib
 from importlib import resources
+from pathlib import Path
 
-from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID, encode, gpt2_encoding
+import pytest
+
+from llm_lightning.backbone.tokenizer import (
+    END_OF_TEXT_ID,
+    GPT2Tokenizer,
+    Tokenizer,
+    encode,
+    gpt2_encoding,
+)
 
 
 def test_known_sentence_has_gpt2s_ids() -> None:
@@ -27,3 +36,41 @@ def test_any_text_survives_the_round_trip() -> None:
     text = "£5 naïve 北京 👍🏽\t\n\x00 '  don't"
     assert gpt2_encoding().decode(encode(text)) == text
     assert encode("") == []
+
+
+def test_gpt2s_tokenizer_is_one_object_with_one_special_token() -> None:
+    tokenizer = GPT2Tokenizer()
+    assert isinstance(tokenizer, Tokenizer)
+    assert tokenizer == GPT2Tokenizer()
+    assert (tokenizer.vocab_size, tokenizer.prefix, tokenizer.suffix) == (50257, (), ())
+    assert tokenizer.pad_id == tokenizer.end_id == tokenizer.special_id("<|endoftext|>") == 50256
+    assert tokenizer.special_id("the") is None
+    assert tokenizer.encode("Hello world") == [15496, 995]
+    assert tokenizer.decode([15496, END_OF_TEXT_ID, 995]) == "Hello world"
+    with pytest.raises(ValueError, match="no chat template"):
+        tokenizer.render_chat([{"role": "user", "content": "Hi"}])
+
+
+def test_offsets_are_the_characters_that_a_token_covers_in_part_or_whole() -> None:
+    text = "naïve 日 🎉 end"
+    ids, offsets = GPT2Tokenizer().encode_with_offsets(text)
+    assert ids == encode(text)
+    assert [text[start:end] for start, end in offsets] == [
+        "na", "ïve", " 日", "日", "日", " 🎉", "🎉", "🎉", " end"
+    ]  # fmt: skip
+    assert GPT2Tokenizer().encode_with_offsets("") == ([], [])
+
+
+def test_special_tokens_are_recognised_on_request_alone() -> None:
+    text = "a<|endoftext|>b"
+    assert END_OF_TEXT_ID not in GPT2Tokenizer().encode_with_offsets(text)[0]
+    ids, offsets = GPT2Tokenizer().encode_with_offsets(text, special=True)
+    assert ids == [64, END_OF_TEXT_ID, 65]
+    assert offsets == [(0, 1), (1, 14), (14, 15)]
+
+
+def test_the_ranks_are_what_is_saved(tmp_path: Path) -> None:
+    GPT2Tokenizer().save(tmp_path)
+    (file,) = tmp_path.iterdir()
+    ranks = resources.files("llm_lightning.backbone") / "assets" / "gpt2.tiktoken"
+    assert file.read_bytes() == ranks.read_bytes()

