@@ -84,7 +84,7 @@ sms_smollm2() {
 }
 
 sms_smollm2_clean() {
-    sweep sms_clean +experiment=last_layer,last_block,last_two_blocks "${LLAMA[@]}" "$SMS" \
+    sweep sms_clean +experiment=last_layer,last_block "${LLAMA[@]}" "$SMS" \
         data.split=clean seed=1,2,3
 }
 
@@ -118,7 +118,12 @@ few_polarity() {
 }
 
 reviews_minilm() {
-    sweep reviews +experiment=last_layer,last_block,all "${BERT[@]}" "${REVIEWS[@]}" seed=1
+    sweep reviews +experiment=last_layer,last_block "${BERT[@]}" "${REVIEWS[@]}" seed=1
+}
+
+reviews_minilm_all() { sweep reviews +experiment=all "${BERT[@]}" "${REVIEWS[@]}" seed=1; }
+
+reviews_minilm_512() {
     sweep reviews +experiment=last_layer,last_block "${BERT[@]}" "${REVIEWS[@]}" seed=1 \
         data.max_length=512
 }
