@@ -90,15 +90,16 @@ class Prompts:
     def __init__(self, style: str, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
         self._name = style
-        self._style = chat_style(tokenizer) if style == CHAT else PROMPT_STYLES[style]
+        self.style = chat_style(tokenizer) if style == CHAT else PROMPT_STYLES[style]
+        """The text around the fields of a record."""
         # A chat template has its own.
         self._prefix = () if style == CHAT else tokenizer.prefix
         self._has_special = any(
             self._is_special(text, token)
-            for text in self._style.texts()
+            for text in self.style.texts()
             for token in self._tokens(text, special=True)
         )
-        end = self._tokens(self._style.end, special=True)
+        end = self._tokens(self.style.end, special=True)
         self.stop_id = end[-1].id if end else tokenizer.end_id
         """The token that ends a response."""
 
@@ -123,7 +124,7 @@ class Prompts:
         Raises:
             ValueError: if ``max_length`` leaves no room beside the text of the style.
         """
-        end = Piece(FRAME, "response", self._style.end)
+        end = Piece(FRAME, "response", self.style.end)
         *pieces, end = self._tokenised([*self._pieces(record), end])
         # The last token is the one that ends the response.
         pieces = [*pieces, end._replace(tokens=end.tokens[:-1])]
@@ -168,7 +169,7 @@ class Prompts:
         return [token.id for piece in pieces for token in piece.tokens]
 
     def _pieces(self, record: Record) -> list[Piece]:
-        look = self._style
+        look = self.style
         pieces = []
         opening, around_system = look.opening, "system"
         if look.opening_without_system is not None:

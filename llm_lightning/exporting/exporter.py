@@ -33,6 +33,9 @@ class Exporter(Protocol):
     def end_of_text(self) -> str:
         """Returns the token that ends a response, as text."""
 
+    def start_of_text(self) -> str:
+        """Returns the token that llama.cpp puts before a text, as text; empty if it does not."""
+
     def settings(self) -> str:
         """Returns those with which a classifier must be loaded again, beside its weights."""
 

@@ -11,6 +11,7 @@ from llm_lightning.exporting.dense import Dense, rebuilt
 from llm_lightning.exporting.exporter import Exporter
 from llm_lightning.exporting.families import exporter_of
 from llm_lightning.exporting.modelfile import MODELFILE, modelfile
+from llm_lightning.exporting.run_prompts import prompts_of
 from llm_lightning.presentation.extras import require
 from llm_lightning.tasks.task import Task
 
@@ -88,8 +89,14 @@ def _write_gguf(
         again = rebuilt(task, exporter.read_gguf(file, model))
         logits[f"{file.name}, dequantized"] = verification.logits_of(again)
     options = GenerationOptions(**task.hparams["task"]["generation"])
-    style = task.hparams["text"].get("prompt_style")
-    context_length = task.backbone.context_length
-    text = modelfile(files[0].name, style, options, context_length, exporter.end_of_text())
+    prompts = prompts_of(task)
+    text = modelfile(
+        files[0].name,
+        None if prompts is None else prompts.style,
+        options,
+        task.backbone.context_length,
+        exporter.end_of_text(),
+        exporter.start_of_text(),
+    )
     (folder / MODELFILE).write_text(text, encoding="utf-8")
     return logits

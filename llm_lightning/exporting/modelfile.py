@@ -1,38 +1,43 @@
 """The file for ``ollama create``: weights, prompt template and sampling parameters."""
 
 from llm_lightning.backbone.sampling import GenerationOptions
-from llm_lightning.data.prompt_styles import PROMPT_STYLES
+from llm_lightning.data.prompt_styles import PromptStyle
 
 MODELFILE = "Modelfile"
 
 
 def modelfile(
     weights: str,
-    style: str | None,
+    style: PromptStyle | None,
     options: GenerationOptions,
     context_length: int,
     end_of_text: str,
+    start_of_text: str = "",
 ) -> str:
     """Returns a Modelfile with the run's prompts and sampling parameters.
 
     Args:
         weights: name of the GGUF file beside it.
-        style: one of ``PROMPT_STYLES``; ``None`` for a model of plain text.
+        style: of the prompts; ``None`` for a model of plain text.
         options: how the run chooses tokens.
         context_length: the model's, in tokens.
         end_of_text: the token that ends a response.
+        start_of_text: the token that Ollama itself puts before a text, if it does.
     """
     stops = [end_of_text]
     template = "{{ .Prompt }}"
     if style is not None:
-        look = PROMPT_STYLES[style]
-        system = f"{look.before_system}{{{{ .System }}}}{look.after_system}"
+        before = style.before_system.removeprefix(start_of_text)
+        system = f"{before}{{{{ .System }}}}{style.after_system}"
+        if style.opening_without_system is not None:
+            system += f"{{{{ else }}}}{style.opening_without_system.removeprefix(start_of_text)}"
+        after = style.after_turn if style.end else ""  # of an earlier turn, which has an end
         template = (
-            f"{{{{ if .System }}}}{system}{{{{ end }}}}{look.opening}{look.before_instruction}"
-            f"{{{{ .Prompt }}}}{look.header}{{{{ .Response }}}}"
+            f"{{{{ if .System }}}}{system}{{{{ end }}}}{style.opening}{style.before_instruction}"
+            f"{{{{ .Prompt }}}}{style.header}{{{{ .Response }}}}{style.end}{after}"
         )
         # A model that starts another question has finished its response.
-        if marker := look.before_instruction.strip():
+        if marker := style.before_instruction.strip():
             stops.append(marker)
     # All of them are written, because Ollama's own defaults differ.
     parameters: dict[str, float] = {

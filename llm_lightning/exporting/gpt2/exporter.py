@@ -46,6 +46,10 @@ class GPT2Exporter:
         """See :class:`~llm_lightning.exporting.exporter.Exporter`."""
         return END_OF_TEXT
 
+    def start_of_text(self) -> str:
+        """See :class:`~llm_lightning.exporting.exporter.Exporter`."""
+        return ""
+
     def head_code(self) -> str:
         """See :class:`~llm_lightning.exporting.exporter.Exporter`."""
         return ""

@@ -19,6 +19,7 @@ from llm_lightning.exporting.huggingface import (
 )
 from llm_lightning.exporting.huggingface.tokenizer_files import write_tokenizer
 from llm_lightning.exporting.output_folder import BASE, FOLDER
+from llm_lightning.exporting.run_prompts import stop_id
 from llm_lightning.exporting.verification import from_pretrained, transformers_logits, with_adapters
 from llm_lightning.finetuning.lora import adapters
 from llm_lightning.tasks.classifier import Classifier
@@ -54,8 +55,13 @@ class TransformersExporter:
 
     def end_of_text(self) -> str:
         """See :class:`~llm_lightning.exporting.exporter.Exporter`."""
+        return gguf_tokenizer.read(self._task.tokenizer).tokens[stop_id(self._task)]
+
+    def start_of_text(self) -> str:
+        """See :class:`~llm_lightning.exporting.exporter.Exporter`."""
         tokenizer = self._task.tokenizer
-        return gguf_tokenizer.read(tokenizer).tokens[tokenizer.end_id]
+        tokens = gguf_tokenizer.read(tokenizer).tokens
+        return "".join(tokens[index] for index in tokenizer.prefix)
 
     def settings(self) -> str:
         """See :class:`~llm_lightning.exporting.exporter.Exporter`."""

@@ -67,7 +67,7 @@ def write_gguf(task: Task, model: Dense, file: Path, name: str, quantization: st
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     add_file_type(writer, quantization)
     writer.add_vocab_size(backbone.vocab_size)
-    add_tokenizer(writer, task.tokenizer, backbone.vocab_size)
+    add_tokenizer(writer, task, backbone.vocab_size)
     add_tensors(writer, _tensors(backbone, model), quantization)
     finish(writer)
 

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from llm_lightning.backbone.tokenizer import Tokenizer
+from llm_lightning.data.prompt_styles import CHAT
+from llm_lightning.exporting.run_prompts import stop_id
+from llm_lightning.tasks.task import Task
 
 _TOKENIZER_FILE = "tokenizer.json"
 _WORDS = (
@@ -41,6 +44,8 @@ class ByteLevel:
     """Ids of tokens that are recognised before a text is split, special ones included."""
     merges: list[str]
     """Pairs that byte-pair encoding merges, the most frequent first."""
+    chat_template: str | None
+    """The model's own, if it has one."""
 
 
 def why_not(tokenizer: Tokenizer) -> str | None:
@@ -64,6 +69,8 @@ def read(tokenizer: Tokenizer) -> ByteLevel:
         if not file.is_file():
             raise ValueError(f"this tokenizer has no {_TOKENIZER_FILE}")
         fields = json.loads(file.read_text(encoding="utf-8"))
+        template = Path(folder) / "chat_template.jinja"
+        chat_template = template.read_text(encoding="utf-8") if template.is_file() else None
     model = fields["model"]
     if model["type"] != "BPE" or model.get("byte_fallback"):
         kind = "BPE with bytes as a fallback" if model["type"] == "BPE" else model["type"]
@@ -78,19 +85,21 @@ def read(tokenizer: Tokenizer) -> ByteLevel:
         special={index for index, token in added.items() if token["special"]},
         added=set(added),
         merges=[pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]],
+        chat_template=chat_template,
     )
 
 
-def add_tokenizer(writer: Any, tokenizer: Tokenizer, num_rows: int) -> None:
-    """Adds a tokenizer to a file.
+def add_tokenizer(writer: Any, task: Task, num_rows: int) -> None:
+    """Adds a run's tokenizer to a file, and its chat template if the run's prompts follow it.
 
     Args:
         writer: a ``gguf.GGUFWriter``.
-        tokenizer: the model's.
+        task: the run's.
         num_rows: of its embedding, which may have more rows than there are tokens.
     """
     import gguf
 
+    tokenizer = task.tokenizer
     found, kinds = read(tokenizer), gguf.TokenType
     types = [
         kinds.UNUSED if index not in found.tokens
@@ -105,10 +114,12 @@ def add_tokenizer(writer: Any, tokenizer: Tokenizer, num_rows: int) -> None:
     writer.add_token_types(types)
     writer.add_token_merges(found.merges)
     writer.add_bos_token_id(next(iter(tokenizer.prefix), tokenizer.end_id))
-    writer.add_eos_token_id(tokenizer.end_id)
+    writer.add_eos_token_id(stop_id(task))
     writer.add_pad_token_id(tokenizer.pad_id)
     writer.add_add_bos_token(bool(tokenizer.prefix))
     writer.add_add_eos_token(False)
+    if found.chat_template and task.hparams["text"].get("prompt_style") == CHAT:
+        writer.add_chat_template(found.chat_template)
 
 
 def _split(fields: dict[str, Any]) -> str:

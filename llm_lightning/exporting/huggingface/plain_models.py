@@ -10,6 +10,7 @@ from llm_lightning.backbone.huggingface.generation import language_model
 from llm_lightning.backbone.huggingface.model import TransformersBackbone
 from llm_lightning.backbone.huggingface.quiet import quiet
 from llm_lightning.exporting.dense import Dense, rebuilt, with_bias_in_norm
+from llm_lightning.exporting.run_prompts import stop_id
 from llm_lightning.tasks.classifier import Classifier
 from llm_lightning.tasks.task import Task
 
@@ -37,7 +38,7 @@ def plain_model(task: Task, model: Dense, final_norm: str | None = None) -> Any:
     if not isinstance(task, Classifier):
         backbone.config.tie_word_embeddings = model.is_tied
         made = language_model(backbone, plain.head)
-        end, pad = task.tokenizer.end_id, task.tokenizer.pad_id
+        end, pad = stop_id(task), task.tokenizer.pad_id
         made.generation_config.update(
             bos_token_id=backbone.config.bos_token_id, eos_token_id=end, pad_token_id=pad
         )

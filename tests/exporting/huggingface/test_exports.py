@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import gguf
 import pytest
 import torch
 from exporting.huggingface.transformers_tasks import (
     ENCODERS,
+    architecture,
     byte_level,
     classifier,
     language_model,
@@ -15,6 +17,8 @@ from exporting.huggingface.transformers_tasks import (
 )
 from exporting.tasks_to_export import ALL, code_of, lora, summary
 from safetensors.torch import load_file, save_file
+from small_tokenizers import CHATML
+from small_tokenizers import byte_level as chat_tokenizer
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, GenerationConfig
 
 from llm_lightning.exporting import formats
@@ -183,6 +187,24 @@ def test_gguf_files_hold_the_rounded_weights(family: str, tmp_path: Path) -> Non
     text = (tmp_path / "Modelfile").read_text()
     assert 'PARAMETER stop "<|end|>"' in text
     assert "PARAMETER num_ctx 64" in text
+
+
+def test_responses_end_where_the_chat_template_ends_them(tmp_path: Path) -> None:
+    tokenizer = chat_tokenizer(CHATML)
+    model = architecture("llama")
+    model["config"] = model["config"] | {"vocab_size": 400}
+    task = language_model("llama", model=model, tokenizer=tokenizer, text={"prompt_style": "chat"})
+    write(task, "gguf", tmp_path / "gguf", limit=0.1)
+    reader = gguf.GGUFReader(tmp_path / "gguf" / "model-f16.gguf")
+    found = {
+        key: reader.get_field(f"tokenizer.{key}").contents()
+        for key in ("ggml.eos_token_id", "chat_template")
+    }
+    end = tokenizer.special_id("<|im_end|>")
+    assert found == {"ggml.eos_token_id": end, "chat_template": CHATML}
+    assert 'stop "<|im_end|>"' in (tmp_path / "gguf" / "Modelfile").read_text()
+    write(task, "hf", tmp_path / "hf")
+    assert GenerationConfig.from_pretrained(tmp_path / "hf").eos_token_id == end
 
 
 # --- refusals -------------------------------------------------------------------------------------
