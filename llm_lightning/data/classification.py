@@ -75,6 +75,9 @@ class ClassificationData(DataModule, ABC):
     """Worker processes of a data loader. The data are small: 0, the main process, is fastest."""
     seed: int = 123
     """Seed for the order of the training examples."""
+    split_seed: int = 123
+    """Seed of the split, and of what ``balance=undersample`` drops, from 0 to 2**32 - 1. It stays
+    when ``seed`` changes; 123 is the book's."""
 
     def __post_init__(self) -> None:
         """Checks ranges; touches neither network nor disk."""
@@ -87,6 +90,10 @@ class ClassificationData(DataModule, ABC):
         for key, least in (("batch_size", 1), ("eval_batch_size", 1), ("num_workers", 0)):
             if getattr(self, key) < least:
                 raise ValueError(f"data.{key} must be at least {least}, got {getattr(self, key)}")
+        if not 0 <= self.split_seed < 2**32:
+            raise ValueError(
+                f"data.split_seed must be between 0 and 2**32 - 1, got {self.split_seed}"
+            )
         if self.padding == "none":
             self.eval_batch_size = 1
             if self.batch_size != 1:
@@ -126,9 +133,9 @@ class ClassificationData(DataModule, ABC):
         self._num_dropped["duplicates"] += int(repeated.sum())
         return table[~repeated]
 
-    def _undersampled(self, table: pd.DataFrame, seed: int) -> pd.DataFrame:
+    def _undersampled(self, table: pd.DataFrame) -> pd.DataFrame:
         """Makes the classes equally frequent, and counts the dropped rows."""
-        balanced = undersample(table, seed)
+        balanced = undersample(table, self.split_seed)
         self._num_dropped["undersampling"] += len(table) - len(balanced)
         return balanced
 

@@ -21,8 +21,6 @@ from llm_lightning.data.text_files import read_json_lines, read_parquet, read_te
 from llm_lightning.presentation.plurals import counted
 from llm_lightning.run_format.files import SPLIT_LABEL, SPLIT_TEXT
 
-SPLIT_SEED = 123  # fixed: splits do not depend on the seed of a run
-
 
 @dataclass(eq=False)
 class Table(ClassificationData):
@@ -108,7 +106,7 @@ class Table(ClassificationData):
         else:
             splits = self._read_three()
         if self.balance == "undersample":
-            splits.train = self._undersampled(splits.train, SPLIT_SEED)
+            splits.train = self._undersampled(splits.train)
         return splits
 
     def _read_one(self, path: Path) -> Splits:
@@ -120,7 +118,7 @@ class Table(ClassificationData):
         if self.deduplicate:
             table = self._without_duplicates(table)
         try:
-            parts = split_stratified(table, self.fractions, SPLIT_SEED, class_names)
+            parts = split_stratified(table, self.fractions, self.split_seed, class_names)
             return Splits(*parts, class_names)
         except ValueError as error:
             raise ValueError(f"{path}, column {self.label_column!r}: {error}") from error

@@ -134,6 +134,17 @@ class Seconds(_Part):
     evaluation: Amount
 
 
+class Seeds(_Part):
+    """What each part of chance was drawn with."""
+
+    init: int
+    """Initial weights: head, adapters, random backbone."""
+    order: int
+    """Order of examples, and dropout."""
+    split: int | None = None
+    """Training, validation and test; ``None`` if the split is not drawn at random."""
+
+
 class Summary(_Part):
     """A finished run. Fields with a default do not apply to every run, or are filled in later."""
 
@@ -143,6 +154,9 @@ class Summary(_Part):
     overrides: list[str] = []
     """The settings of the command line."""
     seed: int
+    """That the folder is named after."""
+    seeds: Seeds | None = None
+    """``None`` of runs of earlier versions, where all of training had ``seed``."""
     fallbacks: list[str]
     """What replaced data or weights that were unavailable; such numbers are not comparable."""
     kind: Kind

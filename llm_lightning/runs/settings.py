@@ -28,6 +28,11 @@ class RunSettings:
     overrides: list[str]
     """The settings of the command line."""
     seed: int
+    """That the folder is named after."""
+    init_seed: int
+    """Of what is drawn before training: head, adapters, random backbone."""
+    order_seed: int
+    """Of what is drawn during training: the order of examples, and dropout."""
     run_dir: Path
     """The run's folder; a scratch folder in a dry run."""
     home: Path
