@@ -107,7 +107,7 @@ def _show(study: Study, files: Sequence[Path]) -> None:
         table.add_column("", min_width=len("not comparable"))
         for row, value, interval, verdict in lines:
             verdict = verdict or ("fallback" if row.fallback else "")
-            table.add_row(escape(row.label), value, interval, str(len(row.runs)), verdict)
+            table.add_row(escape(row.label), value, interval, row.repeats, verdict)
         terminal.console.print(table)
         if finding:
             terminal.console.print(escape(finding))

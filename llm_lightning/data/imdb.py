@@ -58,6 +58,8 @@ class Imdb(ClassificationData):
     def __post_init__(self) -> None:
         """Checks ranges; touches neither network nor disk."""
         super().__post_init__()
+        if self.folds is not None:
+            raise ValueError("data.folds is not possible with data=imdb; data=table can")
         self._location: Path | None = None
         self._origin = ""
 

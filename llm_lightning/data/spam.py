@@ -25,7 +25,6 @@ from llm_lightning.data.splits import (
     ThreeTables,
     permutation,
     split_in_order,
-    split_stratified,
     text_key,
 )
 from llm_lightning.network import cache_dir
@@ -71,6 +70,11 @@ class SmsSpam(ClassificationData):
         super().__post_init__()
         if self.split not in RECIPES:
             raise ValueError(f"data.split must be one of {', '.join(RECIPES)}, got {self.split!r}")
+        if self.folds is not None and self.split != "clean":
+            raise ValueError(
+                f"data.folds needs data.split=clean, got {self.split}: with repeated messages in "
+                f"several folds, tests would be of messages that were trained on"
+            )
         self._file: Path | None = None
         self._origin = ""
 
@@ -123,7 +127,7 @@ class SmsSpam(ClassificationData):
 
     def _split(self, messages: pd.DataFrame) -> ThreeTables:
         if self.split == "clean":
-            return split_stratified(messages, FRACTIONS, self.split_seed, CLASS_NAMES)
+            return self._split_stratified(messages, FRACTIONS, CLASS_NAMES)
         for _ in range(2 if self.split == "table" else 1):
             messages = messages.iloc[permutation(len(messages), self.split_seed)]
         return split_in_order(messages, train=FRACTIONS[0], val=FRACTIONS[1])

@@ -59,6 +59,10 @@ class DataFacts(_Part):
     """Test texts that are in the training split too."""
     val_in_train: Count | None = None
     duplicates_dropped: Count | None = None
+    folds: Count | None = None
+    """Of a cross-validation; ``None`` for a single split."""
+    fold: Count | None = None
+    """The fold that is the test split, from 0."""
     prompt_style: str | None = None
     mask: str | None = None
 

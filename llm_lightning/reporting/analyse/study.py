@@ -7,6 +7,7 @@ from typing import get_args
 
 from llm_lightning.reporting.analyse.classifiers import ClassifierChapter, make_classifier_chapters
 from llm_lightning.reporting.analyse.language_models import LanguageChapter, make_language_chapters
+from llm_lightning.reporting.analyse.pooled_runs import pool
 from llm_lightning.reporting.analyse.rows import Row, find_row, make_rows
 from llm_lightning.reporting.analyse.verdicts import Verdict
 from llm_lightning.reporting.read.run_folders import find_folders, read_run
@@ -42,7 +43,7 @@ class Study:
     @property
     def num_runs(self) -> int:
         """Runs with results."""
-        return sum(len(row.runs) for row in self.rows)
+        return sum(len(row.trained) for row in self.rows)
 
     @property
     def num_without_results(self) -> int:
@@ -85,10 +86,10 @@ def read_study(
             runs.append(run)
     if not runs:
         raise ValueError(_without_results(roots, problems))
-    kinds = {
-        kind: make_rows([run for run in runs if run.summary.kind == kind])
-        for kind in get_args(Kind)
-    }
+    of_kind = {kind: [run for run in runs if run.summary.kind == kind] for kind in get_args(Kind)}
+    of_kind["classification"], incomplete = pool(of_kind["classification"])
+    problems += incomplete
+    kinds = {kind: make_rows(own) for kind, own in of_kind.items()}
     study = Study(
         make_classifier_chapters(kinds["classification"], reference, positive_share, progress),
         make_language_chapters(kinds["instructions"], reference),
