@@ -112,6 +112,10 @@ def _show(study: Study, files: Sequence[Path]) -> None:
         if finding:
             terminal.console.print(escape(finding))
         terminal.console.print()
+    for search in study.searches:
+        chosen = " ".join(f"{key}={value}" for key, value in search.best.settings.items())
+        trials = count(len(search.trials), "trial")
+        terminal.console.print(escape(f"search {search.label}: best of {trials} is {chosen}"))
     if any(row.fallback for row in study.rows):
         terminal.console.print(FALLBACK)
     for problem in study.problems[:MAX_PROBLEMS]:

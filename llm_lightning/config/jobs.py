@@ -168,6 +168,7 @@ def _run_settings(cfg: DictConfig, choices: Mapping[str, str | None]) -> RunSett
         offline_fallback=cfg.offline_fallback,
         rerun=cfg.rerun,
         objective=cfg.objective,
+        trial_of=list(hydra.sweeper.get("params") or {}) if cfg.trial else None,
         published=cast(Published | None, published),
         is_later_of_sweep=hydra.mode is RunMode.MULTIRUN and hydra.job.num > 0,
     )

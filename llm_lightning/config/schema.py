@@ -75,6 +75,9 @@ class Config:
     objective: str = "loss"
     """Validation metric that a search optimises: ``loss``, ``accuracy`` or another column of the
     final table; of the checkpoint that ``evaluate`` names."""
+    trial: bool = False
+    """Whether this run is a trial of a search: a report shows it among the trials, by its
+    validation score, and not as a row. Sweep files that search set it."""
     runs_dir: str = "runs"
     """Folder of all run folders."""
     run_dir: str = MISSING

@@ -149,6 +149,15 @@ class Seeds(_Part):
     """Training, validation and test; ``None`` if the split is not drawn at random."""
 
 
+class Trial(_Part):
+    """What the search goes by that a run is a trial of."""
+
+    objective: str
+    """A validation metric."""
+    searched: list[str] = []
+    """Keys of the settings that its sweep file varies."""
+
+
 class Summary(_Part):
     """A finished run. Fields with a default do not apply to every run, or are filled in later."""
 
@@ -161,6 +170,8 @@ class Summary(_Part):
     """That the folder is named after."""
     seeds: Seeds | None = None
     """``None`` of runs of earlier versions, where all of training had ``seed``."""
+    trial: Trial | None = None
+    """``None`` if the run is no trial of a search."""
     fallbacks: list[str]
     """What replaced data or weights that were unavailable; such numbers are not comparable."""
     kind: Kind

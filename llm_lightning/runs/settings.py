@@ -42,6 +42,8 @@ class RunSettings:
     offline_fallback: bool = True
     rerun: bool = False
     objective: str = "loss"
+    trial_of: list[str] | None = None
+    """The keys that the search varies which this run is a trial of; ``None`` if it is none."""
     published: Published | None = None
     is_later_of_sweep: bool = False
     """Whether an earlier run of the same sweep explained what it has in common with this one."""
