@@ -18,6 +18,7 @@ COMMANDS = {
     "predict": "classify new texts with a run",
     "generate": "let a run follow an instruction",
     "judge": "have a second model score a run's responses",
+    "tune": "search with as many trials for every row, then fresh seeds",
     "report": "one page about many runs: which differences are real?",
     "export": "write a run's model for transformers, PEFT or llama.cpp",
 }

@@ -107,11 +107,15 @@ def _show(study: Study, files: Sequence[Path]) -> None:
         table.add_column("", min_width=len("not comparable"))
         for row, value, interval, verdict in lines:
             verdict = verdict or ("fallback" if row.fallback else "")
-            table.add_row(escape(row.label), value, interval, str(len(row.runs)), verdict)
+            table.add_row(escape(row.label), value, interval, row.repeats, verdict)
         terminal.console.print(table)
         if finding:
             terminal.console.print(escape(finding))
         terminal.console.print()
+    for search in study.searches:
+        chosen = " ".join(f"{key}={value}" for key, value in search.best.settings.items())
+        trials = count(len(search.trials), "trial")
+        terminal.console.print(escape(f"search {search.label}: best of {trials} is {chosen}"))
     if any(row.fallback for row in study.rows):
         terminal.console.print(FALLBACK)
     for problem in study.problems[:MAX_PROBLEMS]:

@@ -27,6 +27,7 @@ from llm_lightning.presentation.durations import duration
 from llm_lightning.presentation.extras import missing_extra
 from llm_lightning.presentation.terminal import console, errors, print_error, results_table
 from llm_lightning.run_format import status
+from llm_lightning.run_format.objectives import LESS_IS_BETTER
 from llm_lightning.run_format.status import SweepProgress
 from llm_lightning.run_format.summary import read_summary
 from llm_lightning.runs.terminal_output import as_typed, metric_text
@@ -39,7 +40,6 @@ _EXTRAS = {
     "hydra_plugins.hydra_optuna_sweeper": "search",
 }
 _SEARCHED = "optimization_results.yaml"  # where the Optuna sweeper leaves what it found
-_LESS_IS_BETTER = ("loss", "perplexity", "response_loss")
 _POLL_S = 1.0
 
 
@@ -77,7 +77,7 @@ def plugin_problem(config: DictConfig) -> str | None:
             if problem := missing_extra(part._target_, {package: name}, _EXTRAS[package]):
                 return problem
     direction = config.hydra.sweeper.get("direction")
-    expected = "minimize" if config.objective in _LESS_IS_BETTER else "maximize"
+    expected = "minimize" if config.objective in LESS_IS_BETTER else "maximize"
     if direction not in (None, expected):
         return (
             f"hydra.sweeper.direction must be {expected} with objective={config.objective}, "

@@ -164,6 +164,8 @@ def _run_settings(cfg: DictConfig, choices: Mapping[str, str | None]) -> RunSett
         experiment=choices.get("experiment"),
         overrides=overrides,
         seed=cfg.seed,
+        init_seed=cfg.init_seed,
+        order_seed=cfg.order_seed,
         run_dir=run_dir,
         # In a dry run Hydra's folder is a scratch folder.
         home=home if cfg.dry_run else run_dir,
@@ -171,6 +173,7 @@ def _run_settings(cfg: DictConfig, choices: Mapping[str, str | None]) -> RunSett
         offline_fallback=cfg.offline_fallback,
         rerun=cfg.rerun,
         objective=cfg.objective,
+        trial_of=list(hydra.sweeper.get("params") or {}) if cfg.trial else None,
         published=cast(Published | None, published),
         is_later_of_sweep=hydra.mode is RunMode.MULTIRUN and hydra.job.num > 0,
     )
@@ -241,7 +244,10 @@ def _check_keys(cfg: DictConfig) -> None:
 def _check(cfg: DictConfig) -> None:
     """Refuses settings that Lightning would only notice later, or with a stack trace."""
     rules = (
-        ("seed", 0 <= cfg.seed < 2**32, "between 0 and 2**32 - 1"),
+        *(
+            (key, 0 <= cfg[key] < 2**32, "between 0 and 2**32 - 1")
+            for key in ("seed", "init_seed", "order_seed")
+        ),
         ("trainer.max_epochs", _is_count(cfg.trainer.max_epochs, least=0), "a whole number >= 0"),
         (
             "trainer.accumulate_grad_batches",

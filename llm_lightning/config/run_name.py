@@ -7,9 +7,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from llm_lightning.run_format.setting_effects import is_change
+from llm_lightning.run_format.setting_effects import DRAWS, is_change
 
-MAX_NAME_LENGTH = 150  # of a run folder, in characters
+MAX_NAME_LENGTH = 150  # of a run folder without its draws, in characters
 
 
 def run_name(overrides: Sequence[str]) -> str:
@@ -17,9 +17,12 @@ def run_name(overrides: Sequence[str]) -> str:
 
     ``["+experiment=last_block", "optim.lr=1e-4", "seed=2"]`` becomes
     ``last_block-optim.lr=0.0001``. Of paths only the last part is kept, with a digest of the
-    whole, so that ``a/data.csv`` and ``b/data.csv`` stay different runs.
+    whole, so that ``a/data.csv`` and ``b/data.csv`` stay different runs. Other seeds than ``seed``
+    come last, so that what precedes them names the setting.
     """
-    experiment, changes = "run", []
+    experiment = "run"
+    changes: list[str] = []
+    draws: list[str] = []
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key = override.key_or_group
         value = str(override.get_value_element_as_str())
@@ -31,11 +34,11 @@ def run_name(overrides: Sequence[str]) -> str:
             if tail != value:
                 tail += f"@{_digest(value)[:4]}"
             change = f"~{key}" if override.is_delete() else f"{key}={tail}"
-            changes.append(change.replace(" ", "_"))
+            (draws if key in DRAWS else changes).append(change.replace(" ", "_"))
     name = "-".join([experiment, *sorted(changes)])
     if len(name) > MAX_NAME_LENGTH:  # file systems allow 255 bytes
         name = f"{name[: MAX_NAME_LENGTH - 9]}-{_digest(name)[:8]}"
-    return name
+    return "-".join([name, *sorted(draws)])
 
 
 def output_dir() -> str:

@@ -51,7 +51,14 @@ class Config:
     """Whether an instruction run also generates and scores responses before fine-tuning, to show
     what was learnt."""
     seed: int = 123
-    """Seed of initial weights, order of examples and dropout, from 0 to 2**32 - 1."""
+    """Seed of a run, from 0 to 2**32 - 1: of ``init_seed`` and ``order_seed``, unless they are set.
+    The split has a seed of its own, ``data.split_seed``."""
+    init_seed: int = 123
+    """Seed of what is drawn before training: the head, adapters, and the backbone if its weights
+    are random. By default ``seed``."""
+    order_seed: int = 123
+    """Seed of what is drawn during training: the order of examples, and dropout. By default
+    ``seed``."""
     offline_fallback: bool = True
     """Whether a small packaged model or dataset replaces one that is unavailable; otherwise that
     is an error."""
@@ -68,6 +75,9 @@ class Config:
     objective: str = "loss"
     """Validation metric that a search optimises: ``loss``, ``accuracy`` or another column of the
     final table; of the checkpoint that ``evaluate`` names."""
+    trial: bool = False
+    """Whether this run is a trial of a search: a report shows it among the trials, by its
+    validation score, and not as a row. Sweep files that search set it."""
     runs_dir: str = "runs"
     """Folder of all run folders."""
     run_dir: str = MISSING

@@ -6,7 +6,7 @@ loaders and the facts that a run records are here.
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -17,11 +17,14 @@ import pandas as pd
 from torch.utils.data import DataLoader
 
 from llm_lightning.data.batching import TRUNCATIONS, Batch, Example, Padder, longest_first
+from llm_lightning.data.folds import check_folds, split_fold
 from llm_lightning.data.module import DataModule
 from llm_lightning.data.splits import (
     Splits,
+    ThreeTables,
     as_csv,
     first_of_each_class,
+    split_stratified,
     text_key,
     undersample,
 )
@@ -75,6 +78,16 @@ class ClassificationData(DataModule, ABC):
     """Worker processes of a data loader. The data are small: 0, the main process, is fastest."""
     seed: int = 123
     """Seed for the order of the training examples."""
+    split_seed: int = 123
+    """Seed of the split, and of what ``balance=undersample`` drops, from 0 to 2**32 - 1. It stays
+    when ``seed`` changes; 123 is the book's."""
+    folds: int | None = None
+    """Number of folds of a cross-validation, at least 2, into which all texts are divided in place
+    of a single split; of ``data=table`` with one file, and of ``data=sms_spam`` with ``split``
+    ``clean``."""
+    fold: int | None = None
+    """The fold that is the test split, from 0 to ``folds`` - 1. The others are for training, and
+    for validation in the proportion of a single split."""
 
     def __post_init__(self) -> None:
         """Checks ranges; touches neither network nor disk."""
@@ -87,6 +100,11 @@ class ClassificationData(DataModule, ABC):
         for key, least in (("batch_size", 1), ("eval_batch_size", 1), ("num_workers", 0)):
             if getattr(self, key) < least:
                 raise ValueError(f"data.{key} must be at least {least}, got {getattr(self, key)}")
+        if not 0 <= self.split_seed < 2**32:
+            raise ValueError(
+                f"data.split_seed must be between 0 and 2**32 - 1, got {self.split_seed}"
+            )
+        check_folds(self.folds, self.fold)
         if self.padding == "none":
             self.eval_batch_size = 1
             if self.batch_size != 1:
@@ -126,11 +144,20 @@ class ClassificationData(DataModule, ABC):
         self._num_dropped["duplicates"] += int(repeated.sum())
         return table[~repeated]
 
-    def _undersampled(self, table: pd.DataFrame, seed: int) -> pd.DataFrame:
+    def _undersampled(self, table: pd.DataFrame) -> pd.DataFrame:
         """Makes the classes equally frequent, and counts the dropped rows."""
-        balanced = undersample(table, seed)
+        balanced = undersample(table, self.split_seed)
         self._num_dropped["undersampling"] += len(table) - len(balanced)
         return balanced
+
+    def _split_stratified(
+        self, table: pd.DataFrame, fractions: Sequence[float], class_names: Sequence[str]
+    ) -> ThreeTables:
+        """Splits by ``fractions``, or into the fold to test and the others."""
+        if self.folds is None or self.fold is None:
+            return split_stratified(table, fractions, self.split_seed, class_names)
+        val = fractions[1] / (fractions[0] + fractions[1])
+        return split_fold(table, self.folds, self.fold, val, self.split_seed, class_names)
 
     def setup(self, stage: str | None = None) -> None:
         """Reads, splits and encodes the texts; further calls do nothing."""
@@ -192,6 +219,8 @@ class ClassificationData(DataModule, ABC):
             "padding": self.padder.padding,
             "test_in_train": self.test_in_train,
             "duplicates_dropped": self._num_dropped["duplicates"],
+            "folds": self.folds,
+            "fold": self.fold,
             **{f"{name}_examples": len(table) for name, table in splits.items()},
             "splits": {
                 name: {
@@ -211,6 +240,8 @@ class ClassificationData(DataModule, ABC):
         """One line per split, one on lengths and leakage, and one on dropped texts, if any."""
         facts = self.facts()
         lines = []
+        if self.folds is not None:
+            lines.append(f"fold {self.fold} of {self.folds} is the test split, counted from 0")
         for name, split in facts["splits"].items():
             counts = ", ".join(
                 f"{n:,} {class_name}" for class_name, n in split["class_counts"].items()

@@ -31,7 +31,6 @@ SHA256 = "c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe"
 ARCHIVE = "aclImdb_v1.tar.gz"
 FOLDER = "aclImdb"
 CLASS_NAMES = ["neg", "pos"]
-SPLIT_SEED = 123  # the book's; the split does not depend on the seed of a run
 FRACTIONS = (0.7, 0.1)  # of training and validation
 
 _CHUNK_BYTES = 1 << 20
@@ -59,6 +58,8 @@ class Imdb(ClassificationData):
     def __post_init__(self) -> None:
         """Checks ranges; touches neither network nor disk."""
         super().__post_init__()
+        if self.folds is not None:
+            raise ValueError("data.folds is not possible with data=imdb; data=table can")
         self._location: Path | None = None
         self._origin = ""
 
@@ -98,13 +99,13 @@ class Imdb(ClassificationData):
             raise RuntimeError("prepare_data() found no reviews and raised nothing")
         reviews = read_reviews(self._location)
         for _ in range(2):
-            reviews = reviews.iloc[permutation(len(reviews), SPLIT_SEED)]
+            reviews = reviews.iloc[permutation(len(reviews), self.split_seed)]
         try:
             train, val, test = split_in_order(reviews, train=FRACTIONS[0], val=FRACTIONS[1])
         except ValueError as error:
             raise ValueError(f"{self._location}: {error}") from error
         if self.balance == "undersample":
-            train = self._undersampled(train, SPLIT_SEED)
+            train = self._undersampled(train)
         return Splits(train, val, test, CLASS_NAMES)
 
 

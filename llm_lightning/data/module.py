@@ -24,6 +24,8 @@ class DataModule(L.LightningDataModule, ABC):
     num_workers: int
     seed: int
     """Seed for the order of the training examples."""
+    split_seed: int | None = None
+    """Seed of the split; ``None`` if it is not drawn at random."""
     tokenizer: Tokenizer = GPT2Tokenizer()
     """That of the model, by :meth:`use_model`."""
     context_length: int = 1024

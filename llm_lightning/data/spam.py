@@ -25,7 +25,6 @@ from llm_lightning.data.splits import (
     ThreeTables,
     permutation,
     split_in_order,
-    split_stratified,
     text_key,
 )
 from llm_lightning.network import cache_dir
@@ -43,7 +42,6 @@ MEMBER = "SMSSpamCollection"
 SHA256 = "7d039a24a6083ed9ef0f806ebad56bbb976e3aeb8de05669173bfdc4996c239d"
 CLASS_NAMES = ["ham", "spam"]
 RECIPES = ("table", "chapter", "clean")
-SPLIT_SEED = 123  # the book's; the split does not depend on the seed of a run
 FRACTIONS = (0.7, 0.1, 0.2)
 
 
@@ -72,6 +70,11 @@ class SmsSpam(ClassificationData):
         super().__post_init__()
         if self.split not in RECIPES:
             raise ValueError(f"data.split must be one of {', '.join(RECIPES)}, got {self.split!r}")
+        if self.folds is not None and self.split != "clean":
+            raise ValueError(
+                f"data.folds needs data.split=clean, got {self.split}: with repeated messages in "
+                f"several folds, tests would be of messages that were trained on"
+            )
         self._file: Path | None = None
         self._origin = ""
 
@@ -115,7 +118,7 @@ class SmsSpam(ClassificationData):
         if self.split == "clean":
             messages = self._without_duplicates(messages)
         if self.balance == "undersample":
-            messages = self._undersampled(messages, SPLIT_SEED)
+            messages = self._undersampled(messages)
         try:
             return Splits(*self._split(messages), CLASS_NAMES)
         except ValueError as error:
@@ -124,9 +127,9 @@ class SmsSpam(ClassificationData):
 
     def _split(self, messages: pd.DataFrame) -> ThreeTables:
         if self.split == "clean":
-            return split_stratified(messages, FRACTIONS, SPLIT_SEED, CLASS_NAMES)
+            return self._split_stratified(messages, FRACTIONS, CLASS_NAMES)
         for _ in range(2 if self.split == "table" else 1):
-            messages = messages.iloc[permutation(len(messages), SPLIT_SEED)]
+            messages = messages.iloc[permutation(len(messages), self.split_seed)]
         return split_in_order(messages, train=FRACTIONS[0], val=FRACTIONS[1])
 
 

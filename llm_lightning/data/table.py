@@ -16,12 +16,10 @@ import numpy as np
 import pandas as pd
 
 from llm_lightning.data.classification import ClassificationData
-from llm_lightning.data.splits import Splits, split_stratified, text_key
+from llm_lightning.data.splits import Splits, text_key
 from llm_lightning.data.text_files import read_json_lines, read_parquet, read_text
 from llm_lightning.presentation.plurals import counted
 from llm_lightning.run_format.files import SPLIT_LABEL, SPLIT_TEXT
-
-SPLIT_SEED = 123  # fixed: splits do not depend on the seed of a run
 
 
 @dataclass(eq=False)
@@ -68,6 +66,8 @@ class Table(ClassificationData):
                 f"data.test_path, got path={self.path}, train_path={self.train_path}, "
                 f"val_path={self.val_path}, test_path={self.test_path}"
             )
+        if self.folds is not None and self.path is None:
+            raise ValueError("data.folds needs data.path: three files are split already")
         if (
             len(self.fractions) != 3
             or min(self.fractions) <= 0
@@ -108,7 +108,7 @@ class Table(ClassificationData):
         else:
             splits = self._read_three()
         if self.balance == "undersample":
-            splits.train = self._undersampled(splits.train, SPLIT_SEED)
+            splits.train = self._undersampled(splits.train)
         return splits
 
     def _read_one(self, path: Path) -> Splits:
@@ -120,7 +120,7 @@ class Table(ClassificationData):
         if self.deduplicate:
             table = self._without_duplicates(table)
         try:
-            parts = split_stratified(table, self.fractions, SPLIT_SEED, class_names)
+            parts = self._split_stratified(table, self.fractions, class_names)
             return Splits(*parts, class_names)
         except ValueError as error:
             raise ValueError(f"{path}, column {self.label_column!r}: {error}") from error

@@ -1,12 +1,18 @@
-"""Which settings change what a run computes."""
+"""Which settings change what a run computes, and which draw it once more."""
+
+import re
 
 WITHOUT_EFFECT = frozenset(
     {
         "baselines", "dry_run", "objective", "offline_fallback", "rerun", "run_dir", "runs_dir",
-        "untrained_responses",
+        "trial", "untrained_responses",
     }
 )  # fmt: skip
 """Where a run is kept, whether it starts, and what is computed beside it or from its results."""
+
+DRAWS = ("init_seed", "order_seed", "data.split_seed", "data.fold")
+"""Beside ``seed``, what tells apart runs that try the same setting again: with other initial
+weights, in another order, on another split. They end a run's name."""
 
 _IDENTITY = frozenset({"experiment", "seed", "sweep"})  # a sweep's settings are listed one by one
 
@@ -19,3 +25,11 @@ def is_change(key: str) -> bool:
     """
     top = key.replace("/", ".").partition(".")[0]
     return top not in WITHOUT_EFFECT | _IDENTITY | {"hydra"}
+
+
+def without_draws(name: str) -> str:
+    """Returns a run's name without the draws at its end: that of all runs of the same setting."""
+    return _DRAWS_AT_END.sub("", name)
+
+
+_DRAWS_AT_END = re.compile(rf"(-({'|'.join(map(re.escape, DRAWS))})=\d+)+$")

@@ -59,6 +59,10 @@ class DataFacts(_Part):
     """Test texts that are in the training split too."""
     val_in_train: Count | None = None
     duplicates_dropped: Count | None = None
+    folds: Count | None = None
+    """Of a cross-validation; ``None`` for a single split."""
+    fold: Count | None = None
+    """The fold that is the test split, from 0."""
     prompt_style: str | None = None
     mask: str | None = None
 
@@ -134,6 +138,26 @@ class Seconds(_Part):
     evaluation: Amount
 
 
+class Seeds(_Part):
+    """What each part of chance was drawn with."""
+
+    init: int
+    """Initial weights: head, adapters, random backbone."""
+    order: int
+    """Order of examples, and dropout."""
+    split: int | None = None
+    """Training, validation and test; ``None`` if the split is not drawn at random."""
+
+
+class Trial(_Part):
+    """What the search goes by that a run is a trial of."""
+
+    objective: str
+    """A validation metric."""
+    searched: list[str] = []
+    """Keys of the settings that its sweep file varies."""
+
+
 class Summary(_Part):
     """A finished run. Fields with a default do not apply to every run, or are filled in later."""
 
@@ -143,6 +167,11 @@ class Summary(_Part):
     overrides: list[str] = []
     """The settings of the command line."""
     seed: int
+    """That the folder is named after."""
+    seeds: Seeds | None = None
+    """``None`` of runs of earlier versions, where all of training had ``seed``."""
+    trial: Trial | None = None
+    """``None`` if the run is no trial of a search."""
     fallbacks: list[str]
     """What replaced data or weights that were unavailable; such numbers are not comparable."""
     kind: Kind

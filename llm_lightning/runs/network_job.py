@@ -159,7 +159,7 @@ class NetworkJob(Job):
             model=architecture(self.model, found.weights),
             finetune=asdict(self.finetune),
             optim=asdict(self.optim),
-            seed=self.settings.seed,
+            seed=self.settings.init_seed,
             **found.data.task_arguments(),
         )
         task.tokenizer = found.data.tokenizer
@@ -207,7 +207,7 @@ class NetworkJob(Job):
         if self.untrained_responses and isinstance(built.task, LanguageModel):
             respond_untrained(built.task, built.data, folder)
         reset_peak_memory(device)
-        L.seed_everything(self.settings.seed, workers=True, verbose=False)
+        L.seed_everything(self.settings.order_seed, workers=True, verbose=False)
         seconds_before = fit(built.task, built.data, built.trainer, folder, resume_from)
         if "checkpoint" in self.callbacks:
             last = folder / files.CHECKPOINTS / files.LAST

@@ -17,7 +17,7 @@ from llm_lightning.data.module import DataModule
 from llm_lightning.finetuning.coverage import parameter_groups
 from llm_lightning.run_format import files
 from llm_lightning.run_format.splits import SPLITS
-from llm_lightning.run_format.summary import Metrics, Seconds, Summary
+from llm_lightning.run_format.summary import Metrics, Seconds, Seeds, Summary, Trial
 from llm_lightning.runs.built import Built
 from llm_lightning.runs.settings import Checkpoint, RunSettings
 from llm_lightning.training.peak_memory import peak_memory_mib
@@ -27,6 +27,9 @@ LIBRARIES = ("lightning", "torchmetrics", "tiktoken", "pandas", "hydra-core")
 # Settings that TensorBoard's HPARAMS page shows.
 HPARAMS = (
     "seed",
+    "init_seed",
+    "order_seed",
+    "data.split_seed",
     "model.init",
     "model.causal",
     "task.pooling",
@@ -58,6 +61,10 @@ def common_facts(
         "experiment": settings.experiment,
         "overrides": settings.overrides,
         "seed": settings.seed,
+        "seeds": Seeds(init=settings.init_seed, order=settings.order_seed, split=data.split_seed),
+        "trial": None
+        if settings.trial_of is None
+        else Trial(objective=settings.objective, searched=settings.trial_of),
         "fallbacks": fallbacks,
         "metrics": metrics,
         # A fallback is never set beside published numbers.

@@ -28,6 +28,11 @@ class RunSettings:
     overrides: list[str]
     """The settings of the command line."""
     seed: int
+    """That the folder is named after."""
+    init_seed: int
+    """Of what is drawn before training: head, adapters, random backbone."""
+    order_seed: int
+    """Of what is drawn during training: the order of examples, and dropout."""
     run_dir: Path
     """The run's folder; a scratch folder in a dry run."""
     home: Path
@@ -37,6 +42,8 @@ class RunSettings:
     offline_fallback: bool = True
     rerun: bool = False
     objective: str = "loss"
+    trial_of: list[str] | None = None
+    """The keys that the search varies which this run is a trial of; ``None`` if it is none."""
     published: Published | None = None
     is_later_of_sweep: bool = False
     """Whether an earlier run of the same sweep explained what it has in common with this one."""

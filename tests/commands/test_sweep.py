@@ -9,6 +9,7 @@ from program import SMOKE, command
 
 from llm_lightning.commands.sweep import count_jobs
 from llm_lightning.config.experiments import list_experiments
+from llm_lightning.reporting.analyse.study import read_study
 from llm_lightning.run_format import status
 
 pytestmark = pytest.mark.usefixtures("own_folder")
@@ -106,3 +107,19 @@ def test_a_status_says_how_a_run_ended(tmp_path: Path) -> None:
         raise KeyboardInterrupt
     assert status.read(tmp_path) is not None
     assert (status.read(tmp_path) or {})["state"] == "interrupted"
+
+
+def test_cross_validation_tests_every_message_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep = ("-m", "+experiment=baseline_majority", "+sweep=cross_validation", "data.split=clean")
+    assert command(monkeypatch, *sweep, "data.folds=3") == 0
+    folders = [path.parent for path in Path("runs").glob("*/seed_123/summary.json")]
+    assert sorted(folder.parent.name for folder in folders) == [
+        f"baseline_majority-data.folds=3-data.split=clean-data.fold={fold}" for fold in range(3)
+    ]
+    study = read_study([Path("runs")])
+    (row,) = study.rows
+    (run,) = row.runs
+    assert [part.summary.data.fold for part in run.parts] == [0, 1, 2]
+    counts = [part.num_evaluated for part in run.parts]
+    sizes = {name: split.examples for name, split in run.parts[0].summary.data.splits.items()}
+    assert row.first.num_evaluated == sum(counts) == sum(sizes.values())

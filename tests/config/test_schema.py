@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from llm_lightning.config import schema
 from llm_lightning.config.experiments import conf_dir, list_experiments
 from llm_lightning.config.run_name import run_name
+from llm_lightning.run_format.setting_effects import without_draws
 
 GROUPS = ("model", "task", "data", "finetune", "trainer")
 # What the book's table says: row -> (train, validation, test) accuracy in percent.
@@ -234,3 +235,20 @@ def test_every_experiment_named_in_the_documents_exists() -> None:
             named |= set(found.split(","))
     assert named
     assert named <= set(list_experiments())
+
+
+def test_the_seeds_of_a_run_can_be_set_apart() -> None:
+    cfg = composed("seed=7")
+    assert (cfg.init_seed, cfg.order_seed, cfg.data.seed, cfg.data.split_seed) == (7, 7, 7, 123)
+    cfg = composed("seed=7", "init_seed=1", "order_seed=2", "data.split_seed=3")
+    assert (cfg.init_seed, cfg.order_seed, cfg.data.seed, cfg.data.split_seed) == (1, 2, 2, 3)
+
+
+def test_other_seeds_end_the_name_of_a_run_and_leave_that_of_its_setting() -> None:
+    many = [f"+trainer.option_{i}={i}" for i in range(30)]
+    for changes in (["optim.lr=1e-4", "model=nano"], many):
+        command = ["+experiment=all", *changes]
+        name = run_name([*command, "order_seed=2", "data.split_seed=4", "init_seed=1"])
+        assert name == f"{run_name(command)}-data.split_seed=4-init_seed=1-order_seed=2"
+        assert without_draws(name) == run_name(command)
+    assert without_draws("all-data.num_train=30") == "all-data.num_train=30"

@@ -293,3 +293,22 @@ def test_a_damaged_copy_from_a_given_zip_is_not_used(tmp_path: Path) -> None:
     extracted = spam.find_collection(path)
     extracted.write_bytes(b"damaged")
     assert spam.find_collection(path).read_bytes() == collection()
+
+
+def test_a_split_seed_draws_other_splits_of_the_same_messages(tmp_path: Path) -> None:
+    data = {seed: SmsSpam(split="clean", balance="none", split_seed=seed) for seed in (123, 1)}
+    data["default"] = SmsSpam(split="clean", balance="none", seed=7)
+    for one in data.values():
+        one.use_packaged()
+        one.setup()
+    tests = {key: one.splits.test["Text"].tolist() for key, one in data.items()}
+    assert tests["default"] == tests[123] != tests[1]
+    assert data[123].splits.test["Label"].mean() == data[1].splits.test["Label"].mean()
+    messages = [
+        sorted(text for _, t in data[key].splits.items() for text in t["Text"]) for key in (123, 1)
+    ]
+    assert messages[0] == messages[1]
+    with pytest.raises(
+        ValueError, match=r"data\.split_seed must be between 0 and 2\*\*32 - 1, got -1"
+    ):
+        SmsSpam(split_seed=-1)

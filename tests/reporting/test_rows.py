@@ -35,7 +35,7 @@ def test_runs_that_differ_by_their_seed_alone_form_a_row(tmp_path: Path) -> None
     plain, changed = sorted(rows_in(tmp_path), key=lambda row: row.label)
     assert (plain.label, changed.label) == ("last_block", "last_block optim.lr=0.1")
     assert changed.short == f"{changed.number} last_block lr=0.1"
-    assert plain.seeds == [1, 2, 3]
+    assert plain.seeds == ["1", "2", "3"]
     assert plain.mean("test", "accuracy") == pytest.approx(0.9)
     assert plain.interval == plain.over_seeds
     assert plain.over_seeds is not None

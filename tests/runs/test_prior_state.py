@@ -32,8 +32,8 @@ def settings(folder: Path, **changes: Any) -> RunSettings:
     rerun = changes.pop("rerun", False)
     configuration = {"seed": 1, "run_dir": ".", "runs_dir": "runs"} | changes
     return RunSettings(
-        name="last_block", experiment="last_block", overrides=[], seed=1, run_dir=folder,
-        home=folder, configuration=configuration, rerun=rerun,
+        name="last_block", experiment="last_block", overrides=[], seed=1, init_seed=1, order_seed=1,
+        run_dir=folder, home=folder, configuration=configuration, rerun=rerun,
     )  # fmt: skip
 
 

@@ -155,6 +155,29 @@ def test_losses_are_the_recorded_ones(monkeypatch: pytest.MonkeyPatch) -> None:
         assert table["train/loss"].dropna().tolist() == pytest.approx(expected, abs=2e-4), name
 
 
+def test_initial_weights_and_order_have_seeds_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def first_run(*seeds: str) -> tuple[list[float], dict]:
+        start(
+            monkeypatch, "+experiment=last_layer", *SMOKE, "model.resid_pdrop=0.1", *seeds,
+            "runs_dir=" + "_".join(seeds).replace("=", ""),
+        )  # fmt: skip
+        folder = next(Path("_".join(seeds).replace("=", "")).glob("*/seed_*"))
+        losses = pd.read_csv(folder / "metrics.csv")["train/loss"].dropna().tolist()
+        return losses, json.loads((folder / "summary.json").read_text())
+
+    together, summary = first_run("seed=1")
+    assert summary["seeds"] == {"init": 1, "order": 1, "split": 123}
+    apart, summary = first_run("seed=5", "init_seed=1", "order_seed=1")
+    assert apart == together
+    assert summary["seed"] == 5
+    other_head, _ = first_run("seed=1", "init_seed=2")
+    other_order, summary = first_run("seed=1", "order_seed=2")
+    assert summary["seeds"] == {"init": 1, "order": 2, "split": 123}
+    assert len({tuple(losses) for losses in (together, other_head, other_order)}) == 3
+
+
 def test_sweep_makes_one_folder_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     start(monkeypatch, "-m", "+experiment=last_layer,baseline_length", "seed=1,2", *SMOKE)
     folders = {str(path.parent) for path in Path("runs").glob("**/summary.json")}

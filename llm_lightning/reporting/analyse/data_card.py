@@ -58,9 +58,12 @@ class DataCard:
     bin_width: int
     """Characters in a bin of the histograms."""
     train: list[tuple[str, str]] | None
-    """Text and label of each training message."""
+    """Text and label of each training message; None if they are not available, or if there are
+    several splits, where another one trains on what this one tests."""
     other_train_sets: int
     """Rows of the chapter that were trained on other messages than those described here."""
+    num_splits: int
+    """On how many splits or folds each seed was run; the first one is described here."""
 
     @property
     def test_in_train(self) -> int | None:
@@ -79,12 +82,13 @@ class DataCard:
 
 def make_card(rows: Sequence[Row]) -> DataCard:
     """Describes the data of the first row whose splits are available; all rows share a test set."""
-    best, tables = rows[0].first, dict[str, pd.DataFrame]()
+    best, tables = rows[0].first.trained[0], dict[str, pd.DataFrame]()
     for row in rows:
-        found = {split: split_of_run(row.first, split) for split in SPLITS}
+        run = row.first.trained[0]
+        found = {split: split_of_run(run, split) for split in SPLITS}
         tables = {name: table for name, table in found.items() if table is not None}
         if len(tables) == len(SPLITS):
-            best = row.first
+            best = run
             break
     else:
         tables = {}
@@ -92,9 +96,12 @@ def make_card(rows: Sequence[Row]) -> DataCard:
     names = best.summary.class_names or []
     lengths, bin_width = _lengths(tables["train"], names) if tables else ([], 0)
     trained_on = data.splits["train"].sha256
-    others = sum(row.first.summary.data.splits["train"].sha256 != trained_on for row in rows)
+    others = sum(
+        row.first.trained[0].summary.data.splits["train"].sha256 != trained_on for row in rows
+    )
     train = None
-    if tables:
+    num_splits = max(1, len(rows[0].first.parts))
+    if tables and num_splits == 1:
         labels = [names[label] for label in tables["train"][SPLIT_LABEL]]
         train = list(zip(tables["train"][SPLIT_TEXT].tolist(), labels, strict=True))
     return DataCard(
@@ -106,6 +113,7 @@ def make_card(rows: Sequence[Row]) -> DataCard:
         bin_width=bin_width,
         train=train,
         other_train_sets=others,
+        num_splits=num_splits,
     )
 
 

@@ -75,7 +75,7 @@ class RowCurves:
 
 def row_curves(row: Row) -> RowCurves | None:
     """Accuracy of a row's runs, else the loss of responses, else the loss; None if not logged."""
-    curves = [learning_curve(run.curves, None) for run in row.runs if run.curves is not None]
+    curves = [learning_curve(run.curves, None) for run in row.trained if run.curves is not None]
     for train_name, val_name in _CANDIDATES:
         training, validation = (
             pd.DataFrame({seed: curve[name] for seed, curve in enumerate(curves)})

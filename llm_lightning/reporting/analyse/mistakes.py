@@ -15,7 +15,7 @@ class Vote:
     """One run's prediction for one message."""
 
     row: Row
-    seed: int
+    seed: str
     predicted: str
     truth_probability: float
     """Predicted probability of the message's true class."""
@@ -57,7 +57,7 @@ def find_mistakes(rows: Sequence[Row], train: Sequence[tuple[str, str]] | None) 
         return []
     networks = [row for row in usable if not row.is_baseline] or usable
     voters = [
-        (row, run.summary.seed, predictions)
+        (row, run.seed_text, predictions)
         for row in networks
         for run in row.runs
         if (predictions := _predictions_for(run, expected.texts))
@@ -89,7 +89,7 @@ def _predictions_for(run: RunRecord, texts: Sequence[str]) -> Predictions | None
     return found if found is not None and found.texts == texts else None
 
 
-def _vote(row: Row, seed: int, predictions: Predictions, position: int) -> Vote:
+def _vote(row: Row, seed: str, predictions: Predictions, position: int) -> Vote:
     truth, predicted = int(predictions.truth[position]), int(predictions.predicted[position])
     return Vote(
         row,

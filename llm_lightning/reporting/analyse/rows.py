@@ -9,7 +9,7 @@ import numpy as np
 
 from llm_lightning import statistics
 from llm_lightning.reporting.read.run_record import RunRecord
-from llm_lightning.run_format.setting_effects import is_change
+from llm_lightning.run_format.setting_effects import DRAWS, is_change
 from llm_lightning.statistics import Interval
 
 _RECORDING = ("loggers", "callbacks")  # they change what a run records, not what it computes
@@ -57,9 +57,24 @@ class Row:
         return re.sub(r"(?<= )[a-z_]+\.(?=[\w.]+=)", "", self.numbered)
 
     @property
-    def seeds(self) -> list[int]:
-        """In ascending order."""
-        return [run.summary.seed for run in self.runs]
+    def seeds(self) -> list[str]:
+        """In ascending order; of initial weights and of order, where these differ."""
+        return [run.seed_text for run in self.runs]
+
+    @property
+    def trained(self) -> list[RunRecord]:
+        """The runs that trained a model each: one per seed and split."""
+        return [part for run in self.runs for part in run.trained]
+
+    @property
+    def repeats(self) -> str:
+        """How many seeds, and on how many splits or folds if on several: ``3``, ``1 × 5 folds``."""
+        splits = len(self.first.parts)
+        if not splits:
+            return str(len(self.runs))
+        are_folds = self.first.parts[0].summary.data.folds is not None
+        what = "folds" if are_folds else "splits"
+        return f"{len(self.runs)} \N{MULTIPLICATION SIGN} {splits} {what}"
 
     @property
     def experiment(self) -> str:
@@ -131,21 +146,27 @@ def without_folders(text: str) -> str:
 def make_rows(runs: Sequence[RunRecord]) -> list[Row]:
     """Groups runs of one kind into rows, not labelled yet.
 
-    Runs of a row have the same parent folder and the same test items: a data file may have changed
+    Runs of a row have the same settings and the same test items: a data file may have changed
     between two seeds.
+
+    Args:
+        runs: those on several splits are pooled already.
     """
-    groups: dict[tuple[Path, str, int], list[RunRecord]] = {}
+    groups: dict[tuple[tuple[Path, str], tuple[str, int]], list[RunRecord]] = {}
     for run in runs:
-        groups.setdefault((run.folder.parent, *run.test_set), []).append(run)
-    return [Row(sorted(group, key=lambda run: run.summary.seed)) for group in groups.values()]
+        groups.setdefault((run.setting, run.test_set), []).append(run)
+    return [
+        Row(sorted(own, key=lambda run: (run.summary.seed, run.init_seed, run.order_seed)))
+        for own in groups.values()
+    ]
 
 
 def settings(run: RunRecord) -> dict[str, str]:
-    """The settings changed on the command line, by key; paths are shortened to their last part."""
+    """The settings changed on the command line but seeds, by key; of paths the last part."""
     found = {}
     for override in run.summary.overrides:
         key, _, value = override.lstrip("+~").partition("=")
-        if is_change(key) and key.partition(".")[0] not in _RECORDING:
+        if is_change(key) and key not in DRAWS and key.partition(".")[0] not in _RECORDING:
             found[key] = value.strip("'\"").rstrip("/").rsplit("/", 1)[-1]
     return found
 

@@ -7,7 +7,9 @@ from typing import get_args
 
 from llm_lightning.reporting.analyse.classifiers import ClassifierChapter, make_classifier_chapters
 from llm_lightning.reporting.analyse.language_models import LanguageChapter, make_language_chapters
+from llm_lightning.reporting.analyse.pooled_runs import pool
 from llm_lightning.reporting.analyse.rows import Row, find_row, make_rows
+from llm_lightning.reporting.analyse.searches import Search, find_searches
 from llm_lightning.reporting.analyse.verdicts import Verdict
 from llm_lightning.reporting.read.run_folders import find_folders, read_run
 from llm_lightning.reporting.read.run_record import Problem, RunRecord
@@ -22,6 +24,8 @@ class Study:
     instructions: list[LanguageChapter]
     texts: list[LanguageChapter]
     problems: list[Problem]
+    searches: list[Search]
+    """Their trials are in no chapter."""
 
     @property
     def rows(self) -> list[Row]:
@@ -42,7 +46,8 @@ class Study:
     @property
     def num_runs(self) -> int:
         """Runs with results."""
-        return sum(len(row.runs) for row in self.rows)
+        rows = sum(len(row.trained) for row in self.rows)
+        return rows + sum(len(search.trials) for search in self.searches)
 
     @property
     def num_without_results(self) -> int:
@@ -85,16 +90,20 @@ def read_study(
             runs.append(run)
     if not runs:
         raise ValueError(_without_results(roots, problems))
-    kinds = {
-        kind: make_rows([run for run in runs if run.summary.kind == kind])
-        for kind in get_args(Kind)
-    }
+    trials = [run for run in runs if run.summary.trial]
+    runs = [run for run in runs if not run.summary.trial]
+    of_kind = {kind: [run for run in runs if run.summary.kind == kind] for kind in get_args(Kind)}
+    of_kind["classification"], incomplete = pool(of_kind["classification"])
+    problems += incomplete
+    kinds = {kind: make_rows(own) for kind, own in of_kind.items()}
     study = Study(
         make_classifier_chapters(kinds["classification"], reference, positive_share, progress),
         make_language_chapters(kinds["instructions"], reference),
         make_language_chapters(kinds["text"], reference),
         problems,
+        searches=[],
     )
+    study.searches.extend(find_searches(trials, study.rows))
     if reference is not None and find_row(study.rows, reference) is None:
         names = ", ".join(row.label for row in study.rows)
         raise ValueError(f"--baseline-row must be one of {names}, got {reference!r}")

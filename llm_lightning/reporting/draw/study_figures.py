@@ -1,6 +1,6 @@
 """The charts of a study, by chapter and place on the page."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from matplotlib.figure import Figure
@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from llm_lightning.reporting.analyse.classifiers import ClassifierChapter
 from llm_lightning.reporting.analyse.language_models import LanguageChapter
 from llm_lightning.reporting.analyse.learning_curves import RowCurves
+from llm_lightning.reporting.analyse.searches import Search
 from llm_lightning.reporting.analyse.threshold_curves import CurveKind
 from llm_lightning.reporting.draw import (
     accuracy_figures,
@@ -16,6 +17,7 @@ from llm_lightning.reporting.draw import (
     data_figures,
     learning_figures,
     probability_figures,
+    search_figures,
     threshold_figures,
 )
 from llm_lightning.reporting.draw.svg_elements import svg_element
@@ -44,6 +46,7 @@ class ChapterCharts:
     thresholds: list[Chart] = field(default_factory=list)
     reliability: list[Chart] = field(default_factory=list)
     lengths: list[Chart] = field(default_factory=list)
+    searches: list[Chart] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[Chart]:
         """All charts, in the order of the page."""
@@ -156,6 +159,23 @@ def language_charts(chapter: LanguageChapter, kind: str) -> ChapterCharts:
     """
     return ChapterCharts(
         learning=_learning(ChartMaker(f"{kind}_{chapter.letter}"), chapter.learning)
+    )
+
+
+def search_charts(searches: Sequence[Search]) -> ChapterCharts:
+    """Draws a chart for each search."""
+    make = ChartMaker("searches")
+    return ChapterCharts(
+        searches=[
+            make(
+                str(number),
+                f"Expected best of the trials of {search.label}",
+                f"Validation {search.objective} over the number of trials.",
+                search_figures.expected_best_panel(search),
+                search.label,
+            )
+            for number, search in enumerate(searches, 1)
+        ]
     )
 
 

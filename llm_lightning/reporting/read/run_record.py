@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from llm_lightning.run_format.setting_effects import without_draws
 from llm_lightning.run_format.summary import Summary
 
 
@@ -65,6 +66,43 @@ class RunRecord:
     response_scores: pd.DataFrame | None = None
     """One row per response, one column per score."""
     judge_scores: list[JudgeScore] = field(default_factory=list)
+    parts: "list[RunRecord]" = field(default_factory=list)
+    """The runs on single splits or folds that this one pools; empty for a run of its own."""
+
+    @property
+    def setting(self) -> tuple[Path, str]:
+        """Equal for runs that differ in seeds, split or fold only."""
+        return setting_of(self.folder)
+
+    @property
+    def trained(self) -> "list[RunRecord]":
+        """The runs that trained a model each: its parts, or the run itself."""
+        return self.parts or [self]
+
+    @property
+    def init_seed(self) -> int:
+        """Seed of the initial weights."""
+        seeds = self.summary.seeds
+        return self.summary.seed if seeds is None else seeds.init
+
+    @property
+    def order_seed(self) -> int:
+        """Seed of order and dropout."""
+        seeds = self.summary.seeds
+        return self.summary.seed if seeds is None else seeds.order
+
+    @property
+    def split(self) -> tuple[int, int]:
+        """Seed of the split, and which fold is tested; -1 for what there is not."""
+        seeds, fold = self.summary.seeds, self.summary.data.fold
+        drawn = -1 if seeds is None or seeds.split is None else seeds.split
+        return drawn, -1 if fold is None else fold
+
+    @property
+    def seed_text(self) -> str:
+        """The seed; those of initial weights and order, if they are not the same."""
+        seed, init, order = self.summary.seed, self.init_seed, self.order_seed
+        return str(seed) if seed == init == order else f"{init}/{order}"
 
     @property
     def test_set(self) -> tuple[str, int]:
@@ -91,6 +129,11 @@ class RunRecord:
     def metric(self, split: str, name: str) -> float | None:
         """A final metric; None if the run did not log it or it is undefined."""
         return self.summary.metrics[split].get(name)  # type: ignore[index]
+
+
+def setting_of(folder: Path) -> tuple[Path, str]:
+    """What the folders of runs have in common that differ in seeds, split or fold only."""
+    return folder.parent.parent, without_draws(folder.parent.name)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from llm_lightning.reporting.analyse import findings, language_models
+from llm_lightning.reporting.analyse.instability import instabilities
 from llm_lightning.reporting.analyse.side_by_side import SCORES
 from llm_lightning.reporting.analyse.study import Study
+from llm_lightning.reporting.analyse.variance import row_variance
 from llm_lightning.reporting.draw.study_figures import ChapterCharts
 from llm_lightning.reporting.render import number_formats
 
@@ -90,6 +92,8 @@ def _environment() -> Environment:
         "label": breakable,
         "svg": lambda chart: Markup(chart.svg),
         "findings": findings.classifier_findings,
+        "instabilities": instabilities,
+        "variances": lambda chapter: [v for row in chapter.rows if (v := row_variance(row))],
         "instruction_findings": findings.instruction_findings,
         "logged": lambda row, metric, split="test": language_models.logged(row, split, metric),
         "response_score": language_models.response_score,

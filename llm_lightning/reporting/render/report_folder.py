@@ -9,6 +9,7 @@ from llm_lightning.reporting.draw.study_figures import (
     ChapterCharts,
     classifier_charts,
     language_charts,
+    search_charts,
 )
 from llm_lightning.reporting.draw.svg_elements import svg_document
 from llm_lightning.reporting.render import page, tables
@@ -51,6 +52,7 @@ def draw(study: Study) -> dict[str, ChapterCharts]:
     for kind, chapters in (("instructions", study.instructions), ("texts", study.texts)):
         for chapter in chapters:
             charts[f"{kind}_{chapter.letter}"] = language_charts(chapter, kind)
+    charts["searches"] = search_charts(study.searches)
     return charts
 
 

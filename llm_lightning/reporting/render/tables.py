@@ -52,7 +52,8 @@ def _common(row: Row, kind: str, letter: str) -> dict[str, Any]:
         "name": row.first.summary.name,
         "experiment": row.experiment,
         "weights": row.weights,
-        "seeds": " ".join(map(str, row.seeds)),
+        "seeds": " ".join(row.seeds),
+        "splits": max(1, len(row.first.parts)),
         "test_examples": num_evaluated,
         "test_sha256": sha256,
         "trainable": row.trainable,
@@ -146,7 +147,7 @@ def _classifier_table(chapter: ClassifierChapter) -> str:
                 percent(row.mean("test", "accuracy")),
                 f"{percent_interval(row.interval)} {method}",
                 percent_interval(row.wilson),
-                str(len(row.runs)),
+                row.repeats,
                 percent(row.mean("train", "accuracy")),
                 percent(row.mean("val", "accuracy")),
                 *_cost(row),
@@ -180,7 +181,7 @@ def _instruction_table(chapter: LanguageChapter) -> str:
                     for s in scores
                 ),
                 *(estimate(judged.get(judge), 1) for judge in chapter.judges),
-                str(len(row.runs)),
+                row.repeats,
                 *_cost(row),
             ]
         )
@@ -195,7 +196,7 @@ def _text_table(chapter: LanguageChapter) -> str:
         [
             _name(row) + _fallback(row),
             *(estimate(logged(row, s, "perplexity"), 2) for s in ("test", "val", "train")),
-            str(len(row.runs)),
+            row.repeats,
             *_cost(row),
         ]
         for row in chapter.rows
