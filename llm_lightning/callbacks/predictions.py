@@ -1,5 +1,6 @@
-"""Writes a classifier's prediction for each test text."""
+"""Writes what a classifier predicts for each validation and test text, and how well by class."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,31 +12,40 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from llm_lightning.data.classification import ClassificationData
+from llm_lightning.data.splits import Splits
+from llm_lightning.run_format.class_metrics import class_metrics, write_class_metrics
 from llm_lightning.run_format.files import (
+    CLASS_METRICS,
     LABEL,
     PREDICTED,
     PREDICTIONS,
     SPLIT_LABEL,
     SPLIT_TEXT,
     TEXT,
+    VAL_PREDICTIONS,
     probability,
 )
 from llm_lightning.run_format.splits import SPLITS
 
+Probabilities = NDArray[np.floating]
+
+_FILES = {"val": VAL_PREDICTIONS, "test": PREDICTIONS}
+
 
 class PredictionWriter(L.Callback):
-    """Collects the test split's probabilities and writes ``predictions_test.csv``.
+    """Collects probabilities in the final evaluation and writes what each text is predicted to be.
 
-    Columns: ``text``, ``label``, ``predicted`` (class names) and a ``probability_<class>`` for each
-    class.
+    ``predictions_test.csv`` and ``predictions_val.csv`` have the columns ``text``, ``label``,
+    ``predicted`` (class names) and a ``probability_<class>`` for each class;
+    ``class_metrics_test.csv`` has a row for each class.
 
     Args:
-        folder: of the file, the run's.
+        folder: of the files, the run's.
     """
 
     def __init__(self, folder: str) -> None:
-        self._file = Path(folder) / PREDICTIONS
-        self._probabilities: list[Tensor] = []
+        self._folder = Path(folder)
+        self._probabilities: dict[str, list[Tensor]] = {split: [] for split in _FILES}
 
     def on_test_batch_end(
         self,
@@ -46,24 +56,45 @@ class PredictionWriter(L.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keeps the (B, num_classes) probabilities of the test split's batches."""
-        if SPLITS[dataloader_idx] == "test":
-            self._probabilities.append(outputs.float().cpu())
+        """Keeps the (B, num_classes) probabilities of the validation and test split's batches."""
+        if (split := SPLITS[dataloader_idx]) in _FILES:
+            self._probabilities[split].append(outputs.float().cpu())
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Writes the file."""
+        """Writes the files."""
         data = trainer.datamodule  # type: ignore[attr-defined]
         if not isinstance(data, ClassificationData):
             raise TypeError("callbacks.predictions needs classification data")
-        probabilities = torch.cat(self._probabilities).numpy()
-        self._probabilities.clear()
-        # Fewer than the whole split with limit_test_batches.
-        test = data.splits.test.iloc[: len(probabilities)]
-        write_predictions(self._file, test, data.splits.class_names, probabilities)
+        found = {
+            split: torch.cat(batches).numpy() for split, batches in self._probabilities.items()
+        }
+        for batches in self._probabilities.values():
+            batches.clear()
+        write_all_predictions(self._folder, data.splits, found)
+
+
+def write_all_predictions(
+    folder: Path, splits: Splits, probabilities: Mapping[str, Probabilities]
+) -> None:
+    """Writes the files that :class:`PredictionWriter` describes.
+
+    Args:
+        folder: the run's.
+        splits: of the data.
+        probabilities: (examples, classes) of the validation and the test split, or of their first
+            examples where the evaluation was limited.
+    """
+    for split, file in _FILES.items():
+        found, names = probabilities[split], splits.class_names
+        examples = getattr(splits, split).iloc[: len(found)]
+        write_predictions(folder / file, examples, names, found)
+        if split == "test":
+            metrics = class_metrics(examples[SPLIT_LABEL], found.argmax(axis=1), names)
+            write_class_metrics(folder / CLASS_METRICS, metrics)
 
 
 def write_predictions(
-    file: Path, examples: pd.DataFrame, class_names: list[str], probabilities: NDArray[np.floating]
+    file: Path, examples: pd.DataFrame, class_names: list[str], probabilities: Probabilities
 ) -> None:
     """Writes the predictions of a classifier.
 
@@ -80,6 +111,9 @@ def write_predictions(
             PREDICTED: [class_names[best] for best in probabilities.argmax(axis=1)],
         }
     )
-    for column, name in enumerate(class_names):
-        table[probability(name)] = probabilities[:, column]
+    # At once: a thousand columns that are added one by one fragment a table.
+    by_class = pd.DataFrame(
+        probabilities, index=table.index, columns=[probability(name) for name in class_names]
+    )
+    table = pd.concat([table, by_class], axis="columns")
     table.to_csv(file, index=False, lineterminator="\n", na_rep="nan")

@@ -6,7 +6,7 @@ loaders and the facts that a run records are here.
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -31,6 +31,9 @@ from llm_lightning.data.splits import (
 from llm_lightning.presentation.plurals import counted
 from llm_lightning.run_format.files import SPLIT_LABEL, SPLIT_TEXT, split_file
 from llm_lightning.run_format.splits import SPLITS
+
+MAX_COUNTED_CLASSES = 12
+"""Most classes whose examples a run counts one by one when it starts."""
 
 BALANCES = ("none", "undersample", "class_weights")
 
@@ -243,9 +246,7 @@ class ClassificationData(DataModule, ABC):
         if self.folds is not None:
             lines.append(f"fold {self.fold} of {self.folds} is the test split, counted from 0")
         for name, split in facts["splits"].items():
-            counts = ", ".join(
-                f"{n:,} {class_name}" for class_name, n in split["class_counts"].items()
-            )
+            counts = _counts_of_classes(split["class_counts"])
             cut = f", {split['truncated']:,} truncated" if split["truncated"] else ""
             lines.append(f"{name}: {split['examples']:,} ({counts}){cut}")
         lost = "" if self.truncate == "end" else f", longer texts lose their {self.truncate}"
@@ -311,6 +312,14 @@ class ClassificationData(DataModule, ABC):
             num_tokens = 1
         for indices in longest_first(lengths, num_tokens):
             yield self.padder.collate([examples[index] for index in indices])
+
+
+def _counts_of_classes(counts: Mapping[str, int]) -> str:
+    if len(counts) <= MAX_COUNTED_CLASSES:
+        return ", ".join(f"{number:,} {class_name}" for class_name, number in counts.items())
+    empty = sum(number == 0 for number in counts.values())
+    without = f", {empty} of them without examples" if empty else ""
+    return f"{len(counts)} classes of up to {max(counts.values()):,}{without}"
 
 
 def _after_setup(value: T | None) -> T:

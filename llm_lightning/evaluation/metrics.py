@@ -1,20 +1,11 @@
-"""Classification metrics, as torchmetrics objects."""
+"""Classification metrics of a split, from its losses and probabilities."""
 
 import warnings
-from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
-from torchmetrics.classification import (
-    MulticlassAccuracy,
-    MulticlassAUROC,
-    MulticlassF1Score,
-    MulticlassPrecision,
-    MulticlassRecall,
-    MulticlassStatScores,
-)
+from torchmetrics.classification import MulticlassAUROC
 
 METRICS = ("loss", "accuracy", "balanced_accuracy", "precision", "recall", "f1", "auroc")
 
@@ -23,8 +14,9 @@ class ClassificationMetrics(nn.Module):
     """Mean loss, accuracy, balanced accuracy, precision, recall, F1 and AUROC of one split.
 
     With two classes, precision, recall, F1 and AUROC are those of the positive class, index 1; with
-    more they are macro averages. Balanced accuracy (mean recall) and macro AUROC average over the
-    classes that occur among the labels; AUROC is NaN if only one class occurs.
+    more they are macro averages. Every average, and the balanced accuracy (mean recall), is over
+    the classes that occur among the labels, as :mod:`llm_lightning.run_format.class_metrics`
+    explains. AUROC is NaN if only one class occurs.
 
     Args:
         num_classes: at least 2.
@@ -33,18 +25,7 @@ class ClassificationMetrics(nn.Module):
     def __init__(self, num_classes: int) -> None:
         super().__init__()
         # Inputs come from our own softmax; validating them would cost a pass over every batch.
-        options: dict[str, Any] = {"num_classes": num_classes, "validate_args": False}
-        average: Literal["none", "macro"] = "none" if num_classes == 2 else "macro"
-        self.metrics = MetricCollection(
-            {
-                "accuracy": MulticlassAccuracy(average="micro", **options),
-                "precision": MulticlassPrecision(average=average, **options),
-                "recall": MulticlassRecall(average=average, **options),
-                "f1": MulticlassF1Score(average=average, **options),
-                "auroc": MulticlassAUROC(average="none", **options),
-                "counts": MulticlassStatScores(average="none", **options),
-            }
-        )
+        self.auroc = MulticlassAUROC(num_classes=num_classes, average="none", validate_args=False)
         self._batches: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def update(
@@ -60,24 +41,41 @@ class ClassificationMetrics(nn.Module):
             probabilities: (B, num_classes).
             labels: (B,) class indices.
         """
-        # Stored until compute_and_reset(), as AUROC would store them anyway: the metrics together
-        # take about as long for one batch as for all.
+        # Stored until compute_and_reset(), as AUROC would store them anyway: all metrics take about
+        # as long for one batch as for all.
         self._batches.append((losses, probabilities.float(), labels))
 
     def compute_and_reset(self) -> dict[str, Float[Tensor, ""]]:
         """Returns ``METRICS`` over all batches added since the last call, and forgets them."""
         losses, probabilities, labels = map(torch.cat, zip(*self._batches, strict=True))
         self._batches.clear()
-        self.metrics.update(probabilities, labels)
+        self.auroc.update(probabilities, labels)
         with warnings.catch_warnings():
             # Classes without examples are excluded below; torchmetrics scores them 0.
             warnings.filterwarnings("ignore", message="No (positive|negative) samples")
-            values: dict[str, Tensor] = self.metrics.compute()
-        self.metrics.reset()
-        values["loss"] = losses.mean()
-        true_positives, _, _, _, support = values.pop("counts").unbind(dim=1)
+            auroc: Tensor = self.auroc.compute()
+        self.auroc.reset()
+        num_classes = probabilities.shape[1]
+        predicted = probabilities.argmax(dim=1)
+        # Counts of each class: a confusion matrix would grow with the square of the classes.
+        hits, given, support = (
+            torch.bincount(of, minlength=num_classes)
+            for of in (labels[labels == predicted], predicted, labels)
+        )
         present = support > 0
-        values["balanced_accuracy"] = (true_positives / support)[present].mean()
-        auroc = values.pop("auroc").masked_fill(support == support.sum(), float("nan"))
-        values["auroc"] = auroc[1] if len(auroc) == 2 and present.all() else auroc[present].mean()
-        return {name: values[name][1] if values[name].ndim else values[name] for name in METRICS}
+        by_class = {
+            "precision": hits / given.clamp(min=1),
+            "recall": hits / support.clamp(min=1),
+            "f1": 2 * hits / (given + support).clamp(min=1),
+            "auroc": auroc.masked_fill(support == len(labels), float("nan")),
+        }
+        values = {
+            "loss": losses.mean(),
+            "accuracy": (labels == predicted).float().mean(),
+            "balanced_accuracy": by_class["recall"][present].mean(),
+        }
+        for name, found in by_class.items():
+            values[name] = found[1] if num_classes == 2 else found[present].mean()
+        if not present.all():
+            values["auroc"] = by_class["auroc"][present].mean()  # NaN if only one class occurs
+        return {name: values[name] for name in METRICS}

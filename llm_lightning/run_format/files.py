@@ -7,6 +7,8 @@
     summary.json           final metrics, parameter counts, fingerprints, versions, times
     metrics.csv            curves (and TensorBoard events)
     predictions_test.csv   a classifier's prediction for each test text
+    predictions_val.csv    the same for each validation text
+    class_metrics_test.csv precision, recall, F1 and support of each class on the test split
     instruction-data-with-response.json  a language model's response to each test instruction
     response_scores.csv    how close each response is to its reference
     responses_untrained.json, response_scores_untrained.csv  the same before fine-tuning
@@ -26,6 +28,8 @@ CURVES = "metrics.csv"
 CURVES_BEFORE = "metrics_before_interruption.csv"
 """Curves of the interrupted part of a run that is going on."""
 PREDICTIONS = "predictions_test.csv"
+VAL_PREDICTIONS = "predictions_val.csv"
+CLASS_METRICS = "class_metrics_test.csv"
 RESPONSES = "instruction-data-with-response.json"
 """The book's name for a test split with a model's responses."""
 UNTRAINED_RESPONSES = "responses_untrained.json"
@@ -50,7 +54,7 @@ HPARAMS = "hparams.yaml"
 EVENTS = "events.out.tfevents.*"
 
 TEXT, LABEL, PREDICTED = "text", "label", "predicted"
-"""Columns of ``PREDICTIONS``, beside a probability for each class."""
+"""Columns of ``PREDICTIONS`` and ``VAL_PREDICTIONS``, beside a probability for each class."""
 INDEX = "index"
 """The column of ``RESPONSE_SCORES`` that numbers the responses."""
 RESPONSE = "model_response"

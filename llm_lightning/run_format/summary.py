@@ -178,6 +178,8 @@ class Summary(_Part):
     class_names: list[str] | None = None
     metrics: Metrics
     evaluated_examples: dict[Split, Positive]
+    averaged_classes: dict[Split, Positive] = {}
+    """Classes with evaluated examples in each split, which a classifier's averages are over."""
     baselines: dict[str, dict[str, Finite | None]] = {}
     """Test metrics of baselines on the same splits, by method."""
     published: Published | None = None

@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch.nn import functional as F
 
-from llm_lightning.callbacks.predictions import write_predictions
+from llm_lightning.callbacks.predictions import write_all_predictions
 from llm_lightning.data.classification import ClassificationData
 from llm_lightning.data.module import DataModule
 from llm_lightning.evaluation.baselines import Baseline, Probabilities
@@ -19,7 +19,7 @@ from llm_lightning.run_format.summary import Metrics, Summary, write_summary
 from llm_lightning.runs import terminal_output as terminal
 from llm_lightning.runs.job import Job, prepare
 from llm_lightning.runs.prior_state import PriorState, start
-from llm_lightning.runs.record import common_facts
+from llm_lightning.runs.record import averaged_classes, common_facts
 from llm_lightning.runs.settings import Found
 from llm_lightning.training.peak_memory import peak_memory_mib
 
@@ -67,13 +67,13 @@ class BaselineJob(Job):
         for name, table in splits.items():
             probabilities[name] = fitted.probabilities(table[SPLIT_TEXT].tolist())
             metrics[name] = _metrics(probabilities[name], table[SPLIT_LABEL].tolist())
-        write_predictions(
-            folder / files.PREDICTIONS, splits.test, splits.class_names, probabilities["test"]
-        )
+        write_all_predictions(folder, splits, probabilities)
         seconds = time.perf_counter() - started
         parameters = fitted.num_parameters()
+        evaluated = {name: len(table) for name, table in splits.items()}
         facts = common_facts(self.settings, data, found.fallbacks, cast(Metrics, metrics)) | {
-            "evaluated_examples": {name: len(table) for name, table in splits.items()},
+            "evaluated_examples": evaluated,
+            "averaged_classes": averaged_classes(data, evaluated),
             "parameters": {"trainable": parameters, "total": parameters},
             "seconds": {
                 "total": seconds,

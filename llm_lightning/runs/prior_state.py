@@ -144,6 +144,8 @@ def _clear(folder: Path) -> None:
         files.CURVES_BEFORE,
         files.STATUS,
         files.PREDICTIONS,
+        files.VAL_PREDICTIONS,
+        files.CLASS_METRICS,
         files.RESPONSE_SCORES,
         files.UNTRAINED_SCORES,
         f"{files.RESPONSES}*",  # .part of an interrupted run among them

@@ -13,9 +13,11 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from llm_lightning.callbacks.frozen_activations import FrozenActivations
+from llm_lightning.data.classification import ClassificationData
 from llm_lightning.data.module import DataModule
 from llm_lightning.finetuning.coverage import parameter_groups
 from llm_lightning.run_format import files
+from llm_lightning.run_format.files import SPLIT_LABEL
 from llm_lightning.run_format.splits import SPLITS
 from llm_lightning.run_format.summary import Metrics, Seconds, Seeds, Summary, Trial
 from llm_lightning.runs.built import Built
@@ -110,12 +112,14 @@ def summarize(
             settings.run_dir / files.CHECKPOINTS / files.checkpoint_file(checkpoint.value)
         ).is_file()
     }
+    # Fewer than the splits hold with trainer.limit_test_batches.
+    num_evaluated = {
+        str(name): min(splits[name]["examples"], int(batches) * data.eval_batch_size)
+        for name, batches in zip(SPLITS, trainer.num_test_batches, strict=True)
+    }
     fields = common_facts(settings, data, built.fallbacks, metrics) | {
-        # Fewer than the splits hold with trainer.limit_test_batches.
-        "evaluated_examples": {
-            name: min(splits[name]["examples"], int(batches) * data.eval_batch_size)
-            for name, batches in zip(SPLITS, trainer.num_test_batches, strict=True)
-        },
+        "evaluated_examples": num_evaluated,
+        "averaged_classes": averaged_classes(data, num_evaluated),
         "checkpoint": kept.pop(evaluated, None),
         "other_checkpoints": list(kept.values()),
         "parameters": {
@@ -145,6 +149,21 @@ def summarize(
         "precision": str(trainer.precision),
     }
     return Summary.model_validate(fields)
+
+
+def averaged_classes(data: DataModule, evaluated: Mapping[str, int]) -> dict[str, int]:
+    """Returns how many classes occur in each split, which averages are over.
+
+    Args:
+        data: of any kind; nothing is averaged over classes where there are none.
+        evaluated: how many examples of each split were evaluated, the first ones.
+    """
+    if not isinstance(data, ClassificationData):
+        return {}
+    return {
+        name: int(table[SPLIT_LABEL].iloc[: evaluated[name]].nunique())
+        for name, table in data.splits.items()
+    }
 
 
 def log_hparams(settings: RunSettings, built: Built, summary: Summary) -> None:

@@ -20,6 +20,7 @@ from llm_lightning.run_format.summary import (
     WeightFacts,
 )
 from llm_lightning.runs.settings import RunSettings
+from llm_lightning.runs.terminal_classes import class_facts, print_classes
 
 METRIC_TITLES = {
     "balanced_accuracy": "balanced",
@@ -161,15 +162,16 @@ def print_results(summary: Summary, run_dir: Path) -> None:
         cells = (metric_text(metric, values[metric]) for metric in columns)
         table.add_row(split, *cells, style="bold" if split == "test" else None)
     console.print(table)
+    if summary.kind == "classification":
+        print_classes(summary, run_dir)
     if summary.baselines:
         _print_baselines(summary)
     if summary.responses:
         print_response_scores(summary.responses)
         _print_some_responses(run_dir / summary.responses.file)
     facts = facts_grid()
-    if names := summary.class_names:
-        of = f"refer to {names[1]!r}" if len(names) == 2 else f"average {len(names)} classes"
-        facts.add_row("classes", escape(f"precision, recall, F1 and AUROC {of}"))
+    if summary.kind == "classification":
+        facts.add_row("classes", escape(class_facts(summary)))
     seconds = summary.seconds
     facts.add_row(
         "time",

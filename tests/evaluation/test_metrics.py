@@ -43,7 +43,7 @@ def test_nothing_is_left_after_the_reset() -> None:
     assert values["accuracy"] == values["loss"] == 1
 
 
-def test_classes_without_examples_are_left_out() -> None:
+def test_classes_without_examples_are_left_out_of_every_average() -> None:
     """A macro average over classes of which nothing is known would be too low."""
     probabilities = torch.tensor(
         [[0.8, 0.1, 0.1], [0.2, 0.5, 0.3], [0.6, 0.3, 0.1], [0.1, 0.2, 0.7]]
@@ -52,11 +52,29 @@ def test_classes_without_examples_are_left_out() -> None:
     metrics = ClassificationMetrics(3)
     metrics.update(LOSS.expand(4), probabilities, labels)
     values = metrics.compute_and_reset()
-    present = [sk.roc_auc_score(labels == c, probabilities[:, c]) for c in (0, 1)]
-    assert values["auroc"].item() == pytest.approx(sum(present) / 2)
-    with pytest.warns(UserWarning, match="y_pred contains classes not in y_true"):
-        expected = sk.balanced_accuracy_score(labels, probabilities.argmax(dim=1))
-    assert values["balanced_accuracy"].item() == pytest.approx(expected)
+    auroc = [sk.roc_auc_score(labels == c, probabilities[:, c]) for c in (0, 1)]
+    assert values["auroc"].item() == pytest.approx(sum(auroc) / 2)
+    predicted = probabilities.argmax(dim=1)  # of class 2 too, which has no examples
+    occurring = {"labels": [0, 1], "average": "macro"}
+    assert {name: values[name].item() for name in ("precision", "recall", "f1")} == pytest.approx(
+        {
+            "precision": sk.precision_score(labels, predicted, **occurring),
+            "recall": sk.recall_score(labels, predicted, **occurring),
+            "f1": sk.f1_score(labels, predicted, **occurring),
+        }
+    )
+    assert values["balanced_accuracy"] == values["recall"]
+
+
+def test_a_thousand_classes() -> None:
+    metrics = ClassificationMetrics(1000)
+    probabilities = torch.randn(300, 1000).softmax(dim=1)
+    labels = torch.randint(1000, (300,))
+    metrics.update(LOSS.expand(300), probabilities, labels)
+    values = metrics.compute_and_reset()
+    predicted, occurring = probabilities.argmax(dim=1), labels.unique()
+    expected = sk.f1_score(labels, predicted, labels=occurring, average="macro", zero_division=0)
+    assert values["f1"].item() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("num_classes", [2, 3])

@@ -23,8 +23,8 @@ from reporting.figure_runs import (
     write_run,
 )
 
+from llm_lightning.reporting.analyse.confusions import count_confusions
 from llm_lightning.reporting.draw import run_figures
-from llm_lightning.reporting.draw.confusion_figures import confusion_counts
 
 
 def png_size(path):
@@ -170,8 +170,8 @@ def test_predictions_that_break_their_contract_are_an_error(tmp_path):
 
 def test_confusion_counts_have_true_classes_as_rows():
     truth, predicted = np.array([0, 0, 1, 1, 1]), np.array([0, 1, 1, 1, 0])
-    counts = confusion_counts(made_predictions(truth, np.eye(2)[predicted], ["ham", "spam"]))
-    assert counts.tolist() == [[1, 1], [1, 2]]
+    found = count_confusions([made_predictions(truth, np.eye(2)[predicted], ["ham", "spam"])])
+    assert found.matrix([0, 1]).tolist() == [[1, 1], [1, 2]]
 
 
 def test_confusion_figure_shows_counts_and_row_percentages(tmp_path):

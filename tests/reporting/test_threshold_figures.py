@@ -108,9 +108,7 @@ def test_a_class_absent_from_the_test_split_has_no_curve(tmp_path, caplog):
     figures = run_figures.figures(write_run(tmp_path, predictions=predictions, summary=summary))
     entries = [entry.rsplit(" ", 1)[0] for entry in legend_texts(figures["roc"])]
     assert entries == ["None", "cash $ or $", "macro average", "chance"]
-    assert caplog.messages == [
-        "last_block, seed 123: no curves for classes absent from test: ['1']"
-    ]
+    assert caplog.messages == ["last_block, seed 123: no curves for classes absent from test: '1'"]
 
 
 @pytest.mark.parametrize("num_classes", [12, 40])

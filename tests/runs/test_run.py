@@ -32,10 +32,12 @@ def test_experiment_end_to_end(
 
     assert {path.name for path in folder.iterdir() if "tfevents" not in path.name} == {
         "checkpoints",
+        "class_metrics_test.csv",
         "config.yaml",
         "metrics.csv",
         "plots",
         "predictions_test.csv",
+        "predictions_val.csv",
         "splits",
         "status.json",
         "summary.json",
@@ -70,6 +72,7 @@ def test_experiment_end_to_end(
     assert summary["steps_per_epoch"] == 4
     assert summary["examples_per_epoch"] == 32
     assert summary["evaluated_examples"] == {"train": 1680, "val": 240, "test": 480}
+    assert summary["averaged_classes"] == {"train": 2, "val": 2, "test": 2}
     assert summary["peak_memory_mib"] > 100
     assert summary["versions"]["torch"] == torch.__version__
     assert summary["data"]["splits"]["test"]["examples"] == 480

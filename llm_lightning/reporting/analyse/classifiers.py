@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from llm_lightning.reporting.analyse import probabilities
 from llm_lightning.reporting.analyse.chapters import Chapter, make_chapters
+from llm_lightning.reporting.analyse.classes import ClassTable, class_tables
 from llm_lightning.reporting.analyse.comparability import comparable_rows
 from llm_lightning.reporting.analyse.comparisons import Comparisons, compare
 from llm_lightning.reporting.analyse.data_card import DataCard, make_card
@@ -41,11 +42,22 @@ class ClassifierChapter(Chapter):
     positive_share: float | None
     """The positive class's share outside the test set; None if unknown."""
     learning: list[RowCurves]
+    classes: list[ClassTable]
+    """Of the rows with predictions."""
 
     @property
     def class_names(self) -> list[str]:
         """In the order of their indices."""
         return self.rows[0].first.summary.class_names or []
+
+    @property
+    def averaged_classes(self) -> int | None:
+        """Classes with test messages, which averages are over; None without predictions."""
+        return len(self.classes[0].lines) if self.classes else None
+
+    def macro_f1(self, row: Row) -> float | None:
+        """Mean over seeds of a row's macro F1; None without predictions."""
+        return next((found.macro.f1 for found in self.classes if found.row is row), None)
 
     @property
     def num_voters(self) -> int:
@@ -124,6 +136,7 @@ def _analyse(chapter: Chapter, positive_share: float | None) -> ClassifierChapte
         score_rows=_score_rows(rows, positive_share),
         positive_share=positive_share,
         learning=[curves for row in rows if (curves := row_curves(row))],
+        classes=class_tables(rows),
     )
 
 

@@ -13,6 +13,9 @@ from llm_lightning.reporting.read.run_record import RunRecord
 from llm_lightning.run_format.files import SPLIT_LABEL, SPLIT_TEXT
 from llm_lightning.run_format.splits import SPLITS
 
+MAX_DRAWN_CLASSES = 12
+"""Most classes whose lengths are described one by one."""
+
 
 @dataclass(frozen=True)
 class SplitCard:
@@ -54,7 +57,7 @@ class DataCard:
     padding: str | None
     splits: list[SplitCard]
     lengths: list[Lengths]
-    """One per class; empty if the training split is not available."""
+    """One per class; empty if the training split is not available or the classes are many."""
     bin_width: int
     """Characters in a bin of the histograms."""
     train: list[tuple[str, str]] | None
@@ -152,6 +155,8 @@ def _lengths(train: pd.DataFrame, names: Sequence[str]) -> tuple[list[Lengths], 
     longest = max(20, int(np.quantile(characters, 0.99)))
     width = -(-longest // 20)
     found = []
+    if len(names) > MAX_DRAWN_CLASSES:
+        return [], width
     for label, name in enumerate(names):
         of_class = characters[(train[SPLIT_LABEL] == label).to_numpy()]
         if not len(of_class):

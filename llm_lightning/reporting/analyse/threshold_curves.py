@@ -2,10 +2,11 @@
 
 Of two classes the second is the positive one; of more, each is compared with the rest. A macro
 average is constructed so that the area under the drawn curve is the mean of the classes' areas:
-the number beside a curve is the area that is drawn.
+the number beside a curve is the area that is drawn, up to the width of a pixel where there are very
+many points.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +17,9 @@ from llm_lightning.reporting.read.run_record import Predictions
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
+
+MAX_POINTS = 20_000
+"""Most points of an average curve: of a thousand classes there would be millions."""
 
 CurveKind = Literal["roc", "precision_recall"]
 
@@ -101,15 +105,25 @@ def class_curves(kind: CurveKind, predictions: Predictions) -> list[ThresholdCur
 def mean_curve(kind: CurveKind, classes: Sequence[ThresholdCurve]) -> ThresholdCurve:
     """Macro average: the mean true positive rate at each false positive rate, or precision."""
     grid = np.unique(np.concatenate([curve.x for curve in classes]))
+    if len(grid) > MAX_POINTS:
+        grid = np.linspace(0, 1, MAX_POINTS)
     if kind == "precision_recall":
-        stairs = [curve.y[np.searchsorted(curve.x, grid)] for curve in classes]
-        return _average(classes, grid, np.mean(stairs, axis=0))
+        stairs = (curve.y[np.searchsorted(curve.x, grid)] for curve in classes)
+        return _average(classes, grid, _mean(stairs, len(classes)))
     # Where a curve rises vertically, interp returns the upper end, and mirrored the lower one.
     # Both are kept: with only one of them the rise would slant and change the area.
-    upper = [np.interp(grid, curve.x, curve.y) for curve in classes]
-    lower = [np.interp(-grid, -curve.x[::-1], curve.y[::-1]) for curve in classes]
-    y = np.column_stack([np.mean(lower, axis=0), np.mean(upper, axis=0)]).ravel()
+    upper = _mean((np.interp(grid, curve.x, curve.y) for curve in classes), len(classes))
+    lower = _mean(
+        (np.interp(-grid, -curve.x[::-1], curve.y[::-1]) for curve in classes), len(classes)
+    )
+    y = np.column_stack([lower, upper]).ravel()
     return _average(classes, np.repeat(grid, 2), y)
+
+
+def _mean(heights: Iterable[FloatArray], number: int) -> FloatArray:
+    """The mean of curves that need not be in memory together."""
+    total: FloatArray = sum(heights, start=np.zeros(1))
+    return total / number
 
 
 def _average(classes: Sequence[ThresholdCurve], x: FloatArray, y: FloatArray) -> ThresholdCurve:

@@ -1,4 +1,10 @@
-"""Confusion matrices: the figure of one run and the panel of a row."""
+"""Confusion matrices: the figure of one run and the panel of a row.
+
+Few classes are shown in their own order. Of many, those with the most errors come first, and
+beyond a readable number the others share one row and one column.
+"""
+
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -6,52 +12,58 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from llm_lightning.reporting.analyse.confusions import ConfusionCounts, count_confusions, in_words
 from llm_lightning.reporting.analyse.rows import Row
 from llm_lightning.reporting.draw import style
 from llm_lightning.reporting.read.run_record import Predictions
 
+MAX_IN_OWN_ORDER = 12
+"""Most classes that keep their own order."""
+
+MAX_IN_FIGURE = 50
+"""Most classes with a row of their own in a figure."""
+
 MAX_NUMBERED_CLASSES = 30
 """Most classes whose figure has numbers in its cells; beyond, colour has to do."""
 
+MAX_IN_PANEL = 12
+"""Most classes with a row of their own in a panel."""
+
 MAX_NUMBERED_IN_PANEL = 5
-"""The same for a panel."""
+"""Most classes whose panel has numbers in its cells."""
 
-MAX_NAMED_IN_PANEL = 12
-"""Most classes whose names are at the sides of a panel."""
-
-
-def confusion_counts(predictions: Predictions) -> NDArray[np.int64]:
-    """Examples by true class (row) and predicted class (column)."""
-    num_classes = len(predictions.class_names)
-    counts = np.zeros((num_classes, num_classes), dtype=np.int64)
-    np.add.at(counts, (predictions.truth, predictions.predicted), 1)
-    return counts
+WORST_IN_FIGURE = 2
+"""Confusions that the figure of many classes names in words."""
 
 
 def confusion_figure(predictions: Predictions, caption: style.Caption) -> Figure:
     """Counts and percentages of each row; the shade is the share of the row."""
-    counts, names = confusion_counts(predictions), predictions.class_names
+    confusions = count_confusions([predictions])
+    counts, names = _shown(confusions, MAX_IN_FIGURE, limit=20)
     num_classes = len(names)
     numbered = num_classes <= MAX_NUMBERED_CLASSES
     # The figure grows with the classes: a cell holds two lines of text, or is as high as its name.
-    height = max(style.SIZE[1], 1.8 + (0.45 if numbered else 0.15) * num_classes)
+    height = max(style.SIZE[1], 1.8 + (0.45 if numbered else 0.17) * num_classes)
     width = max(style.SIZE[0], height + 1.0)
     heading = f"Confusion matrix, {counts.sum():,} test examples"
-    figure, axes = style.new_figure(heading, caption, size=(width, height))
+    figure, axes = style.new_figure(heading, _with_worst(caption, confusions), size=(width, height))
     size = 13.0 if num_classes <= 3 else 9.0 if num_classes <= 6 else 6.5
-    _draw_cells(axes, counts, size if numbered else None)
-    shown = [style.plain(name, limit=20) for name in names]
-    axes.set_xticks(range(num_classes), shown, parse_math=False)
-    axes.set_yticks(range(num_classes), shown, parse_math=False)
-    inches = 0.085 * max(map(len, shown))
+    _draw_cells(axes, counts, names, size if numbered else None)
+    axes.set_xticks(range(num_classes), names, parse_math=False)
+    axes.set_yticks(range(num_classes), names, parse_math=False)
+    inches = 0.085 * max(map(len, names))
     if inches * num_classes > width - 0.8 - inches:  # names side by side would touch
         for label in axes.get_xticklabels():
             label.set(rotation=35 if numbered else 90, rotation_mode="anchor")
             label.set(ha="right", va="center")
+    if not numbered:
+        axes.tick_params(labelsize=7.5)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set_xlabel("Predicted class")
-    axes.set_ylabel("True class (each row is 100%)")
+    in_own_order = len(confusions.class_names) <= MAX_IN_OWN_ORDER
+    order = "" if in_own_order else ", most errors first"
+    axes.set_ylabel(f"True class (each row is 100%){order}")
     return figure
 
 
@@ -60,10 +72,8 @@ def confusion_panel(row: Row) -> Figure | None:
     found = [run.predictions for run in row.runs if run.predictions is not None]
     if not found:
         return None
-    counts = np.sum([confusion_counts(predictions) for predictions in found], axis=0)
+    counts, names = _shown(count_confusions(found), MAX_IN_PANEL, limit=14)
     num_classes = len(counts)
-    named = num_classes <= MAX_NAMED_IN_PANEL
-    names = [style.plain(name, limit=14) if named else "" for name in found[0].class_names]
     widest = max(map(style.text_width, names))
     side = max(20.0, 170 / num_classes)
     is_upright = widest > side - 6  # names side by side would touch
@@ -72,7 +82,7 @@ def confusion_panel(row: Row) -> Figure | None:
     margins = style.Margins(left, 6, 6, below + 18)
     figure, axes = style.new_panel(width, height, margins, grid=None)
     size = 12 if side > 50 else 9
-    _draw_cells(axes, counts, size if num_classes <= MAX_NUMBERED_IN_PANEL else None)
+    _draw_cells(axes, counts, names, size if num_classes <= MAX_NUMBERED_IN_PANEL else None)
     axes.set_xticks(range(num_classes), names, parse_math=False)
     axes.set_yticks(range(num_classes), names, parse_math=False)
     if is_upright:
@@ -84,12 +94,37 @@ def confusion_panel(row: Row) -> Figure | None:
     return figure
 
 
-def _draw_cells(axes: Axes, counts: NDArray[np.int64], size: float | None) -> None:
+def _shown(
+    confusions: ConfusionCounts, most: int, *, limit: int
+) -> tuple[NDArray[np.int64], list[str]]:
+    """The counts to draw and the names of their rows, the last of them perhaps for the others."""
+    num_classes = len(confusions.class_names)
+    in_own_order = num_classes <= MAX_IN_OWN_ORDER
+    classes = [*range(num_classes)] if in_own_order else confusions.by_errors()[:most]
+    names = [style.plain(confusions.class_names[index], limit=limit) for index in classes]
+    if len(classes) < num_classes:
+        names.append(f"{num_classes - len(classes)} others")
+    return confusions.matrix(classes), names
+
+
+def _with_worst(caption: style.Caption, confusions: ConfusionCounts) -> style.Caption:
+    """A caption whose footnote also names the worst confusions of many classes."""
+    worst = confusions.worst(WORST_IN_FIGURE)
+    if len(confusions.class_names) <= MAX_IN_OWN_ORDER or not worst:
+        return caption
+    said = ", ".join(map(in_words, worst))
+    return style.Caption(caption.title, "; ".join(filter(None, (caption.footnote, said))))
+
+
+def _draw_cells(
+    axes: Axes, counts: NDArray[np.int64], names: Sequence[str], size: float | None
+) -> None:
     """Draws the cells: blue where the prediction is right, vermillion where it is wrong.
 
     Args:
         axes: an empty plot.
-        counts: from :func:`confusion_counts`.
+        counts: true classes as rows.
+        names: of the rows and columns; what a cell without a number is, is told to the pointer.
         size: of the numbers; None leaves them out.
     """
     num_classes = len(counts)
@@ -98,17 +133,16 @@ def _draw_cells(axes: Axes, counts: NDArray[np.int64], size: float | None) -> No
     for (truth, predicted), count in np.ndenumerate(counts):
         # A class without examples has no percentages, rather than 0 / 0.
         share = count / totals[truth] if totals[truth] else 0.0
-        axes.add_patch(
-            Rectangle(
-                (predicted - 0.49, truth - 0.49),
-                0.98,
-                0.98,
-                color=style.BLUE if truth == predicted else style.VERMILLION,
-                # Pale enough for text on it to be readable on a light and on a dark page.
-                alpha=0.06 + 0.42 * share,
-                linewidth=0,
-            )
+        cell = Rectangle(
+            (predicted - 0.49, truth - 0.49),
+            0.98,
+            0.98,
+            color=style.BLUE if truth == predicted else style.VERMILLION,
+            # Pale enough for text on it to be readable on a light and on a dark page.
+            alpha=0.06 + 0.42 * share,
+            linewidth=0,
         )
+        axes.add_patch(cell)
         if size is not None:
             percent = f"{share:.1%}" if totals[truth] else "n/a"
             axes.text(
@@ -120,3 +154,5 @@ def _draw_cells(axes: Axes, counts: NDArray[np.int64], size: float | None) -> No
                 size=size,
                 color=style.INK if count else style.GREY,
             )
+        elif count:
+            style.tip(cell, f"{names[truth]} as {names[predicted]}: {count:,} ({share:.1%})")

@@ -23,6 +23,9 @@ from llm_lightning.run_format.summary import Score, read_summary
 FALLBACK = "fallback data or weights: not comparable with published numbers"
 UNFINISHED = f"unfinished run: there is no {SUMMARY}"
 
+MAX_NAMED_ABSENT = 5
+"""Most classes that the warning about classes without test examples names."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -152,7 +155,10 @@ def _predictions(predictions: Predictions, caption: style.Caption) -> dict[str, 
         return found
     absent = [name for i, name in enumerate(predictions.class_names) if i not in present]
     if absent:
-        logger.warning("%s: no curves for classes absent from test: %s", caption.title, absent)
+        shown = ", ".join(map(repr, absent[:MAX_NAMED_ABSENT]))
+        if len(absent) > MAX_NAMED_ABSENT:
+            shown += f" and {len(absent) - MAX_NAMED_ABSENT} more"
+        logger.warning("%s: no curves for classes absent from test: %s", caption.title, shown)
     found["roc"] = class_figure("roc", class_curves("roc", predictions), caption)
     found["precision_recall"] = class_figure(
         "precision_recall", class_curves("precision_recall", predictions), caption

@@ -1,5 +1,6 @@
 """Numbers as readers see them, on the page, in the tables and on the terminal."""
 
+from llm_lightning.presentation.plurals import counted
 from llm_lightning.reporting.analyse.language_models import Estimate
 from llm_lightning.reporting.analyse.verdicts import Verdict
 from llm_lightning.statistics import Interval
@@ -52,6 +53,6 @@ def verdict_reason(verdict: Verdict) -> str:
     return f"{points(difference.mean)} points ({points_interval(difference.interval)})"
 
 
-def count(number: int, noun: str) -> str:
-    """A number and its noun: ``1 row``, ``1,234 rows``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    """A number and its noun: ``1 row``, ``1,234 rows``, ``2 classes``."""
+    return counted(number, noun, plural)

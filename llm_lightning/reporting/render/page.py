@@ -20,8 +20,9 @@ from llm_lightning.reporting.analyse.instability import instabilities
 from llm_lightning.reporting.analyse.side_by_side import SCORES
 from llm_lightning.reporting.analyse.study import Study
 from llm_lightning.reporting.analyse.variance import row_variance
+from llm_lightning.reporting.draw import confusion_figures
 from llm_lightning.reporting.draw.study_figures import ChapterCharts
-from llm_lightning.reporting.render import number_formats
+from llm_lightning.reporting.render import number_formats, tables
 
 SHOWN_MISTAKES = 20
 """Misclassified messages that are visible at first; the others unfold."""
@@ -50,6 +51,7 @@ def render(
             study=study,
             charts=charts,
             score_names=SCORES,
+            max_confused=confusion_figures.MAX_IN_PANEL,
             shown_mistakes=SHOWN_MISTAKES,
             shown_responses=SHOWN_RESPONSES,
             style=Markup(asset("plots.css") + asset("style.css")),
@@ -89,6 +91,7 @@ def _environment() -> Environment:
         "estimate": number_formats.estimate,
         "verdict_reason": number_formats.verdict_reason,
         "count": number_formats.count,
+        "averages_note": tables.averages_note,
         "label": breakable,
         "svg": lambda chart: Markup(chart.svg),
         "findings": findings.classifier_findings,

@@ -67,6 +67,11 @@ def _classification(chapter: ClassifierChapter, row: Row) -> dict[str, Any]:
     values: dict[str, Any] = {
         f"{split}_accuracy": row.mean(split, "accuracy") for split in ("test", "train", "val")
     }
+    values |= {
+        "balanced_accuracy": row.mean("test", "balanced_accuracy"),
+        "macro_f1": chapter.macro_f1(row),
+        "averaged_classes": chapter.averaged_classes,
+    }
     values |= _ends("over_seeds", row.over_seeds) | _ends("wilson", row.wilson)
     if verdict := chapter.verdicts.get(row.number):
         values |= {
@@ -147,6 +152,8 @@ def _classifier_table(chapter: ClassifierChapter) -> str:
                 percent(row.mean("test", "accuracy")),
                 f"{percent_interval(row.interval)} {method}",
                 percent_interval(row.wilson),
+                percent(row.mean("test", "balanced_accuracy")),
+                percent(chapter.macro_f1(row)),
                 row.repeats,
                 percent(row.mean("train", "accuracy")),
                 percent(row.mean("val", "accuracy")),
@@ -156,15 +163,27 @@ def _classifier_table(chapter: ClassifierChapter) -> str:
                 markdown.literal(said),
             ]
         )
-    names = "row,test,95 %,messages,seeds,train,val,trainable,minutes,peak MiB,published,verdict"
+    names = (
+        "row,test,95 %,messages,balanced,macro F1,seeds,train,val,trainable,minutes,peak MiB,"
+        "published,verdict"
+    )
     note = (
         f"Test set {chapter.letter}: {chapter.num_examples} messages; "
         f"{markdown.literal(chapter.card.source)}. "
         f"t: Student's t over seeds, which covers the seeds alone; W: Wilson, for a single run. "
         f"`messages` is Wilson's interval in every row."
-        f"{_fallbacks(chapter)}"
+        f"{averages_note(chapter)}{_fallbacks(chapter)}"
     )
-    return f"{note}\n\n{markdown.table(names.split(','), lines, left={0, 11})}"
+    return f"{note}\n\n{markdown.table(names.split(','), lines, left={0, 13})}"
+
+
+def averages_note(chapter: ClassifierChapter) -> str:
+    """A sentence on what balanced accuracy and macro F1 average; empty without predictions."""
+    averaged, num_classes = chapter.averaged_classes, len(chapter.class_names)
+    if averaged is None:
+        return ""
+    which = f"{averaged} of {num_classes}" if averaged < num_classes else f"{num_classes}"
+    return f" Balanced accuracy and macro F1 average the {which} classes with test messages."
 
 
 def _instruction_table(chapter: LanguageChapter) -> str:
