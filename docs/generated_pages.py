@@ -9,6 +9,7 @@ build, through :func:`links_to_pages`, to the page.
 
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout, suppress
 from functools import partial
@@ -114,7 +115,7 @@ def _summary_rows(model: type[BaseModel], prefix: str) -> Iterator[str]:
         shown += "" if field.is_required() else ", optional"
         yield f"| `{prefix}{name}` | {shown.replace('|', 'or')} | {meaning} |"
         for word in re.findall(r"\w+", kind):
-            part = getattr(summary, word, None)
+            part = getattr(sys.modules[model.__module__], word, None)
             if isinstance(part, type) and issubclass(part, BaseModel):
                 inner = {"dict": ".*", "list": "[]"}.get(kind.partition("[")[0], "")
                 yield from _summary_rows(part, f"{prefix}{name}{inner}.")

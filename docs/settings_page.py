@@ -43,6 +43,8 @@ def page() -> str:
     parts += _suited_to_models()
     parts += ["## Optimizer and schedule", first_sentence(schema.AdamW)]
     parts += (_entry("optim", field) for field in fields_of(schema.AdamW))
+    parts += ["## Decisions", first_sentence(schema.Decide)]
+    parts += (_entry("decide", field) for field in fields_of(schema.Decide))
     parts += _trainer()
     parts += _parts_by_name("callbacks", "Callbacks", "Lightning callbacks by name")
     parts += _parts_by_name("loggers", "Loggers", "Lightning loggers by name")
@@ -75,7 +77,7 @@ def _with_anchors(text: str) -> str:
 
 
 def _root_fields() -> Iterator[Field]:
-    described = {*TITLES, "optim", "trainer", "callbacks", "loggers", "published"}
+    described = {*TITLES, "optim", "decide", "trainer", "callbacks", "loggers", "published"}
     return (field for field in fields_of(schema.Config) if field.name not in described)
 
 

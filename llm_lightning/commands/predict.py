@@ -26,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m llm_lightning predict",
-        description="Label and probability of each text, by the model of a run.",
+        description="Label and probability of each text, by the model of a run and the decision "
+        "that it fitted, if any.",
         epilog="Without TEXT and --file, texts are read from standard input, one per line.",
     )
     parser.add_argument(
@@ -41,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         texts = _texts(options.text, options.file)
         # Imported only now: the help should not wait for torch.
+        from llm_lightning.runs.decisions import decision_of
         from llm_lightning.runs.load import load_classifier
         from llm_lightning.runs.prediction import best_device, predict
         from llm_lightning.runs.terminal_output import print_reminder
@@ -50,10 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_error(str(error))
         return 1
     print_reminder(summary.fallbacks)
-    predictions = predict(model.to(best_device()), texts)
+    predictions = predict(model.to(best_device()), texts, decision_of(summary))
     if options.json:
         for prediction in predictions:
-            print(json.dumps(vars(prediction), ensure_ascii=False))
+            print(json.dumps(prediction.fields(), ensure_ascii=False))
         return 0
     _print(predictions, max_length=model.hparams["text"]["max_length"])
     return 0
@@ -63,10 +65,11 @@ def _print(predictions: "Sequence[Prediction]", max_length: int) -> None:
     table = results_table("label", "probability", "text")
     table.columns[2].justify, table.columns[2].overflow = "left", "fold"
     for one in predictions:
-        table.add_row(
-            escape(one.label), f"{100 * one.probability:.1f} %", escape(_shortened(one.text))
-        )
+        label = f"{one.label} (abstained)" if one.abstained else one.label
+        table.add_row(escape(label), f"{100 * one.probability:.1f} %", escape(_shortened(one.text)))
     console.print(table)
+    if num_abstained := sum(one.abstained for one in predictions):
+        console.print(f"left to people, as the run's decide.abstain_below says: {num_abstained}")
     if num_truncated := sum(one.truncated for one in predictions):
         console.print(f"texts cut to {max_length} tokens, as in training: {num_truncated}")
 

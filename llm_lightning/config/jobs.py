@@ -25,6 +25,7 @@ from llm_lightning.config.experiments import conf_dir
 from llm_lightning.config.run_name import run_name
 from llm_lightning.data.module import DataModule
 from llm_lightning.evaluation.baselines import METHODS, Baseline
+from llm_lightning.evaluation.decisions import Decide
 from llm_lightning.run_format.published import Published
 from llm_lightning.runs.baseline_job import BaselineJob
 from llm_lightning.runs.job import Job
@@ -55,14 +56,29 @@ def job_of(cfg: DictConfig, choices: Mapping[str, str | None] | None = None) -> 
         task = OmegaConf.to_object(cfg.task)
         _check(cfg)
         settings, data = _run_settings(cfg, choices), _data(cfg, choices)
+        decide = _decide(cfg, data, needs_callback=not isinstance(task, Baseline))
         if isinstance(task, Baseline):
-            return BaselineJob(settings=settings, data=data, baseline=task)
-        return _network_job(cfg, choices, task, settings, data)
+            return BaselineJob(settings=settings, data=data, decide=decide, baseline=task)
+        return replace(_network_job(cfg, choices, task, settings, data), decide=decide)
     except MissingMandatoryValue as error:
         key = error.full_key
         raise ValueError(f"{key} has no default: give it a value, as in {key}=3") from error
     except OmegaConfBaseException as error:
         raise ValueError(str(error)) from error
+
+
+def _decide(cfg: DictConfig, data: DataModule, *, needs_callback: bool) -> Decide:
+    decide = cast(Decide, OmegaConf.to_object(cfg.decide))
+    if decide.kind != "none":
+        if data.kind != "classification":
+            raise ValueError(
+                f"decide.kind={decide.kind} needs classification data, and these are {data.kind}"
+            )
+        if needs_callback and "predictions" not in cfg.callbacks:
+            raise ValueError(
+                f"decide.kind={decide.kind} needs callbacks.predictions, which was removed"
+            )
+    return decide
 
 
 def _network_job(
@@ -227,7 +243,7 @@ def _check_keys(cfg: DictConfig) -> None:
     Raises:
         ValueError: with the nearest one that exists.
     """
-    for group in ("", "model", "task", "data", "finetune", "optim"):
+    for group in ("", "model", "task", "data", "finetune", "optim", "decide"):
         part = OmegaConf.select(cfg, group) if group else cfg
         schema = OmegaConf.get_type(part)
         if schema is None or not is_dataclass(schema):

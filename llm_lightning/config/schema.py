@@ -15,6 +15,7 @@ from llm_lightning.data.spam import SmsSpam
 from llm_lightning.data.table import Table
 from llm_lightning.data.text import TextFiles
 from llm_lightning.evaluation.baselines import Baseline
+from llm_lightning.evaluation.decisions import Decide
 from llm_lightning.finetuning.adaptation import LoRA
 from llm_lightning.finetuning.qlora import QLoRA
 from llm_lightning.finetuning.strategies import AllLayers, ChosenBlocks, TopBlocks
@@ -38,6 +39,8 @@ class Config:
     """Which parameters train: ``conf/finetune``."""
     optim: AdamW = field(default_factory=AdamW)
     """Optimizer and schedule."""
+    decide: Decide = field(default_factory=Decide)
+    """How a classifier decides after training."""
     trainer: Any = MISSING
     """Arguments of ``lightning.Trainer``: ``conf/trainer``."""
     callbacks: dict[str, Any] = field(default_factory=dict)

@@ -9,6 +9,7 @@
     predictions_test.csv   a classifier's prediction for each test text
     predictions_val.csv    the same for each validation text
     class_metrics_test.csv precision, recall, F1 and support of each class on the test split
+    decisions_test.csv     what was decided for each test text, if the run fitted a decision
     instruction-data-with-response.json  a language model's response to each test instruction
     response_scores.csv    how close each response is to its reference
     responses_untrained.json, response_scores_untrained.csv  the same before fine-tuning
@@ -38,6 +39,7 @@ RESPONSE_SCORES = "response_scores.csv"
 UNTRAINED_SCORES = "response_scores_untrained.csv"
 """Scores of these."""
 JUDGEMENTS = "judge-*.json"
+DECISIONS = "decisions_test.csv"
 SPLITS_FOLDER = "splits"
 SPLIT_TEXT, SPLIT_LABEL = "Text", "Label"
 """Columns of a classifier's splits, as in the book; the label is a class index."""
@@ -55,8 +57,11 @@ EVENTS = "events.out.tfevents.*"
 
 TEXT, LABEL, PREDICTED = "text", "label", "predicted"
 """Columns of ``PREDICTIONS`` and ``VAL_PREDICTIONS``, beside a probability for each class."""
+DECIDED, PROBABILITY, ABSTAINED = "decided", "probability", "abstained"
+"""Columns of ``DECISIONS``, beside those of ``PREDICTIONS``: the decided class, its probability
+after temperature scaling, and whether the decision was left to people."""
 INDEX = "index"
-"""The column of ``RESPONSE_SCORES`` that numbers the responses."""
+"""The column of ``RESPONSE_SCORES`` and ``DECISIONS`` that numbers the items, from 0."""
 RESPONSE = "model_response"
 """The field of ``RESPONSES`` that the model wrote, beside those of the record."""
 

@@ -2,29 +2,24 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from llm_lightning.run_format.decision_facts import DecisionFacts
 from llm_lightning.run_format.files import SUMMARY
+from llm_lightning.run_format.parts import PART, Amount, Count, Finite, Positive, Share, Text
 from llm_lightning.run_format.published import Published
 from llm_lightning.run_format.splits import SPLITS, Split
 
 Kind = Literal["classification", "instructions", "text"]
-Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=0, strict=True)]
-Positive = Annotated[int, Field(ge=1, strict=True)]
-Text = Annotated[str, Field(min_length=1)]
-
 Metrics = dict[Split, dict[str, Finite | None]]
 """Loss and metrics of each split; accuracies and the like as shares in [0, 1]; ``None`` for what is
 not defined, such as the AUROC of a single class."""
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="ignore", protected_namespaces=())
+    model_config = PART
 
 
 class SplitFacts(_Part):
@@ -182,6 +177,8 @@ class Summary(_Part):
     """Classes with evaluated examples in each split, which a classifier's averages are over."""
     baselines: dict[str, dict[str, Finite | None]] = {}
     """Test metrics of baselines on the same splits, by method."""
+    decision: DecisionFacts | None = None
+    """Of a classifier, if one was fitted; ``metrics`` are those of the most probable class."""
     published: Published | None = None
     data: DataFacts
     parameters: ParameterCounts

@@ -17,6 +17,7 @@ from llm_lightning.run_format import files, status
 from llm_lightning.run_format.files import SPLIT_LABEL, SPLIT_TEXT
 from llm_lightning.run_format.summary import Metrics, Summary, write_summary
 from llm_lightning.runs import terminal_output as terminal
+from llm_lightning.runs.decisions import decide
 from llm_lightning.runs.job import Job, prepare
 from llm_lightning.runs.prior_state import PriorState, start
 from llm_lightning.runs.record import averaged_classes, common_facts
@@ -86,6 +87,7 @@ class BaselineJob(Job):
             "precision": "64",
         }
         summary = Summary.model_validate(facts)
+        summary.decision = decide(self.decide, folder, splits.class_names)
         write_summary(folder, summary)
         return summary
 

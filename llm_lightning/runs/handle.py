@@ -10,6 +10,7 @@ from llm_lightning.data.prompts import Record
 from llm_lightning.reporting.draw.run_figures import figures
 from llm_lightning.run_format import files
 from llm_lightning.run_format.summary import Summary, read_summary
+from llm_lightning.runs.decisions import decision_of
 from llm_lightning.runs.generation import stream_text
 from llm_lightning.runs.load import load_classifier, load_language_model
 from llm_lightning.runs.prediction import best_device, predict
@@ -72,8 +73,9 @@ class Run:
             texts: any strings.
 
         Returns:
-            A row a text: ``text``, ``label``, ``probability`` of the label, ``truncated``, and
-            ``probability_<class>`` of every class.
+            A row a text: ``text``, ``label``, ``probability`` of the label, ``abstained``,
+            ``truncated``, and ``probability_<class>`` of every class. If the run fitted a decision,
+            also ``raw_label`` and ``raw_probability_<class>``: those without it.
 
         Raises:
             ValueError: if the run is not a classifier.
@@ -86,10 +88,11 @@ class Run:
             model, _ = load_classifier(self.folder)
             self._classifier = model.to(best_device())
         rows = []
-        for one in predict(self._classifier, list(texts)):
-            fields = vars(one).copy()
-            by_class = fields.pop("probabilities")
-            rows.append(fields | {files.probability(name): p for name, p in by_class.items()})
+        for one in predict(self._classifier, list(texts), decision_of(self.summary)):
+            fields = one.fields()
+            by_class, raw = fields.pop("probabilities"), fields.pop("raw_probabilities", {})
+            fields |= {files.probability(name): p for name, p in by_class.items()}
+            rows.append(fields | {f"raw_{files.probability(name)}": p for name, p in raw.items()})
         return pd.DataFrame(rows)
 
     def generate(

@@ -6,9 +6,10 @@ is a summary.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from llm_lightning.data.module import DataModule, HasFallback
+from llm_lightning.evaluation.decisions import Decide
 from llm_lightning.network import Unavailable
 from llm_lightning.run_format.summary import Summary
 from llm_lightning.runs.prior_state import PriorState
@@ -23,6 +24,8 @@ class Job(ABC):
     """What every run has."""
     data: DataModule
     """Before ``prepare_data``."""
+    decide: Decide = field(default_factory=Decide)
+    """How a classifier decides after training."""
 
     @property
     @abstractmethod

@@ -30,6 +30,7 @@ from llm_lightning.runs import terminal_output as terminal
 from llm_lightning.runs.baseline_job import baseline_metrics
 from llm_lightning.runs.built import Built
 from llm_lightning.runs.curves import join_curves
+from llm_lightning.runs.decisions import decide
 from llm_lightning.runs.errors import expect
 from llm_lightning.runs.evaluate import evaluate
 from llm_lightning.runs.fit import fit, quiet_lightning
@@ -219,6 +220,7 @@ class NetworkJob(Job):
             summary.baselines = baseline_metrics(
                 self.baselines, built.data, summary.evaluated_examples["test"]
             )
+            summary.decision = decide(self.decide, folder, summary.class_names or [])
         join_curves(folder)
         write_summary(folder, summary)
         (folder / files.CHECKPOINTS / files.RESUME).unlink(missing_ok=True)

@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from llm_lightning.data.batching import Padder
+from llm_lightning.evaluation.decisions import MOST_PROBABLE, Decision
 from llm_lightning.tasks.classifier import Classifier
 
 BATCH_SIZE = 32
@@ -17,22 +21,35 @@ class Prediction:
 
     text: str
     label: str
-    """The most probable class."""
+    """The run's decision if it fitted one, else the most probable class."""
     probability: float
     """Probability of ``label``."""
+    abstained: bool
+    """Whether the run's decision is left to people; ``label`` is then no more than a guess."""
     probabilities: dict[str, float]
-    """Probability of every class."""
+    """Probability of every class, after temperature scaling if the run fitted a decision."""
     truncated: bool
     """Whether the text was longer than the run's ``max_length`` and was cut as in training."""
+    raw_label: str | None = None
+    """The most probable class; ``None`` where there is no decision, and it is ``label``."""
+    raw_probabilities: dict[str, float] | None = None
+    """Before temperature scaling; ``None`` where there is no decision."""
+
+    def fields(self) -> dict[str, Any]:
+        """Returns the fields by name, without those that need a decision where there is none."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 @torch.inference_mode()
-def predict(model: Classifier, texts: Sequence[str]) -> list[Prediction]:
+def predict(
+    model: Classifier, texts: Sequence[str], decision: Decision | None = None
+) -> list[Prediction]:
     """Classifies texts with the tokenization, truncation and padding of the model's run.
 
     Args:
         model: in evaluation mode.
         texts: any strings, empty ones included.
+        decision: that the run fitted; ``None`` takes the most probable class.
 
     Returns:
         One prediction a text, in their order.
@@ -47,13 +64,27 @@ def predict(model: Classifier, texts: Sequence[str]) -> list[Prediction]:
         batch = padder.collate(examples[start : start + step])
         logits = model(batch.input_ids.to(model.device), batch.lengths.to(model.device))
         probabilities += logits.float().softmax(dim=-1).tolist()
+    raw = np.array(probabilities).reshape(len(texts), len(class_names))
+    decided = (decision or MOST_PROBABLE).decide(raw)
     predictions = []
-    for text, ids, row in zip(texts, token_ids, probabilities, strict=True):
-        best = max(range(len(row)), key=row.__getitem__)
-        by_name = dict(zip(class_names, row, strict=True))
-        truncated = padder.truncates(ids)
-        predictions.append(Prediction(text, class_names[best], row[best], by_name, truncated))
+    for index, (text, ids) in enumerate(zip(texts, token_ids, strict=True)):
+        found = Prediction(
+            text=text,
+            label=class_names[decided.labels[index]],
+            probability=float(decided.confidence[index]),
+            abstained=bool(decided.abstained[index]),
+            probabilities=_by_name(class_names, decided.probabilities[index]),
+            truncated=padder.truncates(ids),
+        )
+        if decision is not None:
+            found.raw_label = class_names[raw[index].argmax()]
+            found.raw_probabilities = _by_name(class_names, raw[index])
+        predictions.append(found)
     return predictions
+
+
+def _by_name(class_names: Sequence[str], row: NDArray[np.float64]) -> dict[str, float]:
+    return dict(zip(class_names, row.tolist(), strict=True))
 
 
 def best_device() -> torch.device:

@@ -146,6 +146,7 @@ def _clear(folder: Path) -> None:
         files.PREDICTIONS,
         files.VAL_PREDICTIONS,
         files.CLASS_METRICS,
+        files.DECISIONS,
         files.RESPONSE_SCORES,
         files.UNTRAINED_SCORES,
         f"{files.RESPONSES}*",  # .part of an interrupted run among them

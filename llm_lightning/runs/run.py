@@ -50,6 +50,8 @@ def prepare_run(job: Job) -> tuple[Job, Found, PriorState]:
             names = ", ".join(job.metric_names)
             raise ValueError(f"objective must be one of {names}, got {objective!r}")
         job, found = job.find()
+        if job.decide.kind != "none":
+            job.decide.check(found.data.facts()["class_names"])
         return job, found, prior_state(job.settings.home, job.settings, found)
 
 

@@ -21,6 +21,7 @@ from llm_lightning.run_format.summary import (
 )
 from llm_lightning.runs.settings import RunSettings
 from llm_lightning.runs.terminal_classes import class_facts, print_classes
+from llm_lightning.runs.terminal_decision import print_decision
 
 METRIC_TITLES = {
     "balanced_accuracy": "balanced",
@@ -164,6 +165,8 @@ def print_results(summary: Summary, run_dir: Path) -> None:
     console.print(table)
     if summary.kind == "classification":
         print_classes(summary, run_dir)
+    if summary.decision:
+        print_decision(summary.decision)
     if summary.baselines:
         _print_baselines(summary)
     if summary.responses:

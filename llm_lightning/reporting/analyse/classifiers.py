@@ -9,6 +9,7 @@ from llm_lightning.reporting.analyse.classes import ClassTable, class_tables
 from llm_lightning.reporting.analyse.comparability import comparable_rows
 from llm_lightning.reporting.analyse.comparisons import Comparisons, compare
 from llm_lightning.reporting.analyse.data_card import DataCard, make_card
+from llm_lightning.reporting.analyse.decisions import DecisionLine, decision_lines
 from llm_lightning.reporting.analyse.learning_curves import RowCurves, row_curves
 from llm_lightning.reporting.analyse.mistakes import Mistake, find_mistakes
 from llm_lightning.reporting.analyse.rows import Row
@@ -44,6 +45,8 @@ class ClassifierChapter(Chapter):
     learning: list[RowCurves]
     classes: list[ClassTable]
     """Of the rows with predictions."""
+    decisions: list[DecisionLine]
+    """Of the rows that fitted one."""
 
     @property
     def class_names(self) -> list[str]:
@@ -137,6 +140,7 @@ def _analyse(chapter: Chapter, positive_share: float | None) -> ClassifierChapte
         positive_share=positive_share,
         learning=[curves for row in rows if (curves := row_curves(row))],
         classes=class_tables(rows),
+        decisions=decision_lines(rows),
     )
 
 

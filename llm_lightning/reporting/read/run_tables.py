@@ -34,18 +34,21 @@ def read_curves(folder: Path) -> pd.DataFrame:
     return curves
 
 
-def read_predictions(folder: Path, class_names: Sequence[str] | None = None) -> Predictions:
-    """Reads a classifier's test predictions.
+def read_predictions(
+    folder: Path, class_names: Sequence[str] | None = None, file: str = PREDICTIONS
+) -> Predictions:
+    """Reads a classifier's predictions.
 
     Args:
         folder: the run's.
         class_names: in the order of their indices; None takes the file's columns.
+        file: with those of the test split, or of the validation split.
 
     Raises:
         ValueError: if a column is missing, or a label or probability is impossible.
     """
     # Everything is text at first: a class may be called "None" or "1".
-    table = pd.read_csv(folder / PREDICTIONS, dtype=str, keep_default_na=False)
+    table = pd.read_csv(folder / file, dtype=str, keep_default_na=False)
     found = [name for name in table.columns if name.startswith(_PROBABILITY)]
     names = list(class_names or [name.removeprefix(_PROBABILITY) for name in found])
     for name in names:

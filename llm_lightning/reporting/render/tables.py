@@ -89,7 +89,21 @@ def _classification(chapter: ClassifierChapter, row: Row) -> dict[str, Any]:
             "holm_p": comparison.p_holm,
         }
         values |= _ends("difference", comparison.difference.interval)
-    return values | _probabilities(chapter, row)
+    return values | _decision(chapter, row) | _probabilities(chapter, row)
+
+
+def _decision(chapter: ClassifierChapter, row: Row) -> dict[str, Any]:
+    """What a fitted decision changes on the test split."""
+    line = next((found for found in chapter.decisions if found.row is row), None)
+    if line is None:
+        return {}
+    values: dict[str, Any] = {f"decided_{name}": value for name, value in line.after.items()}
+    return values | {
+        "decided_for": line.kind,
+        "corrected": line.corrected,
+        "spoiled": line.spoiled,
+        "abstained": line.abstained,
+    }
 
 
 def _probabilities(chapter: ClassifierChapter, row: Row) -> dict[str, Any]:
