@@ -8,6 +8,7 @@ import pandas as pd
 from llm_lightning.presentation import markdown
 from llm_lightning.reporting.analyse.chapters import Chapter
 from llm_lightning.reporting.analyse.classifiers import ClassifierChapter
+from llm_lightning.reporting.analyse.differences import Difference
 from llm_lightning.reporting.analyse.language_models import (
     LanguageChapter,
     judge_scores,
@@ -18,10 +19,14 @@ from llm_lightning.reporting.analyse.rows import Row
 from llm_lightning.reporting.analyse.side_by_side import SCORES
 from llm_lightning.reporting.analyse.study import Study
 from llm_lightning.reporting.render.number_formats import (
+    difference_verdict,
     estimate,
     minutes,
+    p_value,
     percent,
     percent_interval,
+    points,
+    points_interval,
     verdict_reason,
 )
 from llm_lightning.statistics import Interval
@@ -36,7 +41,7 @@ def as_csv(study: Study) -> str:
     ]
     for kind, chapters in (("instructions", study.instructions), ("text", study.texts)):
         lines += [
-            _common(row, kind, chapter.letter) | _language(row)
+            _common(row, kind, chapter.letter) | _language(chapter, row)
             for chapter in chapters
             for row in chapter.rows
         ]
@@ -66,7 +71,7 @@ def _classification(chapter: ClassifierChapter, row: Row) -> dict[str, Any]:
     values: dict[str, Any] = {
         f"{split}_accuracy": row.mean(split, "accuracy") for split in ("test", "train", "val")
     }
-    values |= _ends("over_seeds", row.over_seeds) | _ends("wilson", row.wilson)
+    values |= _ends("test_accuracy", row.interval)
     if verdict := chapter.verdicts.get(row.number):
         values |= {
             "published_test": verdict.published,
@@ -76,14 +81,28 @@ def _classification(chapter: ClassifierChapter, row: Row) -> dict[str, Any]:
     comparisons = chapter.comparisons
     comparison = next((found for found in comparisons.found if found.row is row), None)
     if comparison and comparisons.reference:
-        values |= {
-            "compared_with": comparisons.reference.label,
-            "difference": comparison.difference.mean,
-            "mcnemar_p": comparison.p_value,
-            "holm_p": comparison.p_holm,
-        }
-        values |= _ends("difference", comparison.difference.interval)
+        values["compared_with"] = comparisons.reference.label
+        values |= _difference("", comparison.difference)
     return values | _probabilities(chapter, row)
+
+
+def _difference(prefix: str, found: Difference) -> dict[str, Any]:
+    """A difference, what it says, and the p-values behind that."""
+    values: dict[str, Any] = {
+        "difference": found.mean,
+        **_ends("difference", found.found.interval),
+        "p": found.found.p_value(),
+        "holm_p": found.p_holm,
+        "says": difference_verdict(found),
+        "one_seed": found.one_seed,
+    }
+    if found.margin is not None:
+        values |= {
+            "margin": found.margin,
+            "holm_p_equivalent": found.p_equivalent,
+            "holm_p_no_worse": found.p_no_worse,
+        }
+    return {f"{prefix}{key}": value for key, value in values.items()}
 
 
 def _probabilities(chapter: ClassifierChapter, row: Row) -> dict[str, Any]:
@@ -106,7 +125,7 @@ def _probabilities(chapter: ClassifierChapter, row: Row) -> dict[str, Any]:
     return values
 
 
-def _language(row: Row) -> dict[str, Any]:
+def _language(chapter: LanguageChapter, row: Row) -> dict[str, Any]:
     values: dict[str, Any] = {
         f"test_{metric}": row.mean("test", metric)
         for metric in ("response_loss", "loss", "perplexity")
@@ -117,6 +136,11 @@ def _language(row: Row) -> dict[str, Any]:
         if found is not None:
             values[name] = found.mean
             values |= _ends(name, found.interval)
+    differences = next((found for other, found in chapter.differences if other is row), {})
+    if differences and chapter.reference:
+        values["compared_with"] = chapter.reference.label
+    for name, difference in differences.items():
+        values |= _difference(f"{name}_", difference)
     return values
 
 
@@ -139,14 +163,12 @@ def _classifier_table(chapter: ClassifierChapter) -> str:
         said = f"{verdict.word}: {verdict_reason(verdict)}" if verdict else ""
         if row.fallback:
             said = "not comparable: fallback" if verdict else "fallback"
-        method = "t" if row.over_seeds else "W"
         lines.append(
             [
                 _name(row),
                 percent(row.mean("test", "accuracy")),
-                f"{percent_interval(row.interval)} {method}",
-                percent_interval(row.wilson),
-                str(len(row.runs)),
+                percent_interval(row.interval),
+                _seeds(row),
                 percent(row.mean("train", "accuracy")),
                 percent(row.mean("val", "accuracy")),
                 *_cost(row),
@@ -155,15 +177,35 @@ def _classifier_table(chapter: ClassifierChapter) -> str:
                 markdown.literal(said),
             ]
         )
-    names = "row,test,95 %,messages,seeds,train,val,trainable,minutes,peak MiB,published,verdict"
+    names = "row,test,95 %,seeds,train,val,trainable,minutes,peak MiB,published,verdict"
     note = (
         f"Test set {chapter.letter}: {chapter.num_examples} messages; "
         f"{markdown.literal(chapter.card.source)}. "
-        f"t: Student's t over seeds, which covers the seeds alone; W: Wilson, for a single run. "
-        f"`messages` is Wilson's interval in every row."
+        f"The interval is over seeds and messages; of one seed, over messages alone."
         f"{_fallbacks(chapter)}"
     )
-    return f"{note}\n\n{markdown.table(names.split(','), lines, left={0, 11})}"
+    table = markdown.table(names.split(","), lines, left={0, 10})
+    return "\n\n".join([note, table, *_differences_table(chapter)])
+
+
+def _differences_table(chapter: ClassifierChapter) -> list[str]:
+    comparisons = chapter.comparisons
+    if not comparisons.found or comparisons.reference is None:
+        return []
+    lines = [
+        [
+            _name(compared.row),
+            points(compared.difference.mean),
+            points_interval(compared.difference.found.interval),
+            p_value(compared.difference.found.p_value()),
+            p_value(compared.difference.p_holm),
+            difference_verdict(compared.difference) + _one_seed(compared.difference),
+        ]
+        for compared in comparisons.found
+    ]
+    note = f"Differences from {_name(comparisons.reference)}, in points."
+    names = ["row", "difference", "95 %", "p", "p after Holm", "result"]
+    return [note, markdown.table(names, lines, left={0, 5})]
 
 
 def _instruction_table(chapter: LanguageChapter) -> str:
@@ -180,7 +222,7 @@ def _instruction_table(chapter: LanguageChapter) -> str:
                     for s in scores
                 ),
                 *(estimate(judged.get(judge), 1) for judge in chapter.judges),
-                str(len(row.runs)),
+                _seeds(row),
                 *_cost(row),
             ]
         )
@@ -203,6 +245,14 @@ def _text_table(chapter: LanguageChapter) -> str:
     names = ["row", "test", "val", "train", "seeds", "trainable", "minutes"]
     note = f"Perplexities {chapter.letter}.{_fallbacks(chapter)}"
     return f"{note}\n\n{markdown.table(names, lines)}"
+
+
+def _seeds(row: Row) -> str:
+    return "one" if row.has_one_seed else str(len(row.runs))
+
+
+def _one_seed(found: Difference) -> str:
+    return " (one seed)" if found.one_seed else ""
 
 
 def _cost(row: Row) -> tuple[str, str]:
