@@ -151,7 +151,7 @@ def _print_difference(judged: JudgedDifference, a: Path, b: Path) -> None:
         f"{difference.mean:+.2f}",
         f"{interval.low:+.2f} to {interval.high:+.2f}",
         _number(difference.standard_error),
-        "undefined" if judged.p_value is None else f"{judged.p_value:.3f}",
+        f"{difference.p_value():.3f}",
     )
     console.print(table)
     runs = facts_grid()
@@ -166,7 +166,7 @@ def _print_difference(judged: JudgedDifference, a: Path, b: Path) -> None:
     if parts := [f"{count} {why}" for why, count in left_out.items() if count]:
         console.print(f"{judged.shared} items are shared; left out: {', '.join(parts)}")
     if interval.holds(0):
-        console.print("The interval contains 0: these items show no difference between the two.")
+        console.print("The interval contains 0: these items do not tell the two apart.")
 
 
 def _number(value: float | None) -> str:

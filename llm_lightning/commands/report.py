@@ -14,11 +14,13 @@ from rich.table import Table
 from llm_lightning.presentation import terminal
 from llm_lightning.reporting.analyse.chapters import Chapter
 from llm_lightning.reporting.analyse.classifiers import ClassifierChapter
+from llm_lightning.reporting.analyse.comparisons import Comparison
 from llm_lightning.reporting.analyse.language_models import logged, response_score
 from llm_lightning.reporting.analyse.rows import Row
 from llm_lightning.reporting.analyse.study import Study, read_study
 from llm_lightning.reporting.render.number_formats import (
     count,
+    difference_verdict,
     percent,
     percent_interval,
     points,
@@ -31,7 +33,7 @@ FALLBACK = (
 )
 
 MAX_DIFFERENCES = 4
-"""Most significant differences that the terminal shows of a test set; the page lists them all."""
+"""Most rows that the terminal names of each verdict; the page lists them all."""
 
 MAX_PROBLEMS = 5
 """Most problems that the terminal shows; the page lists them all."""
@@ -46,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 options.runs,
                 reference=options.baseline_row,
                 positive_share=options.positive_share,
+                margin=options.margin,
                 progress=status.update,
             )
             status.update("writing")
@@ -82,7 +85,24 @@ def _parser() -> argparse.ArgumentParser:
         help="share of the second of two classes outside the test set, between 0 and 1 "
         "(default for ham and spam: 0.134)",
     )
+    parser.add_argument(
+        "--margin",
+        type=_margin,
+        metavar="POINTS",
+        help="largest difference of accuracies or scores that does not matter, in percentage "
+        "points: rows are then also tested for being equivalent, and no worse, within it",
+    )
     return parser
+
+
+def _margin(text: str) -> float:
+    try:
+        points = float(text)
+    except ValueError:
+        points = 0.0
+    if not 0 < points < 100:
+        raise argparse.ArgumentTypeError(f"must be between 0 and 100 points, got {text!r}")
+    return points / 100
 
 
 def _share(text: str) -> float:
@@ -107,7 +127,8 @@ def _show(study: Study, files: Sequence[Path]) -> None:
         table.add_column("", min_width=len("not comparable"))
         for row, value, interval, verdict in lines:
             verdict = verdict or ("fallback" if row.fallback else "")
-            table.add_row(escape(row.label), value, interval, row.repeats, verdict)
+            seeds = "one" if row.has_one_seed else row.repeats
+            table.add_row(escape(row.label), value, interval, seeds, verdict)
         terminal.console.print(table)
         if finding:
             terminal.console.print(escape(finding))
@@ -177,20 +198,21 @@ def _text_model(row: Row) -> Line:
 
 
 def _differences(chapter: ClassifierChapter) -> str:
-    """Which rows differ significantly from the reference; empty if none were compared."""
+    """What the comparisons with the reference row say; empty if none were made."""
     found, reference = chapter.comparisons.found, chapter.comparisons.reference
     if not found or reference is None:
         return ""
-    different = [comparison for comparison in found if comparison.differs]
-    if len(found) == 1:
-        said = "the other row differs" if different else "the other row does not differ"
-    else:
-        said = f"{len(different) or 'none'} of {len(found)} rows differ"
-        said += "" if len(different) > 1 else "s"
-    said += f" significantly from {reference.label}"
-    names = [f"{c.row.label} ({points(c.difference.mean)} points)" for c in different]
-    if len(names) > MAX_DIFFERENCES:
-        names[MAX_DIFFERENCES:] = [f"and {len(names) - MAX_DIFFERENCES} more"]
-    if len(found) == 1 and different:
-        return f"{said} ({points(different[0].difference.mean)} points)"
-    return f"{said}: {', '.join(names)}" if names else said
+    by_verdict: dict[str, list[Comparison]] = {}
+    for comparison in found:
+        by_verdict.setdefault(difference_verdict(comparison.difference), []).append(comparison)
+    lines = [f"compared with {reference.label}, {count(len(found), 'test')}:"]
+    for verdict, rows in by_verdict.items():
+        names = [
+            f"{c.row.label} ({points(c.difference.mean)} points"
+            f"{', one seed' if c.difference.one_seed else ''})"
+            for c in rows
+        ]
+        if len(names) > MAX_DIFFERENCES:
+            names[MAX_DIFFERENCES:] = [f"and {len(names) - MAX_DIFFERENCES} more"]
+        lines.append(f"  {verdict}: {', '.join(names)}")
+    return "\n".join(lines)

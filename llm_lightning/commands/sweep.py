@@ -22,7 +22,7 @@ from rich.markup import escape
 from llm_lightning.commands.job_output import OUTPUT_TO_FILE
 from llm_lightning.config.experiments import conf_dir, list_experiments
 from llm_lightning.dry_run.plan import read_plans
-from llm_lightning.dry_run.printing import print_total
+from llm_lightning.dry_run.printing import print_power, print_total
 from llm_lightning.presentation.durations import duration
 from llm_lightning.presentation.extras import missing_extra
 from llm_lightning.presentation.terminal import console, errors, print_error, results_table
@@ -134,7 +134,9 @@ class SweepWatcher(Callback):
         """
         if config.dry_run:
             refused = status.read_progress(self._runs_dir, self._since, None).failed
-            print_total(read_plans(self._runs_dir), len(refused))
+            plans = read_plans(self._runs_dir)
+            print_total(plans, len(refused))
+            print_power(plans, Path(config.runs_dir))
             if refused:
                 raise SystemExit(1)
             return

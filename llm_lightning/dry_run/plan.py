@@ -38,6 +38,10 @@ class Plan:
     """Peak memory while this was measured: of the GPU, or of the whole process."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Expected time of each part of the run."""
+    test_set: tuple[str, int] | None = None
+    """Fingerprint of a classifier's test split and its evaluated items; None of other runs."""
+    is_baseline: bool = False
+    """Whether it is a baseline, which has no seed that matters."""
     fallbacks: list[str] = field(default_factory=list)
     """What would replace data or weights that are unavailable."""
     longest_responses_s: float | None = None
@@ -56,4 +60,7 @@ class Plan:
 def read_plans(folder: Path) -> list[Plan]:
     """Reads the plans of all runs of a sweep."""
     files = sorted(folder.glob(f"*/*/{PLAN}"))
-    return [Plan(**json.loads(file.read_text(encoding="utf-8"))) for file in files]
+    plans = [Plan(**json.loads(file.read_text(encoding="utf-8"))) for file in files]
+    for plan in plans:
+        plan.test_set = None if plan.test_set is None else (plan.test_set[0], plan.test_set[1])
+    return plans

@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
 
 from llm_lightning.callbacks.frozen_activations import FrozenActivations
 from llm_lightning.callbacks.sample_responses import SampleResponses
+from llm_lightning.data.classification import ClassificationData
 from llm_lightning.data.instructions import Instructions
 from llm_lightning.data.prompts import Prompts
 from llm_lightning.dry_run.measure import (
@@ -64,6 +65,8 @@ def plan_run(job: Job) -> Plan:
         device="cpu",
         folder=str(as_typed(settings.home)),
         prior=prior.value,
+        test_set=_test_set(found),
+        is_baseline=isinstance(job, BaselineJob),
         fallbacks=found.fallbacks,
     )
     if prior in (PriorState.FINISHED, PriorState.NO_RESPONSES):
@@ -73,6 +76,19 @@ def plan_run(job: Job) -> Plan:
         with expect(ValueError):
             _measure(job, found, plan)
     return plan
+
+
+def _test_set(found: Found) -> tuple[str, int] | None:
+    """The fingerprint of a classifier's test split, and how many of its items are evaluated."""
+    if found.data.kind != ClassificationData.kind:
+        return None
+    split = found.data.facts()["splits"]["test"]
+    size, limit = found.data.eval_batch_size, 1.0
+    batches = -(-split["examples"] // size)
+    if isinstance(found, FoundNetwork):
+        limit = found.trainer.limit_test_batches
+    batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    return split["sha256"], min(split["examples"], batches * size)
 
 
 @singledispatch

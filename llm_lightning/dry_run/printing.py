@@ -1,9 +1,13 @@
 """Plans on the terminal."""
 
+from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.markup import escape
 
+from llm_lightning.dry_run import power
+from llm_lightning.dry_run.earlier_runs import Earlier, earlier_parts
 from llm_lightning.dry_run.plan import Plan
 from llm_lightning.presentation.durations import duration
 from llm_lightning.presentation.terminal import console, facts_grid, results_table
@@ -74,6 +78,69 @@ def print_total(plans: Sequence[Plan], num_refused: int) -> None:
         f"{_mib(largest)} MiB for the largest",
         style="bold",
     )
+
+
+def print_power(plans: Sequence[Plan], runs_dir: Path) -> None:
+    """Prints which differences of test accuracy a sweep could find.
+
+    Args:
+        plans: of its runs.
+        runs_dir: where earlier runs are, and the sweep's will be.
+    """
+    for test_set in dict.fromkeys(plan.test_set for plan in plans if plan.test_set):
+        here = [plan for plan in plans if plan.test_set == test_set]
+        seeds = Counter(plan.name for plan in here if not plan.is_baseline)
+        if seeds:
+            num_tests = max(1, len({plan.name for plan in here}) - 1)
+            earlier = earlier_parts(runs_dir, test_set)
+            console.print(
+                "\n".join(_power_lines(earlier, list(seeds.values()), test_set[1], num_tests)),
+                soft_wrap=True,
+            )
+
+
+def _power_lines(
+    earlier: Earlier, seeds: Sequence[int], num_items: int, num_tests: int
+) -> list[str]:
+    """What can be found, why, and what other differences need.
+
+    Args:
+        earlier: how much rows differ.
+        seeds: number of each network's.
+        num_items: in the test split.
+        num_tests: comparisons with the reference row.
+    """
+    parts, fewest = earlier.parts, min(seeds)
+    found = power.detectable(parts, num_seeds=fewest, num_items=num_items, num_tests=num_tests)
+    smallest = "no difference" if found is None else f"differences of {100 * found:.1f} points"
+    each = "one seed" if fewest == 1 else f"{fewest} seeds"
+    lines = [
+        f"test accuracy: {each} on {num_items:,} test items can show {smallest} "
+        f"(80 % power, 5 % after Holm's correction for {num_tests} "
+        f"comparison{'s' if num_tests > 1 else ''})"
+        + (", of the trained models alone" if fewest == 1 else "")
+    ]
+    share = f"{100 * parts.discordance:.1f} % of predictions that only one of two gets right"
+    if earlier.num_pairs:
+        pairs = f"{earlier.num_pairs} pair{'s' if earlier.num_pairs > 1 else ''}"
+        lines.append(f"  from {share}, as in {pairs} of earlier rows on these items")
+    else:
+        lines.append(f"  assuming {share}: there are no earlier rows on these items")
+    needs = []
+    for points in (1, 2, 5):
+        options = []
+        more = power.seeds_needed(points / 100, parts, num_items=num_items, num_tests=num_tests)
+        items = power.items_needed(points / 100, parts, num_seeds=fewest, num_tests=num_tests)
+        options += [f"{more} seeds"] if more else []
+        options += [f"{_rounded(items):,} items with {each}"] if items else []
+        needs.append(f"{points} point{'s' if points > 1 else ''}: {' or '.join(options) or 'more'}")
+    return [*lines, f"  needed for {'; '.join(needs)}"]
+
+
+def _rounded(items: int) -> int:
+    """Up to two significant digits: no more is known."""
+    unit = int(10 ** max(0, len(str(items)) - 2))
+    return -(-items // unit) * unit
 
 
 def _mib(size: int) -> str:

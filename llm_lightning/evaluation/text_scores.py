@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from torchmetrics.functional.text import squad
 from torchmetrics.functional.text.rouge import rouge_score
 
-from llm_lightning.statistics import bootstrap_mean
+from llm_lightning.statistics.crossed import crossed_mean
 
 SCORES = ("exact_match", "rouge_l", "token_f1")
 
@@ -47,19 +47,18 @@ def score_responses(references: Sequence[str], responses: Sequence[str]) -> dict
 
 
 def summarize_scores(
-    scores: Mapping[str, Sequence[float]], *, seed: int = 0
+    scores: Mapping[str, Sequence[float]],
 ) -> dict[str, dict[str, float | int | None]]:
-    """The mean of each score with its 95 % bootstrap interval.
+    """The mean of each score with its 95 % interval over responses.
 
     Args:
         scores: name of a score and its values, at least one.
-        seed: of the bootstrap.
 
     Returns:
         ``mean``, ``low``, ``high``, ``standard_error`` and ``n`` of each score: the fields of
         ``run_format.summary.Score``.
     """
-    return {name: bootstrap_mean(values, seed=seed).fields() for name, values in scores.items()}
+    return {name: crossed_mean([values]).fields() for name, values in scores.items()}
 
 
 def _rouge_l(reference: str, response: str) -> float:

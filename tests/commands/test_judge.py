@@ -173,7 +173,7 @@ def test_run_does_not_differ_from_itself(
 ) -> None:
     folder = make_run(tmp_path / "run", "1", "2")
     assert run("--compare", folder, folder, "--model", "llama3", "--url", server.url) == 0
-    assert "these items show no difference between the two" in words(capsys.readouterr().out)
+    assert "these items do not tell the two apart" in words(capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("trouble", ["no server", "no model", "failing", "refusing"])

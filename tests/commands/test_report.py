@@ -6,13 +6,15 @@ import time
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pandas as pd
 import pytest
 from reporting import run_folders
 
 from llm_lightning.commands import main as cli
 from llm_lightning.commands import report
-from llm_lightning.statistics import holm, mcnemar_exact, t_interval, wilson_interval
+from llm_lightning.statistics.crossed import crossed_mean
+from llm_lightning.statistics.intervals import holm
 
 
 @pytest.fixture(autouse=True)
@@ -60,8 +62,7 @@ def test_it_writes_a_page_and_two_tables(runs: Path, capsys: pytest.CaptureFixtu
     assert "failed runs/row_04/seed_1: out of memory" in output
     assert "not comparable (published 95.00)" in output
     assert "fallback: packaged data or weights replaced unavailable ones" in output
-    assert "the other row" not in output
-    assert "none of 2 rows differs significantly from row_01" in output
+    assert "compared with row_01, 2 tests:" in output
     assert str(Path("a/new/folder/index.html")) in output
 
 
@@ -80,10 +81,11 @@ def test_each_test_set_has_a_heading_and_names_of_its_own(
     second = lines.index("Test set B: 6 messages")
     third = lines.index("Instructions A: 4 tasks; all rows with trainer=smoke")
     names = [line.partition("  ")[0] for line in lines]
-    assert names[first + 2 : second - 2] == ["last_block", "lora"]
-    assert lines[second - 2] == (
-        "the other row differs significantly from last_block (\N{MINUS SIGN}80.00 points)"
-    )
+    assert names[first + 2 : second - 3] == ["last_block", "lora"]
+    assert lines[second - 3 : second - 1] == [
+        "compared with last_block, 1 test:",
+        "worse: lora (\N{MINUS SIGN}80.00 points, one seed)",
+    ]
     assert names[second + 2 : third - 1] == ["last_block trainer=smoke"]
     assert not any(line.startswith("fallback") for line in lines)
 
@@ -129,17 +131,17 @@ def test_a_narrow_terminal_cuts_no_verdict(
 
 def test_accuracies_and_intervals_in_the_table(table: pd.DataFrame) -> None:
     row = table.loc["row_01"]
-    over_seeds = t_interval([0.8, 0.9, 1.0])
+    right = np.ones((3, 10))
+    right[0, :2] = right[1, 0] = 0
+    interval = crossed_mean(right).interval
     assert row.test_accuracy == pytest.approx(0.9)
-    assert row.over_seeds_low == pytest.approx(over_seeds.low)
-    assert row.over_seeds_high == 1.0
-    wilson = wilson_interval(9, 10)
-    assert (row.wilson_low, row.wilson_high) == pytest.approx((wilson.low, wilson.high))
+    ends = (row.test_accuracy_low, row.test_accuracy_high)
+    assert ends == pytest.approx((interval.low, interval.high))
     assert (row.seeds, row.test_examples) == ("1 2 3", 10)
     single = table.loc["row_02"]
     assert single.test_accuracy == pytest.approx(0.4)
-    assert pd.isna(single.over_seeds_low)
-    assert single.wilson_low == pytest.approx(wilson_interval(4, 10).low)
+    alone = crossed_mean(np.repeat([[0.0, 1.0]], [6, 4], axis=1)).interval
+    assert single.test_accuracy_low == pytest.approx(alone.low)
 
 
 def test_costs_in_the_table(table: pd.DataFrame) -> None:
@@ -159,10 +161,34 @@ def test_differences_in_the_table(table: pd.DataFrame) -> None:
     row, baseline = table.loc["row_02"], table.loc["baseline_majority"]
     assert row.compared_with == "row_01"
     assert row.difference == pytest.approx(0.4 - 0.9)
-    p_values = [mcnemar_exact(6, 2), mcnemar_exact(4, 1)]  # seed 1 misses messages 0 and 1
-    assert [row.mcnemar_p, baseline.mcnemar_p] == pytest.approx(p_values)
-    assert [row.holm_p, baseline.holm_p] == pytest.approx(holm(p_values))
+    assert [row.holm_p, baseline.holm_p] == pytest.approx(holm([row.p, baseline.p]))
     assert row.difference_low < row.difference < row.difference_high
+    assert [row.one_seed, baseline.one_seed] == [True, False]
+    assert row.says in {"worse", "cannot be told apart"}
+    assert "margin" not in table
+
+
+def test_a_margin_tests_for_equivalence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    test = [(index % 2, f"message {index}") for index in range(400)]
+    for experiment, missed in (("row_01", range(9)), ("row_02", range(1, 10))):
+        for seed in (1, 2):
+            run_folders.write_classifier(
+                tmp_path / "runs", experiment, seed=seed, missed=missed, test=test
+            )
+    assert report.main(["runs", "--margin", "2"]) == 0
+    assert "equivalent within 2 points: row_02 (+0.00 points)" in capsys.readouterr().out
+    row = pd.read_csv("report/table.csv").set_index("row").loc["row_02"]
+    assert (row.says, row.margin) == ("equivalent within 2 points", 0.02)
+    assert row.holm_p_no_worse <= row.holm_p_equivalent < 0.05
+    assert "equivalent within 2 points" in Path("report/index.html").read_text()
+    assert "| equivalent within 2 points |" in Path("report/table.md").read_text()
+
+
+@pytest.mark.parametrize("margin", ["0", "-1", "100", "nan", "much"])
+def test_a_margin_is_a_number_of_points(capsys: pytest.CaptureFixture[str], margin: str) -> None:
+    with pytest.raises(SystemExit):
+        report.main(["runs", f"--margin={margin}"])
+    assert "must be between 0 and 100 points" in capsys.readouterr().err
 
 
 def test_scores_of_probabilities_in_the_table(table: pd.DataFrame) -> None:

@@ -320,8 +320,12 @@ def test_a_sweep_gets_a_line_a_run_and_a_total(
     lines = [line for line in told if "trainable" in line]
     assert len(lines) == 4
     assert sum("finished before" in line for line in lines) == 1
-    assert "4 runs, 1 finished before: 4 steps, about" in told[-1]
-    assert "one after another" in told[-1]
+    total = next(line for line in told if "one after another" in line)
+    assert "4 runs, 1 finished before: 4 steps, about" in total
+    found = told[told.index(total) + 1 :]
+    assert found[0].startswith("test accuracy: 2 seeds on ")
+    assert "assuming 8.0 %" in found[1]
+    assert found[-1].startswith("  needed for 1 point: ")
     refused = (*sweep, "dry_run=true", "objective=accurracy")
     assert command(monkeypatch, *refused) == 1
     output = capsys.readouterr()

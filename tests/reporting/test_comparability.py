@@ -53,7 +53,7 @@ def test_rows_with_the_same_fallbacks_are_compared_with_each_other(offline: Path
     chapter = only_chapter(offline)
     found = classifier_findings(chapter)
     assert [row.experiment for row in found.networks] == ["last_block", "lora"]
-    assert [comparison.row.experiment for comparison in found.different] == ["lora"]
+    assert [comparison.row.experiment for comparison in found.by_word["worse"]] == ["lora"]
     assert {mistake.num_wrong for mistake in chapter.mistakes} == {2}  # both seeds of lora
 
 
@@ -134,7 +134,7 @@ def test_responses_with_the_same_fallbacks_are_compared(tmp_path: Path) -> None:
 def test_methods_are_explained_only_where_they_are_used(tmp_path: Path) -> None:
     run_folders.write_classifier(tmp_path / "a", "last_block")
     _, reader = render(tmp_path / "a")
-    for words in ("McNemar", "Published values", "Newcombe", "A fallback is", "Thick line"):
+    for words in ("Holm", "Published values", "Newcombe", "A fallback is", "thick over seeds"):
         assert words not in reader.text
     run_folders.write_classifier(
         tmp_path / "a", "lora", seed=1, fallbacks=OFFLINE, published={"row": 1, "test": 95.0}
@@ -142,6 +142,6 @@ def test_methods_are_explained_only_where_they_are_used(tmp_path: Path) -> None:
     run_folders.write_classifier(tmp_path / "a", "all")
     run_folders.write_classifier(tmp_path / "a", "all", seed=2)
     _, reader = render(tmp_path / "a")
-    for words in ("McNemar", "Published values", "A fallback is", "Thick line"):
+    for words in ("Holm", "Published values", "A fallback is", "thick over seeds"):
         assert words in reader.text
     assert "Newcombe" not in reader.text  # no row is comparable with its published value

@@ -164,15 +164,15 @@ def test_fallbacks_are_marked_everywhere(root: Path, everything: tuple[str, Read
 def test_the_first_sentences_state_the_facts(everything: tuple[str, Reader]) -> None:
     _, reader = everything
     for sentence in (
-        "row_07 has the highest test accuracy of 2 networks: 100.00 % on 10 messages",
-        "2 of 2 networks are more accurate than the best baseline, majority, with 50.00 %.",
-        "None of 2 rows differs significantly from row_01 after correction for 2 tests.",
+        "row_07 has the highest measured test accuracy of 2 networks: 100.00 % on 10 messages",
+        "better than the best baseline, majority, with 50.00 %",
+        "can be told apart from row_01",
         "Compared with the published values: 1 not comparable.",
         "2 networks ran with one seed only",
         "2 messages of 10 are misclassified by at least one run, the hardest by 1 of 3.",
-        "The responses of instruct are closest to the references: ROUGE-L 62.5 %",
+        "The responses of instruct have the highest measured ROUGE-L: 62.5 %",
     ):
-        assert sentence in reader.text, sentence
+        assert sentence in reader.text, reader.text[reader.text.index("Classifiers: ") :][:1800]
 
 
 def test_messages_labels_and_errors_are_text_and_never_elements(tmp_path: Path) -> None:

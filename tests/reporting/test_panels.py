@@ -64,9 +64,9 @@ def test_accuracies_have_means_seeds_intervals_baselines_and_published_values(
     axes = only_axes(accuracy_by_row(rows.rows, rows.verdicts, rows.baselines))
     assert tick_labels(axes, "y") == ["1 row_01", "2 row_02"]
     low, high = axes.get_xlim()
-    wilson = rows.rows[0].wilson
-    assert wilson is not None
-    assert (low < wilson.low, high) == (True, 1.0)
+    interval = rows.rows[0].interval
+    assert interval is not None
+    assert (low < interval.low, high) == (True, 1.0)
     assert tips(axes) == [
         "seed 1: 90.00 %",
         "seed 2: 80.00 %",
@@ -75,7 +75,7 @@ def test_accuracies_have_means_seeds_intervals_baselines_and_published_values(
         "2 row_02: 90.00 %",
     ]
     drawn = [line.get_xdata() for line in axes.lines]
-    assert any(np.allclose(xs, [wilson.low, wilson.high]) for xs in drawn if len(xs) == 2)
+    assert any(np.allclose(xs, [interval.low, interval.high]) for xs in drawn if len(xs) == 2)
     assert any(np.allclose(xs, [0.8, 0.8]) for xs in drawn if len(xs) == 2)
     texts = [text.get_text() for text in axes.texts]
     assert texts == ["length", "further left: majority 0.0%"]

@@ -10,7 +10,7 @@ from reporting.run_folders import TEST, edit_summary, write_classifier
 from llm_lightning.reporting.analyse.study import Study, read_study
 from llm_lightning.reporting.render.report_folder import write_report
 from llm_lightning.run_format.files import SUMMARY
-from llm_lightning.statistics import wilson_interval
+from llm_lightning.statistics.crossed import crossed_mean
 
 
 def write_split(
@@ -52,7 +52,7 @@ def test_folds_of_a_seed_are_one_run_on_all_messages(tmp_path: Path) -> None:
     assert row.first.predictions is not None
     assert row.first.predictions.texts == [text for _, text in TEST]
     assert row.mean("test", "accuracy") == pytest.approx(0.8)  # not the mean of 0.5, 1 and 1
-    assert row.interval == wilson_interval(8, 10)
+    assert row.interval == crossed_mean([[1.0] * 8 + [0.0] * 2]).interval
     assert row.first.summary.data.splits["test"].class_counts == {"ham": 5, "spam": 5}
     assert study.num_runs == 3
     assert study.problems == []

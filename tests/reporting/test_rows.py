@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from reporting import run_folders
 
@@ -18,7 +19,8 @@ from llm_lightning.reporting.analyse.rows import (
 from llm_lightning.reporting.analyse.study import read_study
 from llm_lightning.reporting.read.run_folders import find_folders, read_run
 from llm_lightning.reporting.render.number_formats import verdict_reason
-from llm_lightning.statistics import t_interval, wilson_interval
+from llm_lightning.statistics.crossed import crossed_mean
+from llm_lightning.statistics.intervals import wilson_interval
 
 
 def rows_in(root: Path) -> list[Row]:
@@ -37,13 +39,25 @@ def test_runs_that_differ_by_their_seed_alone_form_a_row(tmp_path: Path) -> None
     assert changed.short == f"{changed.number} last_block lr=0.1"
     assert plain.seeds == ["1", "2", "3"]
     assert plain.mean("test", "accuracy") == pytest.approx(0.9)
-    assert plain.interval == plain.over_seeds
-    assert plain.over_seeds is not None
-    expected = t_interval([0.8, 1.0, 0.9])
-    assert (plain.over_seeds.low, plain.over_seeds.high) == (expected.low, 1.0)  # no more than all
-    assert plain.wilson == wilson_interval(9, 10)
-    assert changed.over_seeds is None
-    assert changed.interval == wilson_interval(10, 10)
+    right = np.ones((3, 10))
+    right[0, :2] = right[2, :1] = 0
+    assert plain.interval == crossed_mean(right).interval
+    assert (plain.has_one_seed, changed.has_one_seed) == (False, True)
+    assert changed.interval == crossed_mean(np.ones((1, 10))).interval
+
+
+def test_without_predictions_seeds_are_taken_to_agree_as_much_as_they_can(tmp_path: Path) -> None:
+    for seed in range(5):
+        missed = range(20 * seed, 20 * seed + 15 + seed % 3)
+        run_folders.write_classifier(tmp_path, seed=seed, missed=missed, test=MESSAGES)
+    (known,) = rows_in(tmp_path)
+    for file in tmp_path.rglob("predictions_test.csv"):
+        file.unlink()
+    (unknown,) = rows_in(tmp_path)
+    assert known.interval is not None
+    assert unknown.interval is not None
+    assert unknown.interval.low < known.interval.low
+    assert known.interval.high < unknown.interval.high
 
 
 def test_the_same_row_on_other_test_messages_is_another_row(tmp_path: Path) -> None:
@@ -273,8 +287,8 @@ def test_seeds_that_scatter_widen_the_verdict(tmp_path: Path) -> None:
             published=PUBLISHED,
         )
     (row,) = rows_in(tmp_path / "runs")
-    assert row.wilson is not None
-    assert not row.wilson.holds(0.95)
+    right = 300 - (5 + 80) / 2
+    assert not wilson_interval(right, 300).holds(0.95)  # as if both were one run
     found = verdicts.verdict(row)
     assert found is not None
     assert found.word == "within interval"

@@ -16,7 +16,8 @@ from llm_lightning.reporting.analyse.findings import classifier_findings
 from llm_lightning.reporting.analyse.similarity import nearest
 from llm_lightning.reporting.analyse.study import Study, read_study
 from llm_lightning.reporting.draw.study_figures import classifier_charts
-from llm_lightning.statistics import holm, mcnemar_exact, wilson_interval
+from llm_lightning.statistics.crossed import crossed_mean
+from llm_lightning.statistics.intervals import holm
 
 
 def only_chapter(root: Path, **options: object) -> ClassifierChapter:
@@ -34,9 +35,10 @@ def test_differences_are_paired_and_corrected(tmp_path: Path) -> None:
     better, same = compared.found
     assert (better.only_row, better.only_reference) == (6, 1)
     assert better.difference.mean == pytest.approx(0.5)
-    assert better.p_value == mcnemar_exact(6, 1)
-    assert (same.difference.mean, same.p_value, same.differs) == (0, 1, False)
-    assert [better.p_holm, same.p_holm] == holm([better.p_value, same.p_value])
+    p_values = [better.difference.found.p_value(), same.difference.found.p_value()]
+    assert p_values[1] == 1
+    assert [better.difference.p_holm, same.difference.p_holm] == holm(p_values)
+    assert better.difference.one_seed
 
 
 def test_the_reference_can_be_chosen(tmp_path: Path) -> None:
@@ -56,7 +58,60 @@ def test_seeds_count_as_their_mean(tmp_path: Path) -> None:
         run_folders.write_classifier(tmp_path, "row_02", seed=seed, missed=missed)
     (found,) = only_chapter(tmp_path).comparisons.found
     assert found.difference.mean == pytest.approx(-0.2)
-    assert (found.only_row, found.only_reference) == (0, 1)  # the lowest seed
+    assert (found.only_row, found.only_reference) == (0, 2)  # 1 and 3 of the two seeds
+    assert found.difference.one_seed  # of the reference
+
+
+def test_seeds_are_paired_where_both_rows_have_the_same(tmp_path: Path) -> None:
+    for seed in (1, 2, 3):
+        run_folders.write_classifier(tmp_path, "row_01", seed=seed, missed=range(seed))
+        run_folders.write_classifier(tmp_path, "row_02", seed=seed, missed=range(seed + 1))
+        run_folders.write_classifier(tmp_path, "row_03", seed=seed + 1, missed=range(seed + 1))
+    run_folders.write_classifier(tmp_path, "baseline_length", missed=[1])
+    found = {c.row.experiment: c for c in only_chapter(tmp_path).comparisons.found}
+    paired, unpaired = found["row_02"].difference, found["row_03"].difference
+    assert [part.num_seeds for part in paired.found.seed_parts] == [3]
+    assert [part.num_seeds for part in unpaired.found.seed_parts] == [3, 3]
+    assert found["row_02"].only_reference == 1
+    assert not found["baseline_length"].difference.one_seed  # it has no seed
+    assert [part.num_seeds for part in found["baseline_length"].difference.found.seed_parts] == [3]
+
+
+MANY = [(index % 2, f"message {index}") for index in range(400)]
+
+
+@pytest.mark.parametrize(
+    ("missed", "margin", "word", "is_within"),
+    [
+        (range(40), None, "worse", False),
+        (range(0), None, "better", False),
+        (range(14), None, "cannot be told apart", False),
+        (range(14), 0.03, "equivalent", True),
+        (range(6), 0.03, "no worse", False),
+        (range(40), 0.15, "worse", True),
+    ],
+)
+def test_what_a_difference_says(
+    tmp_path: Path, missed: range, margin: float | None, word: str, is_within: bool
+) -> None:
+    run_folders.write_classifier(tmp_path, "row_01", missed=range(8, 20), test=MANY)
+    run_folders.write_classifier(tmp_path, "row_02", missed=missed, test=MANY)
+    (found,) = only_chapter(tmp_path, margin=margin).comparisons.found
+    assert (found.difference.word, found.difference.is_within_margin) == (word, is_within)
+
+
+def test_claims_of_equivalence_are_corrected_too(tmp_path: Path) -> None:
+    run_folders.write_classifier(tmp_path, "row_01", test=MANY)
+    alone, many = tmp_path / "alone", tmp_path / "many"
+    for root, names in ((alone, ["a"]), (many, "abcdefgh")):
+        run_folders.write_classifier(root, "row_01", missed=range(5), test=MANY)
+        for name in names:
+            run_folders.write_classifier(root, name, missed=range(3, 8), test=MANY)
+    words = [
+        {found.difference.word for found in only_chapter(root, margin=0.018).comparisons.found}
+        for root in (alone, many)
+    ]
+    assert words == [{"equivalent"}, {"cannot be told apart"}]
 
 
 def test_rows_without_the_same_predictions_are_named_and_not_compared(tmp_path: Path) -> None:
@@ -219,10 +274,12 @@ def test_instruction_rows_have_losses_scores_and_judges(responded: Study) -> Non
     assert chapter.judges == ["llama3, book"]
     score = language_models.response_score(base, "rouge_l")
     assert score is not None
-    assert (score.mean, score.varies) == (pytest.approx(0.65), "seeds")
+    assert score.mean == pytest.approx(0.65)
+    by_response = [[1.0, 0.0, 1.0, 0.5], [1.0, 0.0, 1.0, 0.7]]
+    assert score.interval == crossed_mean(by_response).interval
     exact = language_models.response_score(masked, "exact_match")
     assert exact is not None
-    assert exact.interval == wilson_interval(4, 4)
+    assert exact.interval == crossed_mean(np.ones((1, 4))).interval
     judged = language_models.judge_scores(base)["llama3, book"]
     assert (judged.mean, judged.interval is not None) == (41.0, True)
     loss = language_models.logged(masked, "test", "response_loss")
@@ -231,6 +288,9 @@ def test_instruction_rows_have_losses_scores_and_judges(responded: Study) -> Non
     ((row, differences),) = chapter.differences
     assert row is masked
     assert differences["rouge_l"].mean == pytest.approx(1 - np.mean([1, 0, 1, 0.6]))
+    p_values = [found.found.p_value() for found in differences.values()]
+    assert [found.p_holm for found in differences.values()] == holm(p_values)
+    assert len(p_values) == 2  # exact match and ROUGE-L are shown, and corrected, together
 
 
 def test_responses_are_side_by_side(responded: Study) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llm_lightning.evaluation.judging.judgement import Judgement
-from llm_lightning.statistics import Mean, bootstrap_mean, permutation_p_value
+from llm_lightning.statistics.crossed import CrossedMean, crossed_difference
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,8 @@ class JudgedDifference:
     mean_a: float
     """Over the items that are compared."""
     mean_b: float
-    difference: Mean
-    """Of ``b - a``."""
-    p_value: float | None
-    """Two-sided, of a paired permutation test; None of a single item."""
+    difference: CrossedMean
+    """``b - a``, with its interval and p-value over items; 1 of a single item."""
 
     def report(self) -> dict[str, Any]:
         """Returns all of it as plain JSON."""
@@ -35,7 +33,7 @@ class JudgedDifference:
             "unscored": self.unscored,
             "mean_a": self.mean_a,
             "mean_b": self.mean_b,
-            "difference": self.difference.fields() | {"p_value": self.p_value},
+            "difference": self.difference.fields() | {"p_value": self.difference.p_value()},
         }
 
 
@@ -59,6 +57,7 @@ def judged_difference(a: Judgement, b: Judgement) -> JudgedDifference:
             f"(same instruction, input and output), none with a score on both sides; give two "
             f"runs with responses to the same test split"
         )
+    rubric = a.settings.rubric
     scores_a, scores_b = [x for x, _ in scored], [y for _, y in scored]
     return JudgedDifference(
         shared=len(shared),
@@ -67,8 +66,9 @@ def judged_difference(a: Judgement, b: Judgement) -> JudgedDifference:
         unscored=len(shared) - len(scored),
         mean_a=sum(scores_a) / len(scores_a),
         mean_b=sum(scores_b) / len(scores_b),
-        difference=bootstrap_mean([y - x for x, y in scored]),
-        p_value=permutation_p_value(scores_a, scores_b),
+        difference=crossed_difference(
+            [scores_a], [scores_b], paired=True, scale=rubric.highest - rubric.lowest
+        ),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from llm_lightning.evaluation.judging.items import Item
 from llm_lightning.evaluation.judging.rubrics import Rubric
 from llm_lightning.evaluation.judging.servers import MAX_TOKENS, Identity
-from llm_lightning.statistics import bootstrap_mean
+from llm_lightning.statistics.crossed import crossed_mean
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Judgement:
         num_items = len(self.item_scores)
         unparsed = num_items - len(scores)
         replies = num_items - empty
-        mean = bootstrap_mean(scores) if scores else None
+        mean = crossed_mean([scores], low=rubric.lowest, high=rubric.highest) if scores else None
         total = sum(scores)
         return {
             "judge": asdict(self.identity),

@@ -68,15 +68,20 @@ class ClassifierChapter(Chapter):
         return len(self.mistakes[0].votes) if self.mistakes else 0
 
     @property
+    def baseline_rows(self) -> dict[str, Row]:
+        """The rows of baselines, by name."""
+        return {
+            row.label.removeprefix("baseline_").replace("_", " "): row
+            for row in self.rows
+            if row.is_baseline
+        }
+
+    @property
     def baselines(self) -> dict[str, float]:
         """Test accuracy of each baseline: of baseline runs, else recorded by the networks' runs."""
-        rows = [row for row in self.rows if row.is_baseline]
+        rows = self.baseline_rows
         if rows:
-            return {
-                row.label.removeprefix("baseline_").replace("_", " "): row.mean("test", "accuracy")
-                or 0
-                for row in rows
-            }
+            return {name: row.mean("test", "accuracy") or 0 for name, row in rows.items()}
         recorded: dict[str, float] = {}
         for row in self.rows:
             for name, accuracy in row.first.summary.baseline_accuracy.items():
@@ -98,6 +103,7 @@ def make_classifier_chapters(
     rows: Sequence[Row],
     reference: str | None,
     positive_share: float | None,
+    margin: float | None,
     progress: Callable[[str], None],
 ) -> list[ClassifierChapter]:
     """Analyses classification rows, a chapter for each test set; those with fallbacks go last.
@@ -107,6 +113,7 @@ def make_classifier_chapters(
         reference: label, run name or experiment of the reference row; None chooses one.
         positive_share: the positive class's share outside the test set; None takes that of the SMS
             Spam Collection for ham and spam, and leaves it unknown for other classes.
+        margin: the largest difference of accuracies that does not matter; None tests none.
         progress: is called with a line about each step.
     """
     found = []
@@ -114,11 +121,13 @@ def make_classifier_chapters(
         rows, reference, last=lambda group: all(r.fallback for r in group)
     ):
         progress(f"comparing {len(chapter.rows)} rows of test set {chapter.letter}")
-        found.append(_analyse(chapter, positive_share))
+        found.append(_analyse(chapter, positive_share, margin))
     return found
 
 
-def _analyse(chapter: Chapter, positive_share: float | None) -> ClassifierChapter:
+def _analyse(
+    chapter: Chapter, positive_share: float | None, margin: float | None
+) -> ClassifierChapter:
     rows = chapter.rows
     names = rows[0].first.summary.class_names or []
     if positive_share is None and names == ["ham", "spam"]:
@@ -134,7 +143,7 @@ def _analyse(chapter: Chapter, positive_share: float | None) -> ClassifierChapte
         reference=chapter.reference,
         card=card,
         verdicts=verdicts,
-        comparisons=compare(rows, chapter.reference),
+        comparisons=compare(rows, chapter.reference, margin),
         mistakes=find_mistakes(comparable_rows(rows, chapter.reference), card.train),
         score_rows=_score_rows(rows, positive_share),
         positive_share=positive_share,

@@ -1,10 +1,4 @@
-"""Rows compared with a reference row on the same test messages.
-
-Each pair is compared twice. The *difference* of mean accuracies over all seeds, with a paired
-bootstrap interval over test messages, takes the seeds as given. *McNemar's* exact test compares one
-model with one model, each row's lowest seed: a majority vote over seeds would be another model.
-Holm's correction counts all rows of the test set.
-"""
+"""Rows compared with a reference row on the same test messages."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,35 +6,24 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_lightning import statistics
 from llm_lightning.reporting.analyse.comparability import fallback_obstacle
+from llm_lightning.reporting.analyse.differences import Difference, claims, crossed
 from llm_lightning.reporting.analyse.rows import Row
 from llm_lightning.reporting.read.run_record import Predictions
-from llm_lightning.statistics import Mean
-
-SIGNIFICANT = 0.05
+from llm_lightning.statistics.crossed import CrossedMean
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A row minus the reference row."""
+    """A row and the reference row."""
 
     row: Row
-    difference: Mean
-    """Of the mean accuracies, as a share."""
-    only_reference: int
-    """Messages that only the reference's lowest seed classifies correctly."""
-    only_row: int
-    """Messages that only this row's lowest seed classifies correctly."""
-    p_value: float
-    """McNemar's, exact, two-sided."""
-    p_holm: float
-    """The p-value after Holm's correction."""
-
-    @property
-    def differs(self) -> bool:
-        """Whether the corrected test is significant at 5 %."""
-        return self.p_holm < SIGNIFICANT
+    difference: Difference
+    """Of the accuracies."""
+    only_reference: float
+    """Messages that only the reference classifies correctly: mean over pairs of seeds."""
+    only_row: float
+    """Messages that only this row classifies correctly: mean over pairs of seeds."""
 
 
 @dataclass(frozen=True)
@@ -55,18 +38,18 @@ class Comparisons:
 
     @property
     def resolution(self) -> float | None:
-        """Median half width of the intervals: about the smallest detectable difference."""
-        widths = [c.difference.interval.high - c.difference.interval.low for c in self.found]
-        widths = [width for width in widths if width > 0]
-        return float(np.median(widths)) / 2 if widths else None
+        """Median half width of the intervals."""
+        intervals = [comparison.difference.found.interval for comparison in self.found]
+        return float(np.median([i.high - i.low for i in intervals])) / 2 if intervals else None
 
 
-def compare(rows: Sequence[Row], reference: Row | None) -> Comparisons:
+def compare(rows: Sequence[Row], reference: Row | None, margin: float | None = None) -> Comparisons:
     """Compares rows of one test set with one of them.
 
     Args:
         rows: all evaluated on the same test items.
         reference: one of them; None if there is none to compare with.
+        margin: the largest difference that does not matter, as a share; None tests none.
     """
     if reference is None:
         return Comparisons(None, [], [])
@@ -87,27 +70,26 @@ def compare(rows: Sequence[Row], reference: Row | None) -> Comparisons:
             others.append(row)
         else:
             left_out.append((row, obstacle))
-    if not others:
-        return Comparisons(reference, [], left_out)
-    differences = statistics.paired_differences(
-        correctness(reference), np.column_stack([correctness(row) for row in others])
-    )
-    discordant = [_discordant(expected, row) for row in others]
-    p_values = [statistics.mcnemar_exact(*pair) for pair in discordant]
+    base = correctness(reference)
+    pairs = [crossed(reference, base, row, correctness(row)) for row in others]
     found = [
-        Comparison(row, difference, *pair, p_value, p_holm)
-        for row, difference, pair, p_value, p_holm in zip(
-            others, differences, discordant, p_values, statistics.holm(p_values), strict=True
-        )
+        Comparison(row, difference, *_discordant(reference, row))
+        for row, difference in zip(others, claims(pairs, margin), strict=True)
     ]
     return Comparisons(reference, found, left_out)
 
 
+def difference_of(first: Row, second: Row) -> CrossedMean | None:
+    """Accuracy of the second row minus that of the first; None if they cannot be compared."""
+    if _obstacle(first) or _obstacle(second) or not _same_items(second, first.first.predictions):
+        return None
+    return crossed(first, correctness(first), second, correctness(second))[0]
+
+
 def correctness(row: Row) -> NDArray[np.float64]:
-    """Share of a row's seeds that classify each test message correctly, shape (N,)."""
+    """Whether each seed classifies each test message correctly, shape (seeds, N)."""
     right = [run.predictions.right for run in row.runs if run.predictions is not None]
-    means: NDArray[np.float64] = np.mean(right, axis=0, dtype=np.float64)
-    return means
+    return np.array(right, dtype=np.float64)
 
 
 def _obstacle(row: Row) -> str | None:
@@ -128,8 +110,9 @@ def _same_items(row: Row, expected: Predictions | None) -> bool:
     )
 
 
-def _discordant(reference: Predictions, row: Row) -> tuple[int, int]:
-    own = row.first.predictions
-    if own is None:
-        raise ValueError(f"{row.label} has no predictions")
-    return int((reference.right & ~own.right).sum()), int((~reference.right & own.right).sum())
+def _discordant(reference: Row, row: Row) -> tuple[float, float]:
+    """Messages that only the reference gets right, and that only the row does."""
+    a, b = correctness(reference), correctness(row)
+    if reference.seeds != row.seeds:  # every seed with every other
+        a, b = np.repeat(a, len(row.runs), axis=0), np.tile(b, (len(reference.runs), 1))
+    return float((a * (1 - b)).sum()) / len(a), float((b * (1 - a)).sum()) / len(a)

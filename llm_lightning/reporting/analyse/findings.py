@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 from llm_lightning.reporting.analyse.classifiers import ClassifierChapter
 from llm_lightning.reporting.analyse.comparability import comparable_rows, default_reference
-from llm_lightning.reporting.analyse.comparisons import Comparison
+from llm_lightning.reporting.analyse.comparisons import Comparison, compare
+from llm_lightning.reporting.analyse.differences import Difference, Word
 from llm_lightning.reporting.analyse.language_models import (
     Estimate,
     LanguageChapter,
     response_score,
 )
 from llm_lightning.reporting.analyse.rows import Row
-from llm_lightning.statistics import Mean
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,11 @@ class ClassifierFindings:
     best_baseline: tuple[str, float] | None
     """Name and test accuracy."""
     above_baseline: list[Row]
-    """Networks that are more accurate than the best baseline."""
-    different: list[Comparison]
-    """Rows that differ significantly from the reference."""
+    """Networks with a higher measured accuracy than the best baseline."""
+    against_baseline: list[Comparison]
+    """Networks compared with the best baseline; empty if that has no predictions."""
+    by_word: dict[Word, list[Comparison]]
+    """The rows that are compared with the reference, by what the comparison says."""
     fallbacks: list[Row]
     single_seed: list[Row]
     """Networks that ran with one seed only."""
@@ -42,14 +44,19 @@ def classifier_findings(chapter: ClassifierChapter) -> ClassifierFindings:
     networks = [row for row in comparable_rows(chapter.rows, reference) if not row.is_baseline]
     baselines = chapter.baselines
     name = max(baselines, key=lambda name: baselines[name], default=None)
+    against = compare(networks, chapter.baseline_rows.get(name or ""))
+    by_word: dict[Word, list[Comparison]] = {}
+    for found in chapter.comparisons.found:
+        by_word.setdefault(found.difference.word, []).append(found)
     return ClassifierFindings(
         networks=networks,
         best=max(networks, key=lambda row: accuracy[row.number], default=None),
         best_baseline=None if name is None else (name, baselines[name]),
         above_baseline=[row for row in networks if name and accuracy[row.number] > baselines[name]],
-        different=[found for found in chapter.comparisons.found if found.differs],
+        against_baseline=against.found,
+        by_word=by_word,
         fallbacks=[row for row in chapter.rows if row.fallback],
-        single_seed=[row for row in chapter.rows if len(row.runs) == 1 and not row.is_baseline],
+        single_seed=[row for row in chapter.rows if row.has_one_seed],
     )
 
 
@@ -58,10 +65,10 @@ class InstructionFindings:
     """Facts about the responses of one chapter."""
 
     best: Row | None
-    """The row whose responses are closest to the references."""
+    """The row with the highest measured ROUGE-L."""
     best_score: Estimate | None
     """Its ROUGE-L."""
-    differences: list[tuple[Row, Mean]]
+    differences: list[tuple[Row, Difference]]
     """ROUGE-L of each row minus the reference row's."""
 
 
@@ -77,6 +84,6 @@ def instruction_findings(chapter: LanguageChapter) -> InstructionFindings:
         best=best,
         best_score=score,
         differences=[
-            (row, means["rouge_l"]) for row, means in chapter.differences if "rouge_l" in means
+            (row, found["rouge_l"]) for row, found in chapter.differences if "rouge_l" in found
         ],
     )

@@ -1,26 +1,28 @@
 """The language models' chapters: responses to instructions, and perplexities of plain text.
 
-A row's score is the mean over its seeds. Its interval is Student's t over seeds if there are
-several, else over responses: Wilson's for exact matches, and the bootstrap interval that the run
-recorded for other scores. Responses and judges' scores are those of the lowest seed.
+A row's score is the mean over its seeds and responses, and so is its interval. Losses have no value
+of each item: their interval is Student's t over seeds. Responses and judges' scores are those of
+the lowest seed.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-from llm_lightning import statistics
 from llm_lightning.reporting.analyse.chapters import Chapter, make_chapters
+from llm_lightning.reporting.analyse.differences import Difference
 from llm_lightning.reporting.analyse.learning_curves import RowCurves, row_curves
 from llm_lightning.reporting.analyse.rows import Row, without_folders
 from llm_lightning.reporting.analyse.side_by_side import (
     RespondedInstruction,
     differences,
+    item_scores,
     side_by_side,
 )
-from llm_lightning.statistics import Interval, Mean
+from llm_lightning.statistics import intervals
+from llm_lightning.statistics.crossed import crossed_mean
+from llm_lightning.statistics.intervals import Interval
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,6 @@ class Estimate:
 
     mean: float
     interval: Interval | None
-    varies: Literal["seeds", "responses"] | None
-    """What the interval is over."""
 
 
 @dataclass
@@ -40,7 +40,7 @@ class LanguageChapter(Chapter):
     source: str
     judges: list[str]
     """Who scored the responses: model and rubric."""
-    differences: list[tuple[Row, dict[str, Mean]]]
+    differences: list[tuple[Row, dict[str, Difference]]]
     """Scores of responses minus the reference's, by score."""
     instructions: list[RespondedInstruction]
     learning: list[RowCurves]
@@ -51,12 +51,15 @@ class LanguageChapter(Chapter):
         return self.rows[0].first.num_responses
 
 
-def make_language_chapters(rows: Sequence[Row], reference: str | None) -> list[LanguageChapter]:
+def make_language_chapters(
+    rows: Sequence[Row], reference: str | None, margin: float | None = None
+) -> list[LanguageChapter]:
     """Analyses the rows of one kind, a chapter for each test set.
 
     Args:
         rows: of instruction runs or of text runs, not labelled yet.
         reference: label, run name or experiment of the reference row; None chooses one.
+        margin: the largest difference of scores that does not matter; None tests none.
     """
     return [
         LanguageChapter(
@@ -66,7 +69,7 @@ def make_language_chapters(rows: Sequence[Row], reference: str | None) -> list[L
             reference=chapter.reference,
             source=without_folders(chapter.rows[0].first.summary.data.source or "unknown data"),
             judges=sorted({name for row in chapter.rows for name in judge_scores(row)}),
-            differences=differences(chapter.rows, chapter.reference),
+            differences=differences(chapter.rows, chapter.reference, margin),
             instructions=side_by_side(chapter.rows),
             learning=[curves for row in chapter.rows if (curves := row_curves(row))],
         )
@@ -79,26 +82,23 @@ def logged(row: Row, split: str, metric: str) -> Estimate | None:
     values = row.values(split, metric)
     if not values:
         return None
-    interval = statistics.t_interval(values) if len(values) > 1 else None
-    return Estimate(float(np.mean(values)), interval, "seeds" if interval else None)
+    interval = intervals.t_interval(values) if len(values) > 1 else None
+    return Estimate(float(np.mean(values)), interval)
 
 
 def response_score(row: Row, name: str) -> Estimate | None:
     """A score of a row's responses, as a share; None if they were not scored."""
+    by_response = item_scores(row)
+    if by_response and name in by_response:
+        found = crossed_mean(by_response[name])
+        return Estimate(found.mean, found.interval)
     facts = [run.summary.responses for run in row.runs]
-    found = [score for fact in facts if fact and (score := fact.scores.get(name))]
-    if not found:
+    recorded = [score for fact in facts if fact and (score := fact.scores.get(name))]
+    if not recorded:
         return None
-    means = [score.mean for score in found]
-    if len(means) > 1:
-        ends = statistics.t_interval(means)
-        within = Interval(max(0.0, ends.low), min(1.0, ends.high))
-        return Estimate(float(np.mean(means)), within, "seeds")
-    (score,) = found
-    ends = Interval(score.low, score.high)
-    if name == "exact_match":  # a bootstrap of zero matches would have no width
-        ends = statistics.wilson_interval(score.mean * score.n, score.n)
-    return Estimate(score.mean, ends, "responses")
+    # Without the scores of each response, what a run recorded of its own is all there is.
+    interval = Interval(recorded[0].low, recorded[0].high) if len(recorded) == 1 else None
+    return Estimate(float(np.mean([score.mean for score in recorded])), interval)
 
 
 def judge_scores(row: Row) -> dict[str, Estimate]:
@@ -111,5 +111,5 @@ def judge_scores(row: Row) -> dict[str, Estimate]:
         name = f"{given.model}, {given.rubric}"
         if given.responses != total:
             name += f", first {given.responses} of {total}"
-        found[name] = Estimate(given.mean, Interval(given.low, given.high), "responses")
+        found[name] = Estimate(given.mean, Interval(given.low, given.high))
     return found

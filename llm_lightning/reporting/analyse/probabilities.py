@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_lightning import statistics
 from llm_lightning.reporting.read.run_record import Predictions
-from llm_lightning.statistics import Interval
+from llm_lightning.statistics import intervals
+from llm_lightning.statistics.intervals import Interval
 
 NUM_BINS = 10
 NATURAL_SPAM_SHARE = 747 / 5572
@@ -96,8 +96,8 @@ def shifted_precision(predictions: Predictions, share: float) -> Shifted | None:
         return share * hit_rate / found if found else None
 
     hit, alarm = hits / num_positive, alarms / num_negative
-    hit_ends = statistics.wilson_interval(hits, num_positive)
-    alarm_ends = statistics.wilson_interval(alarms, num_negative)
+    hit_ends = intervals.wilson_interval(hits, num_positive)
+    alarm_ends = intervals.wilson_interval(alarms, num_negative)
     low = precision(hit_ends.low, alarm_ends.high)
     high = precision(hit_ends.high, alarm_ends.low)
     middle = precision(hit, alarm)

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from llm_lightning import statistics
 from llm_lightning.reporting.read.run_record import RunRecord
 from llm_lightning.run_format.setting_effects import DRAWS, is_change
-from llm_lightning.statistics import Interval
+from llm_lightning.statistics.crossed import crossed_mean
+from llm_lightning.statistics.intervals import Interval
 
 _RECORDING = ("loggers", "callbacks")  # they change what a run records, not what it computes
 
@@ -25,21 +26,17 @@ class Row:
     """Short, and unique among the rows of its kind."""
     number: int = 0
     """Its position in the chapter's table, from 1."""
-    wilson: Interval | None = field(default=None, init=False)
-    """Wilson interval of the mean test accuracy: sampling of the test items only."""
-    over_seeds: Interval | None = field(default=None, init=False)
-    """t interval of the mean test accuracy over seeds; None for a single run."""
+    interval: Interval | None = field(default=None, init=False)
+    """95 % interval of the mean test accuracy over seeds and items; of one seed over items alone.
+
+    None if this is no classification row.
+    """
 
     def __post_init__(self) -> None:
-        """Computes the intervals if this is a classification row."""
-        accuracies = self.values("test", "accuracy")
-        if not accuracies:
-            return
-        n = self.first.num_evaluated
-        right = min(float(n), float(np.mean(accuracies)) * n)
-        self.wilson = statistics.wilson_interval(right, n)
-        if len(accuracies) > 1:
-            self.over_seeds = _within_shares(statistics.t_interval(accuracies))
+        """Computes the interval."""
+        right = [found for run in self.runs if (found := _right(run)) is not None]
+        if right:
+            self.interval = crossed_mean(right).interval
 
     @property
     def first(self) -> RunRecord:
@@ -101,9 +98,9 @@ class Row:
         return "; ".join(self.fallbacks) or None
 
     @property
-    def interval(self) -> Interval | None:
-        """The interval of the mean test accuracy that the table shows."""
-        return self.over_seeds or self.wilson
+    def has_one_seed(self) -> bool:
+        """Whether its numbers are those of one trained model; a baseline has no seed."""
+        return len(self.runs) == 1 and not self.is_baseline
 
     @property
     def trainable(self) -> int:
@@ -221,5 +218,18 @@ def find_row(rows: Sequence[Row], name: str) -> Row | None:
     return None
 
 
-def _within_shares(interval: Interval) -> Interval:
-    return Interval(max(0.0, interval.low), min(1.0, interval.high))
+def _right(run: RunRecord) -> NDArray[np.float64] | None:
+    """Whether the run is right on each test item; None if it has no accuracy.
+
+    Which items these are is known from the predictions. Without them the first items stand for
+    those that it is right on: seeds then seem to agree as much as they can, which raises the
+    variance.
+    """
+    accuracy = run.metric("test", "accuracy")
+    if accuracy is None:
+        return None
+    num_right = round(accuracy * run.num_evaluated)
+    predictions = run.predictions
+    if predictions is not None and len(predictions.right) == run.num_evaluated:
+        return predictions.right.astype(np.float64)
+    return (np.arange(run.num_evaluated) < num_right).astype(np.float64)

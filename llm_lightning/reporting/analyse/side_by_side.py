@@ -6,11 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_lightning import statistics
 from llm_lightning.reporting.analyse.comparability import fallback_obstacle
+from llm_lightning.reporting.analyse.differences import Difference, claims, crossed
 from llm_lightning.reporting.analyse.rows import Row
 from llm_lightning.run_format.files import RESPONSE
-from llm_lightning.statistics import Mean
 
 SCORES = {"exact_match": "exact match", "rouge_l": "ROUGE-L", "token_f1": "token F1"}
 """Scores in the order of the report: column of the file, and name for readers."""
@@ -27,35 +26,44 @@ class RespondedInstruction:
     """Row, its response, and the response's ROUGE-L if it was scored."""
 
 
-def differences(rows: Sequence[Row], reference: Row | None) -> list[tuple[Row, dict[str, Mean]]]:
-    """Mean differences from the reference's scores, paired by response."""
-    base = None if reference is None else _item_scores(reference)
+def differences(
+    rows: Sequence[Row], reference: Row | None, margin: float | None = None
+) -> list[tuple[Row, dict[str, Difference]]]:
+    """Differences from the reference's scores on the same instructions, tested together.
+
+    Args:
+        rows: of one test set.
+        reference: one of them; None if there is none to compare with.
+        margin: the largest difference that does not matter, as a share; None tests none.
+    """
+    base = None if reference is None else item_scores(reference)
     if base is None or reference is None:
         return []
-    found = []
+    pairs = {}
     for row in rows:
-        own = _item_scores(row)
+        own = item_scores(row)
         if row is reference or own is None or fallback_obstacle(row, reference):
             continue
-        means = {
-            name: statistics.paired_differences(base[name], own[name][:, None])[0]
-            for name in SCORES
-            if name in own and name in base and len(own[name]) == len(base[name])
-        }
-        if means:
-            found.append((row, means))
-    return found
+        for name in SCORES:
+            if name in own and name in base and own[name].shape[1] == base[name].shape[1]:
+                pairs[row.number, name] = crossed(reference, base[name], row, own[name])
+    found = dict(zip(pairs, claims([*pairs.values()], margin), strict=True))
+    by_row = [
+        (row, {name: found[row.number, name] for name in SCORES if (row.number, name) in found})
+        for row in rows
+    ]
+    return [(row, by_score) for row, by_score in by_row if by_score]
 
 
-def _item_scores(row: Row) -> dict[str, NDArray[np.float64]] | None:
-    """Scores of each response, mean over seeds, shape (N,); None if a seed has none or fewer."""
+def item_scores(row: Row) -> dict[str, NDArray[np.float64]] | None:
+    """Scores of each response, shape (seeds, N); None if a seed has none or fewer than another."""
     tables = [run.response_scores for run in row.runs]
     complete = [table for table in tables if table is not None]
     if len(complete) < len(tables) or len({len(table) for table in complete}) > 1:
         return None
     names = [name for name in SCORES if all(name in table for table in complete)]
     return {
-        name: np.mean([table[name].to_numpy(dtype=np.float64) for table in complete], axis=0)
+        name: np.array([table[name].to_numpy(dtype=np.float64) for table in complete])
         for name in names
     }
 

@@ -40,8 +40,10 @@ class Study:
 
     @property
     def has_comparisons(self) -> bool:
-        """Whether any classifiers are compared with each other."""
-        return any(chapter.comparisons.found for chapter in self.classifiers)
+        """Whether any rows are compared with each other."""
+        return any(chapter.comparisons.found for chapter in self.classifiers) or any(
+            chapter.differences for chapter in self.instructions
+        )
 
     @property
     def num_runs(self) -> int:
@@ -60,6 +62,7 @@ def read_study(
     *,
     reference: str | None = None,
     positive_share: float | None = None,
+    margin: float | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Study:
     """Reads run folders and compares what is comparable.
@@ -70,6 +73,7 @@ def read_study(
             takes row_01, last_block or the first network of each test set.
         positive_share: share of the positive class outside the test set, between 0 and 1; None
             takes that of the SMS Spam Collection for ham and spam.
+        margin: the largest difference that does not matter, as a share; None tests none.
         progress: is called with a line about each step.
 
     Raises:
@@ -97,8 +101,10 @@ def read_study(
     problems += incomplete
     kinds = {kind: make_rows(own) for kind, own in of_kind.items()}
     study = Study(
-        make_classifier_chapters(kinds["classification"], reference, positive_share, progress),
-        make_language_chapters(kinds["instructions"], reference),
+        make_classifier_chapters(
+            kinds["classification"], reference, positive_share, margin, progress
+        ),
+        make_language_chapters(kinds["instructions"], reference, margin),
         make_language_chapters(kinds["text"], reference),
         problems,
         searches=[],

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from llm_lightning import statistics
 from llm_lightning.reporting.analyse.rows import Row, settings
 from llm_lightning.run_format.summary import Summary
-from llm_lightning.statistics import Mean
+from llm_lightning.statistics import intervals
+from llm_lightning.statistics.intervals import Interval
 
 PUBLISHED_EXAMPLES = 300
 """Test messages behind each accuracy of the book."""
@@ -31,8 +31,10 @@ class Verdict:
     published: float
     """Share from 0 to 1."""
     word: VerdictWord
-    difference: Mean | None = None
-    """Our accuracy minus the published one; None if they are not comparable."""
+    difference: float | None = None
+    """Our accuracy minus the published one, as a share; None if they are not comparable."""
+    interval: Interval | None = None
+    """Its 95 % interval."""
     obstacle: str | None = None
     """Why they are not comparable."""
 
@@ -41,23 +43,21 @@ def verdict(row: Row) -> Verdict | None:
     """Compares a row's mean test accuracy with the published one; None if there is none.
 
     ``differs`` means that Newcombe's 95 % interval of the difference excludes zero. Our side of it
-    is the wider of the Wilson interval and the interval over seeds, theirs is the Wilson interval.
-    It treats the two as independent, which on the same test messages favours ``within interval``.
+    is the row's interval, theirs is Wilson's. It treats the two as independent, which on the same
+    test messages favours ``within interval``.
     """
     found = row.first.summary.published
     accuracy = row.mean("test", "accuracy")
-    if found is None or found.test is None or row.wilson is None or accuracy is None:
+    if found is None or found.test is None or row.interval is None or accuracy is None:
         return None
     published = found.test / 100
     if obstacle := _obstacle(row):
         return Verdict(published, "not comparable", obstacle=obstacle)
     right = min(published * PUBLISHED_EXAMPLES, PUBLISHED_EXAMPLES)  # rounding must not exceed it
-    theirs = statistics.wilson_interval(right, PUBLISHED_EXAMPLES)
-    ours = row.wilson.hull(row.over_seeds) if row.over_seeds else row.wilson
-    interval = statistics.difference_interval(published, theirs, accuracy, ours)
-    difference = Mean(accuracy - published, interval, row.first.num_evaluated)
+    theirs = intervals.wilson_interval(right, PUBLISHED_EXAMPLES)
+    interval = intervals.difference_interval(published, theirs, accuracy, row.interval)
     word: VerdictWord = "within interval" if interval.holds(0) else "differs"
-    return Verdict(published, word, difference)
+    return Verdict(published, word, accuracy - published, interval)
 
 
 def _obstacle(row: Row) -> str | None:

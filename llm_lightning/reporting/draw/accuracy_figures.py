@@ -1,4 +1,4 @@
-"""Test accuracies of all rows: means, seeds, both intervals, baselines and published values."""
+"""Test accuracies of all rows: means, seeds, intervals, baselines and published values."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -43,7 +43,7 @@ def accuracy_by_row(
     networks = [row for row in rows if not row.is_baseline]
     shown = networks or list(rows)
     ends = [row.mean("test", "accuracy") or 0.0 for row in shown]
-    ends += [row.wilson.low for row in shown if row.wilson]
+    ends += [row.interval.low for row in shown if row.interval]
     ends += [found.published for row in shown if (found := verdicts.get(row.number))]
     lowest = min(ends)
     lines = {name: v for name, v in baselines.items() if networks and v >= lowest - FAR_BELOW}
@@ -87,17 +87,16 @@ def accuracy_by_row(
 
 def _draw_row(axes: Axes, row: Row, place: int, low: float) -> None:
     accuracy, colour = row.mean("test", "accuracy") or 0.0, row_colour(row)
-    for interval, width, alpha in ((row.wilson, 1.5, 0.75), (row.over_seeds, 6, 0.38)):
-        if interval is not None:
-            axes.plot(
-                [max(low, interval.low), min(1.0, interval.high)],
-                [place, place],
-                color=colour,
-                linewidth=width,
-                alpha=alpha,
-                solid_capstyle="butt",
-                clip_on=False,
-            )
+    if row.interval is not None:
+        axes.plot(
+            [max(low, row.interval.low), row.interval.high],
+            [place, place],
+            color=colour,
+            linewidth=1.5 if len(row.runs) == 1 else 5,
+            alpha=0.75 if len(row.runs) == 1 else 0.4,
+            solid_capstyle="butt",
+            clip_on=False,
+        )
     for seed, value in zip(row.seeds, row.values("test", "accuracy"), strict=False):
         if len(row.runs) > 1:
             (dot,) = axes.plot(

@@ -1,9 +1,10 @@
 """Numbers as readers see them, on the page, in the tables and on the terminal."""
 
 from llm_lightning.presentation.plurals import counted
+from llm_lightning.reporting.analyse.differences import Difference
 from llm_lightning.reporting.analyse.language_models import Estimate
 from llm_lightning.reporting.analyse.verdicts import Verdict
-from llm_lightning.statistics import Interval
+from llm_lightning.statistics.intervals import Interval
 
 
 def percent(share: float | None, digits: int = 2) -> str:
@@ -47,10 +48,35 @@ def estimate(found: Estimate | None, digits: int) -> str:
 
 def verdict_reason(verdict: Verdict) -> str:
     """Why a verdict is what it is: the obstacle, or the difference with its interval."""
-    if verdict.difference is None:
+    if verdict.difference is None or verdict.interval is None:
         return verdict.obstacle or ""
-    difference = verdict.difference
-    return f"{points(difference.mean)} points ({points_interval(difference.interval)})"
+    return f"{points(verdict.difference)} points ({points_interval(verdict.interval)})"
+
+
+def margin(share: float) -> str:
+    """A margin in percentage points, with its unit."""
+    number = f"{100 * share:g}"
+    return f"{number} point" if number == "1" else f"{number} points"
+
+
+def difference_verdict(found: Difference) -> str:
+    """What a difference says: ``better``, ``equivalent within 1 point``, ..."""
+    if found.margin is None:
+        return found.word
+    within = margin(found.margin)
+    match found.word:
+        case "better" | "worse":
+            return f"{found.word}, by less than {within}" if found.is_within_margin else found.word
+        case "equivalent":
+            return f"equivalent within {within}"
+        case "no worse":
+            return f"no worse by {within} or more"
+    return found.word
+
+
+def mean_count(number: float) -> str:
+    """A mean of counts: ``3``, ``3.3``."""
+    return f"{number:.1f}".removesuffix(".0")
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:

@@ -8,6 +8,7 @@ import pandas as pd
 from llm_lightning.presentation import markdown
 from llm_lightning.reporting.analyse.chapters import Chapter
 from llm_lightning.reporting.analyse.classifiers import ClassifierChapter
+from llm_lightning.reporting.analyse.differences import Difference
 from llm_lightning.reporting.analyse.language_models import (
     LanguageChapter,
     judge_scores,
@@ -18,13 +19,17 @@ from llm_lightning.reporting.analyse.rows import Row
 from llm_lightning.reporting.analyse.side_by_side import SCORES
 from llm_lightning.reporting.analyse.study import Study
 from llm_lightning.reporting.render.number_formats import (
+    difference_verdict,
     estimate,
     minutes,
+    p_value,
     percent,
     percent_interval,
+    points,
+    points_interval,
     verdict_reason,
 )
-from llm_lightning.statistics import Interval
+from llm_lightning.statistics.intervals import Interval
 
 
 def as_csv(study: Study) -> str:
@@ -36,7 +41,7 @@ def as_csv(study: Study) -> str:
     ]
     for kind, chapters in (("instructions", study.instructions), ("text", study.texts)):
         lines += [
-            _common(row, kind, chapter.letter) | _language(row)
+            _common(row, kind, chapter.letter) | _language(chapter, row)
             for chapter in chapters
             for row in chapter.rows
         ]
@@ -72,7 +77,7 @@ def _classification(chapter: ClassifierChapter, row: Row) -> dict[str, Any]:
         "macro_f1": chapter.macro_f1(row),
         "averaged_classes": chapter.averaged_classes,
     }
-    values |= _ends("over_seeds", row.over_seeds) | _ends("wilson", row.wilson)
+    values |= _ends("test_accuracy", row.interval)
     if verdict := chapter.verdicts.get(row.number):
         values |= {
             "published_test": verdict.published,
@@ -82,13 +87,8 @@ def _classification(chapter: ClassifierChapter, row: Row) -> dict[str, Any]:
     comparisons = chapter.comparisons
     comparison = next((found for found in comparisons.found if found.row is row), None)
     if comparison and comparisons.reference:
-        values |= {
-            "compared_with": comparisons.reference.label,
-            "difference": comparison.difference.mean,
-            "mcnemar_p": comparison.p_value,
-            "holm_p": comparison.p_holm,
-        }
-        values |= _ends("difference", comparison.difference.interval)
+        values["compared_with"] = comparisons.reference.label
+        values |= _difference("", comparison.difference)
     return values | _decision(chapter, row) | _probabilities(chapter, row)
 
 
@@ -104,6 +104,25 @@ def _decision(chapter: ClassifierChapter, row: Row) -> dict[str, Any]:
         "spoiled": line.spoiled,
         "abstained": line.abstained,
     }
+
+
+def _difference(prefix: str, found: Difference) -> dict[str, Any]:
+    """A difference, what it says, and the p-values behind that."""
+    values: dict[str, Any] = {
+        "difference": found.mean,
+        **_ends("difference", found.found.interval),
+        "p": found.found.p_value(),
+        "holm_p": found.p_holm,
+        "says": difference_verdict(found),
+        "one_seed": found.one_seed,
+    }
+    if found.margin is not None:
+        values |= {
+            "margin": found.margin,
+            "holm_p_equivalent": found.p_equivalent,
+            "holm_p_no_worse": found.p_no_worse,
+        }
+    return {f"{prefix}{key}": value for key, value in values.items()}
 
 
 def _probabilities(chapter: ClassifierChapter, row: Row) -> dict[str, Any]:
@@ -126,7 +145,7 @@ def _probabilities(chapter: ClassifierChapter, row: Row) -> dict[str, Any]:
     return values
 
 
-def _language(row: Row) -> dict[str, Any]:
+def _language(chapter: LanguageChapter, row: Row) -> dict[str, Any]:
     values: dict[str, Any] = {
         f"test_{metric}": row.mean("test", metric)
         for metric in ("response_loss", "loss", "perplexity")
@@ -137,6 +156,11 @@ def _language(row: Row) -> dict[str, Any]:
         if found is not None:
             values[name] = found.mean
             values |= _ends(name, found.interval)
+    differences = next((found for other, found in chapter.differences if other is row), {})
+    if differences and chapter.reference:
+        values["compared_with"] = chapter.reference.label
+    for name, difference in differences.items():
+        values |= _difference(f"{name}_", difference)
     return values
 
 
@@ -159,16 +183,14 @@ def _classifier_table(chapter: ClassifierChapter) -> str:
         said = f"{verdict.word}: {verdict_reason(verdict)}" if verdict else ""
         if row.fallback:
             said = "not comparable: fallback" if verdict else "fallback"
-        method = "t" if row.over_seeds else "W"
         lines.append(
             [
                 _name(row),
                 percent(row.mean("test", "accuracy")),
-                f"{percent_interval(row.interval)} {method}",
-                percent_interval(row.wilson),
+                percent_interval(row.interval),
                 percent(row.mean("test", "balanced_accuracy")),
                 percent(chapter.macro_f1(row)),
-                row.repeats,
+                _seeds(row),
                 percent(row.mean("train", "accuracy")),
                 percent(row.mean("val", "accuracy")),
                 *_cost(row),
@@ -178,17 +200,17 @@ def _classifier_table(chapter: ClassifierChapter) -> str:
             ]
         )
     names = (
-        "row,test,95 %,messages,balanced,macro F1,seeds,train,val,trainable,minutes,peak MiB,"
+        "row,test,95 %,balanced,macro F1,seeds,train,val,trainable,minutes,peak MiB,"
         "published,verdict"
     )
     note = (
         f"Test set {chapter.letter}: {chapter.num_examples} messages; "
         f"{markdown.literal(chapter.card.source)}. "
-        f"t: Student's t over seeds, which covers the seeds alone; W: Wilson, for a single run. "
-        f"`messages` is Wilson's interval in every row."
+        f"The interval is over seeds and messages; of one seed, over messages alone."
         f"{averages_note(chapter)}{_fallbacks(chapter)}"
     )
-    return f"{note}\n\n{markdown.table(names.split(','), lines, left={0, 13})}"
+    table = markdown.table(names.split(","), lines, left={0, 12})
+    return "\n\n".join([note, table, *_differences_table(chapter)])
 
 
 def averages_note(chapter: ClassifierChapter) -> str:
@@ -198,6 +220,26 @@ def averages_note(chapter: ClassifierChapter) -> str:
         return ""
     which = f"{averaged} of {num_classes}" if averaged < num_classes else f"{num_classes}"
     return f" Balanced accuracy and macro F1 average the {which} classes with test messages."
+
+
+def _differences_table(chapter: ClassifierChapter) -> list[str]:
+    comparisons = chapter.comparisons
+    if not comparisons.found or comparisons.reference is None:
+        return []
+    lines = [
+        [
+            _name(compared.row),
+            points(compared.difference.mean),
+            points_interval(compared.difference.found.interval),
+            p_value(compared.difference.found.p_value()),
+            p_value(compared.difference.p_holm),
+            difference_verdict(compared.difference) + _one_seed(compared.difference),
+        ]
+        for compared in comparisons.found
+    ]
+    note = f"Differences from {_name(comparisons.reference)}, in points."
+    names = ["row", "difference", "95 %", "p", "p after Holm", "result"]
+    return [note, markdown.table(names, lines, left={0, 5})]
 
 
 def _instruction_table(chapter: LanguageChapter) -> str:
@@ -214,7 +256,7 @@ def _instruction_table(chapter: LanguageChapter) -> str:
                     for s in scores
                 ),
                 *(estimate(judged.get(judge), 1) for judge in chapter.judges),
-                row.repeats,
+                _seeds(row),
                 *_cost(row),
             ]
         )
@@ -237,6 +279,14 @@ def _text_table(chapter: LanguageChapter) -> str:
     names = ["row", "test", "val", "train", "seeds", "trainable", "minutes"]
     note = f"Perplexities {chapter.letter}.{_fallbacks(chapter)}"
     return f"{note}\n\n{markdown.table(names, lines)}"
+
+
+def _seeds(row: Row) -> str:
+    return "one" if row.has_one_seed else row.repeats
+
+
+def _one_seed(found: Difference) -> str:
+    return " (one seed)" if found.one_seed else ""
 
 
 def _cost(row: Row) -> tuple[str, str]:

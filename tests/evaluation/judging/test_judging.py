@@ -15,7 +15,7 @@ from llm_lightning.evaluation.judging.items import Item
 from llm_lightning.evaluation.judging.judge import Unfinished, judge
 from llm_lightning.evaluation.judging.judgement import Judgement, Settings
 from llm_lightning.evaluation.judging.rubrics import RUBRICS
-from llm_lightning.statistics import Interval, Mean
+from llm_lightning.statistics.crossed import crossed_difference
 
 
 @pytest.fixture(autouse=True)
@@ -296,8 +296,9 @@ def test_difference_is_over_shared_items_with_both_scores(
     assert (judged.shared, judged.only_a, judged.only_b) == (4, 1, 0)
     assert judged.unscored == 1
     assert (judged.mean_a, judged.mean_b) == (20, 25)
-    assert judged.difference == Mean(5, Interval(5, 5), 3, 0.0)
-    assert judged.p_value == pytest.approx(2 / 8), "all signs alike, of 2 ** 3"
+    assert (judged.difference.mean, judged.difference.n) == (5, 3)
+    expected = crossed_difference([[0] * 3], [[5] * 3], paired=True, scale=100)
+    assert judged.difference.interval == expected.interval
 
 
 def test_repeated_items_are_paired_one_by_one(settings: Settings) -> None:

@@ -1,0 +1,1 @@
+"""Intervals and tests; nothing here knows what a run is."""
