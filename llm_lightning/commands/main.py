@@ -20,6 +20,7 @@ COMMANDS = {
     "judge": "have a second model score a run's responses",
     "tune": "search with as many trials for every row, then fresh seeds",
     "report": "one page about many runs: which differences are real?",
+    "audit": "find label errors, near-duplicates, and what to label next",
     "export": "write a run's model for transformers, PEFT or llama.cpp",
 }
 """Sub-commands: ``commands/<name>.py`` each, with a ``main(arguments) -> exit status``."""

@@ -150,27 +150,7 @@ class Table(ClassificationData):
         return Splits(train, val, test, class_names)
 
     def _read_file(self, path: Path) -> pd.DataFrame:
-        raw = read_table(path)
-        for key, column in (("text_column", self.text_column), ("label_column", self.label_column)):
-            if column not in raw.columns:
-                raise ValueError(
-                    f"{path} has no column {column!r} (data.{key}); it has "
-                    f"{', '.join(map(repr, raw.columns))}"
-                )
-        if raw.empty:
-            raise ValueError(f"{path} has a header but no rows")
-        texts, labels = raw[self.text_column], raw[self.label_column].map(_label)
-        for column, bad, what in (
-            (self.text_column, ~texts.map(lambda text: isinstance(text, str)), "not a text"),
-            (self.text_column, texts.map(str).str.strip() == "", "an empty text"),
-            (self.label_column, labels.isna(), "no label (a string or a number)"),
-        ):
-            if bad.any():
-                raise ValueError(
-                    f"{path}, column {column!r}, row {int(bad.to_numpy().argmax()) + 1}: {what} "
-                    f"({counted(int(bad.sum()), 'such row')})"
-                )
-        return pd.DataFrame({SPLIT_LABEL: labels, SPLIT_TEXT: texts}).reset_index(drop=True)
+        return read_labelled(path, text_column=self.text_column, label_column=self.label_column)
 
     def _class_names(self, train: pd.DataFrame, path: Path) -> list[str]:
         present = set(train[SPLIT_LABEL])
@@ -186,6 +166,43 @@ class Table(ClassificationData):
         if unused := set(self.class_names) - present:
             raise ValueError(f"data.class_names: {path} has no rows labelled {sorted(unused)}")
         return list(self.class_names)
+
+
+def read_labelled(path: Path, *, text_column: str, label_column: str) -> pd.DataFrame:
+    """Reads the labelled texts of a table.
+
+    Args:
+        path: see :func:`read_table`.
+        text_column: name of the column with the texts.
+        label_column: name of the column with the labels, strings or numbers.
+
+    Returns:
+        A ``Label`` (as text) and a ``Text`` a row of the file, in its order.
+
+    Raises:
+        ValueError: if a column is missing, or a text or label is empty; names file and row.
+    """
+    raw = read_table(path)
+    for key, column in (("text_column", text_column), ("label_column", label_column)):
+        if column not in raw.columns:
+            raise ValueError(
+                f"{path} has no column {column!r} (data.{key}); it has "
+                f"{', '.join(map(repr, raw.columns))}"
+            )
+    if raw.empty:
+        raise ValueError(f"{path} has a header but no rows")
+    texts, labels = raw[text_column], raw[label_column].map(_label)
+    for column, bad, what in (
+        (text_column, ~texts.map(lambda text: isinstance(text, str)), "not a text"),
+        (text_column, texts.map(str).str.strip() == "", "an empty text"),
+        (label_column, labels.isna(), "no label (a string or a number)"),
+    ):
+        if bad.any():
+            raise ValueError(
+                f"{path}, column {column!r}, row {int(bad.to_numpy().argmax()) + 1}: {what} "
+                f"({counted(int(bad.sum()), 'such row')})"
+            )
+    return pd.DataFrame({SPLIT_LABEL: labels, SPLIT_TEXT: texts}).reset_index(drop=True)
 
 
 def read_table(path: Path) -> pd.DataFrame:

@@ -45,7 +45,7 @@ def render(
     script = asset("sort.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
-        _environment()
+        environment()
         .get_template("page.html")
         .render(
             study=study,
@@ -73,7 +73,8 @@ def breakable(label: str) -> Markup:
     return Markup(re.sub(r"(?<=[=./_])(?=\w)", "<wbr>", str(escape(label))))
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Returns the template engine with the filters of all pages; it escapes every text."""
     environment = Environment(
         loader=PackageLoader(str(__package__)),
         autoescape=True,

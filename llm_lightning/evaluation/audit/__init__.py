@@ -1,0 +1,1 @@
+"""What may be wrong with labelled texts, and which unlabelled ones to label next."""
