@@ -13,6 +13,7 @@ from llm_lightning.reporting.analyse.study import read_study
 pytestmark = pytest.mark.usefixtures("own_folder")
 
 
+@pytest.mark.slow
 def test_every_row_is_searched_and_evaluated_with_fresh_seeds(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
