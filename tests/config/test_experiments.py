@@ -2,12 +2,15 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from omegaconf import OmegaConf
 from program import SMOKE, start
+from small_tokenizers import word_piece
+from transformers import BertConfig, BertModel
 
 from llm_lightning.config.experiments import list_experiments
 
@@ -69,6 +72,28 @@ def test_unreachable_weights_are_replaced_and_other_model_settings_kept(
     recorded = OmegaConf.load(folder / "config.yaml").model
     assert (recorded.name, recorded.n_layer, recorded.embd_pdrop) == ("nano", 6, 0.1)
     assert capsys.readouterr().out.count("gpt2-medium@6dcaa7a") == 2
+
+
+def test_an_installed_package_with_weights_comes_before_nano(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tokenizer = word_piece()
+    folder, package = tmp_path / "model", tmp_path / "site" / "all_minilm_l6_v2"
+    package.mkdir(parents=True)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = BertConfig(vocab_size=tokenizer.vocab_size, intermediate_size=16, **sizes)
+    BertModel(config).save_pretrained(folder)
+    tokenizer.save(folder)
+    shutil.make_archive(str(package / "model"), "zip", folder)
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    monkeypatch.setenv("LLM_LIGHTNING_CACHE", str(tmp_path / "cache"))
+    start(monkeypatch, "+experiment=last_block", "trainer=smoke", "model=bert_base")
+    summary = json.loads(next(Path("runs").glob("*/seed_123/summary.json")).read_text())
+    assert summary["weights"]["model"] == "minilm"
+    assert summary["fallbacks"][1].startswith(
+        "The model minilm (installed package all_minilm_l6_v2, model.zip) replaced the model "
+        "google-bert/bert-base-uncased@86b5e09"
+    )
 
 
 @pytest.mark.parametrize(
