@@ -46,6 +46,7 @@ class PredictionWriter(L.Callback):
     def __init__(self, folder: str) -> None:
         self._folder = Path(folder)
         self._probabilities: dict[str, list[Tensor]] = {split: [] for split in _FILES}
+        self._indices: dict[str, list[Tensor]] = {split: [] for split in _FILES}
 
     def on_test_batch_end(
         self,
@@ -59,6 +60,7 @@ class PredictionWriter(L.Callback):
         """Keeps the (B, num_classes) probabilities of the validation and test split's batches."""
         if (split := SPLITS[dataloader_idx]) in _FILES:
             self._probabilities[split].append(outputs.float().cpu())
+            self._indices[split].append(batch.indices)
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Writes the files."""
@@ -66,9 +68,10 @@ class PredictionWriter(L.Callback):
         if not isinstance(data, ClassificationData):
             raise TypeError("callbacks.predictions needs classification data")
         found = {
-            split: torch.cat(batches).numpy() for split, batches in self._probabilities.items()
+            split: torch.cat(batches)[torch.cat(self._indices[split]).argsort()].numpy()
+            for split, batches in self._probabilities.items()
         }
-        for batches in self._probabilities.values():
+        for batches in (*self._probabilities.values(), *self._indices.values()):
             batches.clear()
         write_all_predictions(self._folder, data.splits, found)
 

@@ -296,11 +296,11 @@ class ClassificationData(DataModule, ABC):
         )
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """Returns the validation split in order."""
+        """Returns the validation split."""
         return self._in_order(self._examples["val"], self.padder.collate)
 
     def test_dataloader(self) -> list[DataLoader[Batch]]:
-        """Returns training, validation and test split in order, for the final evaluation."""
+        """Returns training, validation and test split, for the final evaluation."""
         return [self._in_order(self._examples[name], self.padder.collate) for name in SPLITS]
 
     def sorted_batches(self, split: str, num_tokens: int) -> Iterator[Batch]:

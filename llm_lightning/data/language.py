@@ -45,6 +45,9 @@ class LanguageData(DataModule, ABC):
     seed: int = 123
     """Seed for the order of the training sequences."""
 
+    # Losses are summed over all tokens, so that the order is free, and sorting minimises padding.
+    is_evaluated_longest_first = True
+
     def __post_init__(self) -> None:
         """Checks ranges; touches neither network nor disk."""
         super().__init__()
@@ -137,8 +140,7 @@ class LanguageData(DataModule, ABC):
             yield self._collate([sequences[index] for index in indices])
 
     def _longest_first(self, name: str) -> DataLoader[SequenceBatch]:
-        # Losses are summed over all tokens, so the order is free, and sorting minimises padding.
-        return self._in_order(sorted(self.sequences[name], key=len, reverse=True), self._collate)
+        return self._in_order(self.sequences[name], self._collate)
 
     @property
     def _collate(self) -> Callable[[Sequence[TokenSequence]], SequenceBatch]:

@@ -30,6 +30,9 @@ class DataModule(L.LightningDataModule, ABC):
     """That of the model, by :meth:`use_model`."""
     context_length: int = 1024
     """The model's context, in tokens, by :meth:`use_model`; as such GPT-2's."""
+    is_evaluated_longest_first: bool = False
+    """Whether evaluation batches are sorted by length, for models that compute their padding. Set
+    by a run, where neither padding nor a limit on the evaluation makes the order matter."""
     _order: torch.Generator | None = None
     _resumed_order: Tensor | None = None
 
@@ -123,7 +126,9 @@ class DataModule(L.LightningDataModule, ABC):
         return self._loader(examples, collate, batch_sampler=batches, generator=torch.Generator())
 
     def _in_order(self, examples: Sequence[Any], collate: Callable[[Any], Any]) -> DataLoader[Any]:
-        """Makes a loader of batches for evaluation, in the order of the examples."""
+        """Makes a loader of batches for evaluation, in the order of the examples or by length."""
+        if self.is_evaluated_longest_first:
+            examples = sorted(examples, key=len, reverse=True)
         return self._loader(
             examples, collate, batch_size=self.eval_batch_size, generator=torch.Generator()
         )

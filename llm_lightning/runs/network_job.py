@@ -165,6 +165,9 @@ class NetworkJob(Job):
         )
         task.tokenizer = found.data.tokenizer
         sha256 = task.load_base(self.model, found.weights)
+        is_whole = found.trainer.limit_val_batches == found.trainer.limit_test_batches == 1.0
+        if is_whole and not task.backbone.skips_padding and task.why_not_cacheable() is None:
+            found.data.is_evaluated_longest_first = True
         if self.compile:
             for block in task.backbone.blocks:
                 block.compile(dynamic=True)  # in place: names in checkpoints stay as they are

@@ -59,12 +59,13 @@ def predict(
     token_ids = [model.tokenizer.encode(text) for text in texts]
     examples = padder.examples(token_ids)
     step = 1 if padder.padding == "none" else BATCH_SIZE
-    probabilities: list[list[float]] = []
+    if model.why_not_cacheable() is None:  # the padding of a batch cannot change a prediction
+        examples.sort(key=len, reverse=True)
+    raw = np.empty((len(texts), len(class_names)))
     for start in range(0, len(examples), step):
         batch = padder.collate(examples[start : start + step])
         logits = model(batch.input_ids.to(model.device), batch.lengths.to(model.device))
-        probabilities += logits.float().softmax(dim=-1).tolist()
-    raw = np.array(probabilities).reshape(len(texts), len(class_names))
+        raw[batch.indices.numpy()] = logits.float().softmax(dim=-1).cpu().numpy()
     decided = (decision or MOST_PROBABLE).decide(raw)
     predictions = []
     for index, (text, ids) in enumerate(zip(texts, token_ids, strict=True)):
