@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.markup import escape
 
+from llm_lightning.commands.failures import refused
 from llm_lightning.exporting import formats, verification
 from llm_lightning.exporting.card import write_card
 from llm_lightning.exporting.dense import dense, rebuilt
@@ -16,7 +17,7 @@ from llm_lightning.exporting.suitability import check_can
 from llm_lightning.exporting.verification import TOLERANCE, LogitDifference
 from llm_lightning.finetuning.qlora import QLoRA
 from llm_lightning.network import Unavailable
-from llm_lightning.presentation.terminal import console, print_error, results_table, working
+from llm_lightning.presentation.terminal import console, results_table, working
 from llm_lightning.runs.load import load_task
 
 
@@ -109,8 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         differences = export(options.run, options.format, options.out, quantizations)
     except (ValueError, Unavailable, OSError) as error:
-        print_error(str(error))
-        return 1
+        return refused(error)
     lines = [f"{found.what}: {found.difference:.2e}" for found in differences]
     _print_export(options.out, lines)
     return 0
