@@ -1,5 +1,6 @@
 """Settings that are refused before anything is built, downloaded or written."""
 
+import contextlib
 import inspect
 import math
 import re
@@ -10,7 +11,8 @@ from typing import Any
 import lightning as L
 from hydra.utils import get_class
 from lightning.pytorch.loggers import Logger
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, MissingMandatoryValue, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from llm_lightning.config.overrides import suggestion
 from llm_lightning.evaluation.baselines import METHODS
@@ -33,6 +35,23 @@ def check(cfg: DictConfig) -> None:
     Raises:
         ValueError: naming the key, its rule and the value.
     """
+    with explained():
+        _check_all(cfg)
+
+
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    """Turns what OmegaConf says about a setting into a ValueError that names the setting."""
+    try:
+        yield
+    except MissingMandatoryValue as error:
+        key = error.full_key
+        raise ValueError(f"{key} has no default: give it a value, as in {key}=3") from error
+    except OmegaConfBaseException as error:
+        raise ValueError(str(error)) from error
+
+
+def _check_all(cfg: DictConfig) -> None:
     _check_keys(cfg)
     _check_targets(cfg)
     for key, value in _numbers(cfg, ""):
@@ -50,6 +69,8 @@ def check(cfg: DictConfig) -> None:
         raise ValueError("evaluate=best needs callbacks.checkpoint, which was removed")
     if cfg.evaluate is Checkpoint.best and cfg.trainer.limit_val_batches == 0:
         raise ValueError("evaluate=best needs validation, got trainer.limit_val_batches=0")
+    for group in GROUPS:
+        OmegaConf.to_object(cfg[group])  # checks its own ranges
 
 
 Rule = tuple[str, bool, str]

@@ -14,13 +14,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
 from hydra.utils import get_class, instantiate
-from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf, open_dict, read_write
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from llm_lightning.backbone.families import Model
 from llm_lightning.backbone.huggingface.location import has_package
 from llm_lightning.backbone.huggingface.settings import HubModel
-from llm_lightning.config.checks import check
+from llm_lightning.config.checks import check, explained
 from llm_lightning.config.experiments import conf_dir
 from llm_lightning.config.run_name import run_name
 from llm_lightning.data.module import DataModule
@@ -51,19 +50,14 @@ def job_of(cfg: DictConfig, choices: Mapping[str, str | None] | None = None) -> 
         ValueError: naming the key, if a setting is wrong or missing.
     """
     choices = HydraConfig.get().runtime.choices if choices is None else choices
-    try:
-        check(cfg)
+    check(cfg)
+    with explained():
         task = OmegaConf.to_object(cfg.task)
         settings, data = _run_settings(cfg, choices), _data(cfg, choices)
         decide = _decide(cfg, data, needs_callback=not isinstance(task, Baseline))
         if isinstance(task, Baseline):
             return BaselineJob(settings=settings, data=data, decide=decide, baseline=task)
         return replace(_network_job(cfg, choices, task, settings, data), decide=decide)
-    except MissingMandatoryValue as error:
-        key = error.full_key
-        raise ValueError(f"{key} has no default: give it a value, as in {key}=3") from error
-    except OmegaConfBaseException as error:
-        raise ValueError(str(error)) from error
 
 
 def _decide(cfg: DictConfig, data: DataModule, *, needs_callback: bool) -> Decide:

@@ -28,6 +28,7 @@ from llm_lightning.run_format import files, status
 from llm_lightning.run_format.summary import Summary, WeightFacts, write_summary
 from llm_lightning.runs import terminal_output as terminal
 from llm_lightning.runs.baseline_job import baseline_metrics
+from llm_lightning.runs.batch_counts import check_batches
 from llm_lightning.runs.built import Built
 from llm_lightning.runs.curves import join_curves
 from llm_lightning.runs.decisions import decide
@@ -120,6 +121,7 @@ class NetworkJob(Job):
                 load_tokenizer(job.model, weights), context_length(job.model, weights)
             )
             job.data.setup("fit")
+            check_batches(job.data, trainer)
         found = FoundNetwork(
             data=job.data,
             weights_source=f"{job.model.name}: {weights.source}",

@@ -97,7 +97,7 @@ def test_a_classifier_is_sent_to_its_own_command(
     accuracy = {split: {"accuracy": 0.5} for split in ("train", "val", "test")}
     other = {"kind": "classification", "class_names": ["a", "b"], "metrics": accuracy}
     (tmp_path / "summary.json").write_text(json.dumps(summary | other))
-    assert generate.main([str(tmp_path), "Name a colour."]) == 1
+    assert generate.main([str(tmp_path), "Name a colour."]) == 2
     assert "use python -m llm_lightning predict" in " ".join(
         capsys.readouterr().err.replace("│", " ").split()
     )
@@ -146,7 +146,8 @@ def test_streamed_pieces_are_the_whole_response(folder: Path) -> None:
 def test_without_an_instruction_each_line_of_input_is_one(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "stdin", io.StringIO("Name a colour.\n\nName a fruit.\n"))
+    given = io.BytesIO(b"Name a colour.\n\nName a fruit.\n")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(given))
     assert generate.main([str(folder)]) == 0
     out = capsys.readouterr().out
     capsys.readouterr()
@@ -181,7 +182,7 @@ def test_responses_continue_after_an_interruption_and_reach_the_summary(
 def test_bad_options_are_refused(
     folder: Path, capsys: pytest.CaptureFixture[str], option: tuple[str, str], message: str
 ) -> None:
-    assert generate.main([str(folder), "Name a colour.", *option]) == 1
+    assert generate.main([str(folder), "Name a colour.", *option]) == 2
     told = " ".join(capsys.readouterr().err.replace("│", " ").split())
     assert message in told
 
@@ -189,7 +190,7 @@ def test_bad_options_are_refused(
 def test_a_folder_that_is_no_run_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert generate.main([str(tmp_path), "Name a colour."]) == 1
+    assert generate.main([str(tmp_path), "Name a colour."]) == 2
     assert "is not the folder of a finished run" in " ".join(
         capsys.readouterr().err.replace("│", " ").split()
     )

@@ -101,7 +101,7 @@ def test_table_for_people(run: Path, capsys: pytest.CaptureFixture[str]) -> None
 def test_faults_are_named(
     run: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
-    assert predict.main([str(run), *arguments]) == 1
+    assert predict.main([str(run), *arguments]) == 2
     assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
@@ -116,7 +116,7 @@ def test_wrong_folders_and_files_are_named(
     with pytest.raises(ValueError, match=r"last\.ckpt is missing"):
         load_classifier(copy)
     (tmp_path / "latin.txt").write_bytes("fine\ncaf\xe9\n".encode("latin-1"))
-    assert predict.main([str(run), "--file", str(tmp_path / "latin.txt")]) == 1
+    assert predict.main([str(run), "--file", str(tmp_path / "latin.txt")]) == 2
     assert "line 2 cannot be decoded" in " ".join(capsys.readouterr().err.replace("│", "").split())
 
 

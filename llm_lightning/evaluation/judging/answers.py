@@ -15,7 +15,7 @@ MAX_ANSWER_BYTES = 16 * 2**20
 _TEXT_SHOWN = 2400  # bytes
 
 
-class TooLarge(Exception):
+class Unreadable(OSError):
     """An answer is larger than ``MAX_ANSWER_BYTES``, or packed in a way that cannot be bounded."""
 
 
@@ -47,12 +47,12 @@ def read_bounded(response: httpx2.Response, deadline: float) -> bytes:
     """The body of an answer, unpacked, within a size and a time.
 
     Raises:
-        TooLarge: if it is larger, or compressed by something whose size cannot be bounded.
+        Unreadable: if it is larger, or compressed by something whose size cannot be bounded.
         httpx2.ReadTimeout: at the deadline, for a server that sends a byte now and then.
     """
     packing = response.headers.get("Content-Encoding", "identity").strip().lower()
     if packing not in ("identity", "gzip", "x-gzip", "deflate", ""):
-        raise TooLarge(f"its answer is packed as {packing}, which was not asked for")
+        raise Unreadable(f"its answer is packed as {packing}, which was not asked for")
     unpack = zlib.decompressobj(47) if packing not in ("identity", "") else None  # 47: detect it
     content = bytearray()
     for chunk in response.iter_raw():
@@ -62,9 +62,9 @@ def read_bounded(response: httpx2.Response, deadline: float) -> bytes:
         try:
             content += unpack.decompress(chunk, room) if unpack else chunk
         except zlib.error as error:
-            raise httpx2.DecodingError(f"its answer is no {packing}: {error}") from error
+            raise Unreadable(f"its answer is said to be {packing}, and is not") from error
         if len(content) > MAX_ANSWER_BYTES:
-            raise TooLarge(f"its answer is larger than {MAX_ANSWER_BYTES // 2**20} MiB: not read")
+            raise Unreadable(f"its answer is larger than {MAX_ANSWER_BYTES // 2**20} MiB: not read")
     return bytes(content)
 
 

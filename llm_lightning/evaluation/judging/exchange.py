@@ -18,7 +18,7 @@ import tenacity
 
 from llm_lightning.evaluation.judging.answers import (
     Answer,
-    TooLarge,
+    Unreadable,
     error_code,
     error_inside,
     error_text,
@@ -181,7 +181,9 @@ class Exchange:
             raise _TryAgain(f"no answer within {time_s:g} s") from error
         except httpx2.TransportError as error:
             raise _TryAgain(innermost(error)) from error
-        except (httpx2.HTTPError, httpx2.InvalidURL, TooLarge) as error:
+        except Unreadable as error:
+            raise ServerFailed(f"{self.url}: {error}") from error
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise ServerFailed(f"{self.url}: {innermost(error)}") from error
         return self._read(response)
 
@@ -217,9 +219,9 @@ class Exchange:
             status = error_code(inside)
         said = error_text(answer)
         reason = self._safe(said or answer.reason or "no reason given")
-        shown = (
-            f"HTTP {status}" if content is None else f"HTTP 200 with error {status or ''}".strip()
-        )
+        shown = f"HTTP {status}"
+        if content is not None:
+            shown = f"HTTP 200 with error {status}" if status else "HTTP 200 with an error"
         if status == 429 or status >= 500:
             pause_s = retry_after(answer.headers)
             if pause_s is not None and pause_s > LONGEST_PAUSE_S:

@@ -44,6 +44,8 @@ _HEDGE = re.compile(
     re.IGNORECASE,
 )
 """Near one of these words a number may be anything but the judge's own score."""
+_MOST_OBJECTS = 1000
+"""Braces of a reply that are looked at: each that is none costs time that grows with the reply."""
 _LONGEST_NUMBER = 100
 """Characters of a reply that may be nothing but a number and its marks."""
 _NEAR = 40
@@ -131,7 +133,9 @@ def _objects(text: str) -> Iterator[list[tuple[str, Any]] | None]:
     # Pairs, not dicts: a key that occurs twice would hide one of its values.
     decoder = json.JSONDecoder(object_pairs_hook=list)
     at = text.find("{")
-    while at >= 0:
+    for _ in range(_MOST_OBJECTS):
+        if at < 0:
+            return
         try:
             value, end = decoder.raw_decode(text, at)
             yield value
@@ -142,6 +146,7 @@ def _objects(text: str) -> Iterator[list[tuple[str, Any]] | None]:
             yield None
             end = at + 1
         at = text.find("{", end)
+    yield None
 
 
 def _of_text(text: str, lowest: int, highest: int) -> Reading:
