@@ -34,6 +34,8 @@ def command_line_problem(
     for word in overrides:
         if "=" not in word and not word.startswith("~"):
             return _stray_word(word, experiments, commands)
+        if (problem := _tilde_problem(word)) is not None:
+            return problem
     try:
         parsed = parse(overrides)
     except ValueError as error:
@@ -86,12 +88,18 @@ def _runs_dir_problem(value: Any) -> str | None:
     if not text or text == "/":  # as from runs_dir=$UNSET or runs_dir=$UNSET/
         shown = "empty" if not text else "the root of the file system"
         return f"runs_dir is {shown}: name a folder, such as runs_dir=runs"
-    if text.startswith("~"):
-        whole = os.path.expanduser(text)
-        if whole == text:
-            return f"runs_dir={text}: there is no such user; write the whole path"
-        return f"runs_dir={text}: the shell did not replace ~; write runs_dir={whole}"
-    return None
+    return _tilde_problem(f"runs_dir={text}")
+
+
+def _tilde_problem(word: str) -> str | None:
+    """What is wrong with a path that begins with ``~``, which shells leave as it is here."""
+    key, _, path = word.partition("=")
+    if not path.startswith("~"):
+        return None
+    whole = os.path.expanduser(path)
+    if whole == path:
+        return f"{word}: there is no such user, or no home folder; write the whole path"
+    return f"{word}: the shell did not replace ~; write {key}={whole}"
 
 
 def dry_run_is_set(arguments: Sequence[str]) -> bool:

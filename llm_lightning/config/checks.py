@@ -193,12 +193,12 @@ def _class_of(key: str, target: Any) -> type:
 
 
 def _inner_targets(part: Any, key: str) -> Iterator[tuple[str, Any]]:
+    """Every ``_target_`` inside a part, with its key."""
+    children: list[tuple[str, Any]] = []
     if isinstance(part, DictConfig):
-        children = [(f"{key}.{name}", part._get_node(name)) for name in part]
+        children = [(f"{key}.{name!s}", part._get_node(name)) for name in part]
     elif isinstance(part, ListConfig):
         children = [(f"{key}[{index}]", part._get_node(index)) for index in range(len(part))]
-    else:
-        return
     for inner, child in children:
         if isinstance(child, DictConfig | ListConfig) and not child._is_none():
             if isinstance(child, DictConfig) and "_target_" in child:
@@ -213,7 +213,7 @@ def _numbers(part: Any, prefix: str) -> Iterator[tuple[str, Any]]:
         for key, value in plain.items():
             if not prefix and key == "hydra":
                 continue
-            yield from _numbers(value, f"{prefix}.{key}" if prefix else str(key))
+            yield from _numbers(value, f"{prefix}.{key!s}" if prefix else str(key))
     elif isinstance(plain, list):
         for index, value in enumerate(plain):
             yield from _numbers(value, f"{prefix}[{index}]")

@@ -18,6 +18,7 @@ _KEY = re.compile(
     r"(?:Could not override '|Could not append to config\. An item is already at '"
     r"|Could not delete from config\. ')([^']+)'"
 )
+_MERGED = re.compile(r"Error merging override (.*)")
 
 
 def composed(overrides: Sequence[str]) -> DictConfig:
@@ -45,6 +46,8 @@ def _compose(overrides: Sequence[str]) -> DictConfig:
 def _explained(error: Exception, overrides: Sequence[Override]) -> str:
     cause = str(error.__cause__ or "").splitlines()
     found = _KEY.search(str(error))
+    if merged := _MERGED.match(str(error)):
+        return f"{merged[1]}: {cause[0] if cause else 'it does not fit the setting'}"
     if found is None or isinstance(error, MissingConfigException):
         return "\n".join(line for line in [*str(error).splitlines()[:1], *cause[:1]] if line)
     key = found[1]

@@ -1,19 +1,27 @@
 """Settings as people mistype them, or as nobody should write them: a line that names them."""
 
+import errno
+import os
 import shlex
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from program import SMOKE, command
 
-from llm_lightning.commands.before_runs import check_settings
+from llm_lightning.commands.before_runs import check_settings, runs_folder
 from llm_lightning.commands.command_line import command_line_problem
+from llm_lightning.commands.failures import PROGRAM, USER, reported
 from llm_lightning.config.experiments import list_experiments
+from llm_lightning.network import Unavailable, cache_dir
+from llm_lightning.runs.errors import UserError
 
 T = "+experiment=last_block"
 
 MISTYPED = [
     # What a line cannot hold, found before anything is imported.
     ("optim.lr", "there is no such command"),
-    ("optim.lr= =", "optim.lr='=' "),
+    ("optim.lr= =", "in quotes it can: \"optim.lr=' ='\""),
     ("data.path=a=b.csv", "in quotes it can: \"data.path='a=b.csv'\""),
     ("data.path=my data/epoch=3,v2 (final)/ré views.csv", "v2 (final)/ré views.csv'\""),
     ("data.path=plain (1).csv", "in quotes it can: \"data.path='plain (1).csv'\""),
@@ -25,6 +33,8 @@ MISTYPED = [
     ("runs_dir=/", "runs_dir is the root of the file system"),
     ("runs_dir=null", "runs_dir is empty"),
     ("runs_dir=~/runs", "the shell did not replace ~; write runs_dir=/"),
+    ("runs_dir='~/runs'", "the shell did not replace ~; write runs_dir=/"),
+    ("data.path=~/texts.csv", "the shell did not replace ~; write data.path=/"),
     ("runs_dir=~nobody_at_all/x", "there is no such user"),
     ("run_dir=x", "set runs_dir"),
     ("model=nanoo", "there is no model of this name; did you mean nano?"),
@@ -110,7 +120,6 @@ WRONG = [
     ("model.attn_pdrop=nan", "model.attn_pdrop must be a finite number"),
     ("finetune.num_blocks=100000000000", "finetune.num_blocks must be below 2**31"),
     ("finetune=last_n_blocks", "finetune.num_blocks has no default: give it a value"),
-    ("objective=", "objective"),
     ("baselines=[words]", "baselines must be among majority"),
     # Classes: nothing is made of what is refused.
     ("callbacks.progress._target_=os.system", "only classes of llm_lightning and lightning"),
@@ -177,3 +186,196 @@ def test_pasting_what_the_message_says_works() -> None:
     assert pasted == "\"data.path='my data/epoch=3,v2 (final)/it\\'s ré.csv'\"" or "'" in pasted
     (argument,) = shlex.split(pasted)
     assert command_line_problem([T, argument], list_experiments(), []) is None
+
+
+# --- the exit status ------------------------------------------------------------------------------
+
+
+class PanicException(BaseException):
+    """As Rust libraries raise it: no Exception, so that nobody swallows it."""
+
+
+def full_disk() -> OSError:
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/a/seed_1/summary.json")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (UserError("data.path must exist"), USER, "data.path must exist"),
+        (Unavailable("weights", "no network", "connect"), USER, "weights could not be downloaded"),
+        (full_disk(), USER, "runs/a/seed_1/summary.json: No space left on device: free some"),
+        (OSError(errno.EROFS, "Read-only file system", "cache/x"), USER, "cache/x: Read-only file"),
+        (PermissionError(errno.EACCES, "Permission denied", "w"), USER, "w: Permission denied"),
+        (OSError("no number"), PROGRAM, "OSError: no number"),
+        (ValueError("odd\nmore"), PROGRAM, "ValueError: odd This is a fault of the program"),
+        (KeyError("x"), PROGRAM, "KeyError: 'x'"),
+        (RecursionError("too deep"), PROGRAM, "RecursionError: too deep"),
+        (PanicException("stack overflow"), PROGRAM, "PanicException: stack overflow"),
+    ],
+)
+def test_an_error_is_one_message_and_says_whose_it_is(
+    error: BaseException, status: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert reported(raising(error)) == status
+    told = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert message in told
+    assert "Traceback" not in told
+    assert ("--debug shows where" in told) == (status == PROGRAM)
+
+
+def raising(error: BaseException) -> Callable[[], int]:
+    def main() -> int:
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize("error", [UserError("x"), ValueError("x"), PanicException("x")])
+def test_where_it_was_raised_is_shown_on_demand(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(type(error)):
+        reported(raising(error))
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt("x"), SystemExit(130), BrokenPipeError()])
+def test_what_ends_a_process_on_purpose_is_no_error(end: BaseException) -> None:
+    with pytest.raises(type(end)):
+        reported(raising(end))
+
+
+def test_debug_is_an_option_of_every_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    monkeypatch.setitem(os.environ, "HYDRA_FULL_ERROR", "0")  # restored afterwards
+    with pytest.raises(ValueError, match="nowhere"):
+        command(monkeypatch, "predict", "nowhere", "text", "--debug")
+
+
+# --- folders --------------------------------------------------------------------------------------
+
+
+def test_folders_made_for_nothing_are_removed_again(tmp_path: Path) -> None:
+    runs = tmp_path / "new" / "deep" / "runs"
+    with runs_folder(runs):
+        assert runs.is_dir()
+    assert list(tmp_path.iterdir()) == []
+    with runs_folder(runs):
+        (runs / "run").mkdir()
+    assert (runs / "run").is_dir()
+    (runs / "run").rmdir()
+    with runs_folder(runs):
+        pass
+    assert runs.is_dir(), "it was there before"
+
+
+@pytest.mark.parametrize("kind", ["a file", "below a file", "too long", "a system's"])
+def test_a_folder_that_cannot_be_is_refused(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    folder, message = {
+        "a file": (tmp_path / "file", "there is a file of this name"),
+        "below a file": (tmp_path / "file" / "runs", "there is a file of this name"),
+        "too long": (tmp_path / ("x" * 5000), r"… \(5,\d+ characters\) cannot be made: File name"),
+        "a system's": (Path("/proc/nothing/runs"), "cannot be made: No such file"),
+    }[kind]
+    with pytest.raises(ValueError, match=message) as caught, runs_folder(folder):
+        pass
+    assert str(caught.value).startswith("runs_dir=")
+    assert len(str(caught.value)) < 300
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_without_permission_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # permissions do not stop root
+    with pytest.raises(ValueError, match="no permission to write there"), runs_folder(tmp_path):
+        pass
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "runs")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with (
+        pytest.raises(ValueError, match="cannot be made: Permission denied"),
+        runs_folder(tmp_path / "runs"),
+    ):
+        pass
+
+
+def test_without_a_home_folder_the_cache_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    for name in ("LLM_LIGHTNING_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ValueError, match="set HOME, or LLM_LIGHTNING_CACHE"):
+        cache_dir()
+
+
+# --- whole commands -------------------------------------------------------------------------------
+
+WHOLE = [
+    ("optim.lr=nan", "optim.lr must be a finite number, got nan"),
+    ("optim.lrr=1", "did you mean optim.lr?"),
+    ("+callbacks.x._target_=os.system", "os.system is refused"),
+    ("objective=perplexity", "objective must be one of loss"),
+    ("runs_dir=taken", "runs_dir=taken cannot be made: there is a file of this name"),
+    ("data.path=gone.zip", "must be an existing file or folder, got gone.zip"),
+    ("task.pooling=middle", "task.pooling must be one of"),
+    (
+        "data.batch_size=100000 data.drop_last=true data.padding=batch",
+        "gives no batch of data.batch_size",
+    ),
+    ("trainer.limit_val_batches=0.001", "leaves none of the"),
+    ("finetune=lora finetune.rank=1000000000", "finetune.rank=1,000,000,000 makes adapters of"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("own_folder")
+@pytest.mark.parametrize(("settings", "message"), WHOLE, ids=lambda one: one[:40])
+def test_a_refused_command_says_why_and_leaves_nothing(
+    settings: str,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("taken").write_text("mine")
+    assert command(monkeypatch, T, *SMOKE, *settings.split()) == USER
+    told = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert message in told
+    assert "Traceback" not in told
+    left = {path.name for path in Path().iterdir()}
+    assert left <= {"taken", "cache"}, left
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("own_folder")
+def test_a_full_disk_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write(*_: object, **__: object) -> None:
+        raise full_disk()
+
+    monkeypatch.setattr("llm_lightning.runs.network_job.write_summary", write)
+    assert command(monkeypatch, T, *SMOKE) == USER
+    told = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert "summary.json: No space left on device: free some" in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize("choice", ["hydra/launcher=parallel", "hydra/launcher=slurm"])
+def test_a_plugin_that_is_missing_with_its_parent_is_named(
+    choice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No ``hydra_plugins`` at all: looking for a child raises."""
+
+    def without_parent(name: str) -> None:
+        raise ModuleNotFoundError("No module named 'hydra_plugins'", name="hydra_plugins")
+
+    monkeypatch.setattr("llm_lightning.presentation.extras.find_spec", without_parent)
+    with pytest.raises(ValueError, match=r"pip install 'llm-lightning\["):
+        check_settings(["+experiment=lora", choice])
