@@ -164,9 +164,7 @@ def test_weights_that_are_no_numbers_are_named(run: Path) -> None:
     with torch.no_grad():
         model.head.weight[0, 0] = float("nan")
         model.head.bias[0] = float("inf")
-    with pytest.raises(
-        ValueError, match=r"NaN or infinite, in head.weight and 1 more"
-    ):
+    with pytest.raises(ValueError, match=r"NaN or infinite, in head.weight and 1 more"):
         classify(model, ["hello"])
 
 
