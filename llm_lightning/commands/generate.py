@@ -12,6 +12,8 @@ from pathlib import Path
 import torch
 
 from llm_lightning.backbone.sampling import GenerationOptions
+from llm_lightning.commands.command_line import ALLOW_DOWNLOAD
+from llm_lightning.commands.consent import consent
 from llm_lightning.data.prompts import Record
 from llm_lightning.network import Unavailable
 from llm_lightning.presentation.terminal import print_error
@@ -29,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     options = _parser().parse_args(arguments)
     try:
-        model, summary = load_language_model(options.run)
+        model, summary = load_language_model(options.run, consent(options.allow_download))
         given = {
             field.name: getattr(options, field.name)
             for field in fields(GenerationOptions)
@@ -38,14 +40,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         model.options.generation = replace(model.options.generation, **given)
     except (ValueError, Unavailable) as error:
         print_error(str(error))
-        return 1
+        return 2
     device = best_device()
     print_reminder(summary.fallbacks)
     if options.responses:
         return _respond_to_test_split(model, device, options.run, summary)
     if not model.hparams["text"]:
         print_error(f"{options.run} was trained on plain text: it follows no instructions")
-        return 1
+        return 2
     model = ready_to_generate(model, device, summary.precision)
     if options.instruction is not None:
         _print_response(model, Record(options.instruction, options.input))
@@ -67,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help=f"respond to the test split into {files.RESPONSES}, continuing where that stopped",
     )
+    parser.add_argument("--allow-download", action="store_true", help=ALLOW_DOWNLOAD)
     choice = parser.add_argument_group("how tokens are chosen (default: as the run was configured)")
     choice.add_argument("--max-new-tokens", type=int, help="longest response")
     choice.add_argument("--temperature", type=float, help="0 takes the most likely token")
@@ -107,7 +110,7 @@ def _respond_to_test_split(
 ) -> int:
     if not (folder / files.SPLITS_FOLDER / files.split_file("test", "instructions")).is_file():
         print_error(f"{folder} has no test split: there are no test instructions")
-        return 1
+        return 2
     summary = respond(model, device, summary, folder)
     if summary.responses:
         print_response_scores(summary.responses)

@@ -23,6 +23,7 @@ from llm_lightning.backbone.huggingface.location import has_package
 from llm_lightning.backbone.huggingface.settings import HubModel
 from llm_lightning.config.experiments import conf_dir
 from llm_lightning.config.run_name import run_name
+from llm_lightning.config.secrets import check_no_secrets
 from llm_lightning.data.module import DataModule
 from llm_lightning.evaluation.baselines import METHODS, Baseline
 from llm_lightning.evaluation.decisions import Decide
@@ -53,6 +54,7 @@ def job_of(cfg: DictConfig, choices: Mapping[str, str | None] | None = None) -> 
     choices = HydraConfig.get().runtime.choices if choices is None else choices
     try:
         _check_keys(cfg)
+        check_no_secrets(plain(cfg))
         task = OmegaConf.to_object(cfg.task)
         _check(cfg)
         settings, data = _run_settings(cfg, choices), _data(cfg, choices)

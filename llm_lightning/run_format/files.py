@@ -65,6 +65,9 @@ INDEX = "index"
 RESPONSE = "model_response"
 """The field of ``RESPONSES`` that the model wrote, beside those of the record."""
 
+MOST_LEVELS = 3
+"""Below a folder, in which runs are looked for to name one: as deep as a sweep of sweeps."""
+
 
 def split_file(split: str, kind: str) -> str:
     """Returns the file of a split in ``SPLITS_FOLDER``: ``test.csv`` of a classifier's data.

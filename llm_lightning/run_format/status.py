@@ -8,7 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from llm_lightning.redaction import without_secrets
+from llm_lightning.run_format.bounded_files import read_json_object
 from llm_lightning.run_format.files import STATUS
+
+_MOST_BYTES = 2**20
 
 
 def write(folder: Path, state: str, *, error: str | None = None, **facts: Any) -> None:
@@ -23,6 +27,7 @@ def write(folder: Path, state: str, *, error: str | None = None, **facts: Any) -
     now = datetime.now(UTC).isoformat()
     before = read(folder) or {"started_at": now}
     before.pop("refused_at", None)
+    error = None if error is None else without_secrets(error)
     _replace(folder, before | {"state": state, "error": error, "updated_at": now} | facts)
 
 
@@ -37,7 +42,8 @@ def refuse(folder: Path, error: str) -> None:
     if before is None or before["state"] != "finished":
         write(folder, "failed", error=error)
         return
-    _replace(folder, before | {"error": error, "refused_at": datetime.now(UTC).isoformat()})
+    refused = {"error": without_secrets(error), "refused_at": datetime.now(UTC).isoformat()}
+    _replace(folder, before | refused)
 
 
 def _replace(folder: Path, status: dict[str, Any]) -> None:
@@ -49,12 +55,36 @@ def _replace(folder: Path, status: dict[str, Any]) -> None:
 
 
 def read(folder: Path) -> dict[str, Any] | None:
-    """Reads the state of a run; ``None`` if there is none."""
+    """Reads the state of a run; ``None`` if there is none.
+
+    Raises:
+        ValueError: naming the file, if it is damaged.
+    """
     file = folder / STATUS
-    if not file.is_file():
+    try:
+        found = read_json_object(file, _MOST_BYTES)
+    except FileNotFoundError:
         return None
-    status: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return status
+    for key in ("state", "updated_at"):
+        if not isinstance(found.get(key), str):
+            raise ValueError(f"{file} is damaged: {key} must be a text, got {found.get(key)!r:.60}")
+    for key in ("started_at", "updated_at", "refused_at"):
+        _check_time(file, key, found.get(key))
+    if not isinstance(found.get("error"), str | None):
+        raise ValueError(f"{file} is damaged: error must be a text, got {found['error']!r:.60}")
+    return found
+
+
+def _check_time(file: Path, key: str, value: Any) -> None:
+    """Refuses what is no time with a time zone, which cannot be compared with others."""
+    if value is None:
+        return
+    try:
+        is_time = datetime.fromisoformat(value).tzinfo is not None
+    except (TypeError, ValueError):
+        is_time = False
+    if not is_time:
+        raise ValueError(f"{file} is damaged: {key} must be a time with a zone, got {value!r:.60}")
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from llm_lightning.backbone.families import (
     locate,
     save_tokenizer,
 )
+from llm_lightning.backbone.tensor_files import MOST_LISTED
 from llm_lightning.backbone.weights import Weights
 from llm_lightning.callbacks import frozen_activations
 from llm_lightning.callbacks.status import EpochStatus
@@ -176,6 +177,8 @@ class NetworkJob(Job):
             source=str(found.weights_source),
             sha256=sha256,
             head_loaded=task.head_is_loaded,
+            unused=len(task.unused_weights),
+            unused_names=task.unused_weights[:MOST_LISTED],
         )
         return Built(found.data, task, found.trainer, found.timer, facts, found.fallbacks)
 

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.panel import Panel
 
 from llm_lightning.presentation.durations import duration
+from llm_lightning.presentation.plurals import counted
 from llm_lightning.presentation.terminal import console, errors, facts_grid, results_table
 from llm_lightning.reporting.draw.run_figures import plot_run
 from llm_lightning.run_format import files
@@ -44,6 +45,7 @@ NEXT_COMMANDS = {
     "instructions": 'python -m llm_lightning generate "{run_dir}" "What is the opposite of hot?"',
 }
 _RESPONSES_SHOWN = 3
+_NAMES_SHOWN = 3
 _CHARACTERS_SHOWN = 60
 
 
@@ -75,6 +77,14 @@ def print_heading(settings: RunSettings, data: Sequence[str]) -> None:
     console.print(f"\n[bold]{escape(settings.name)}[/bold], seed {settings.seed}")
     for line in data:
         console.print(escape(line))
+
+
+def _unused_weights(weights: WeightFacts) -> str:
+    """Which tensors of the file are left out: heads of other tasks, and poolers before them."""
+    names = ", ".join(weights.unused_names[:_NAMES_SHOWN])
+    more = weights.unused - min(len(weights.unused_names), _NAMES_SHOWN)
+    others = f" and {more:,} more" if more else ""
+    return f"not used: {counted(weights.unused, 'tensor')} of the file ({names}{others})"
 
 
 def print_start(
@@ -121,6 +131,8 @@ def print_start(
         facts.add_row(title, escape(line))
     head = ", its head too" if weights.head_loaded else ""
     facts.add_row("weights", escape(weights.source + head))
+    if weights.unused:
+        facts.add_row("", escape(_unused_weights(weights)))
     if model_settings:
         shown = (f"{key}={value}" for key, value in model_settings.items())
         facts.add_row("settings", escape(f"{' '.join(shown)} (they come with {weights.model})"))

@@ -123,7 +123,8 @@ def _checksum_file(file: Path) -> Path:
 def _is_intact(file: Path, num_bytes: int) -> bool:
     if not (file.is_file() and _checksum_file(file).is_file() and file.stat().st_size == num_bytes):
         return False
-    return _checksum_file(file).read_text() == file_sha256(file)
+    # As bytes: what is damaged need not be text.
+    return _checksum_file(file).read_bytes() == file_sha256(file).encode()
 
 
 def _num_bytes(shape: tuple[int, int]) -> int:

@@ -73,7 +73,7 @@ def figures(folder: Path) -> dict[str, Figure]:
     facts = _read_facts(folder)
     found: dict[str, Figure] = {}
     if _has(folder / CURVES):
-        found |= _learning(run_tables.read_curves(folder), facts)
+        found |= _learning(_curves(folder), facts)
     if _has(folder / PREDICTIONS):
         try:
             predictions = run_tables.read_predictions(folder, facts.class_names)
@@ -87,6 +87,13 @@ def figures(folder: Path) -> dict[str, Figure]:
             facts.scores, per_response, facts.caption
         )
     return found
+
+
+def _curves(folder: Path) -> pd.DataFrame:
+    try:
+        return run_tables.read_curves(folder)
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"{folder / CURVES}: {str(error).splitlines()[0]}") from error
 
 
 def _has(file: Path) -> bool:
