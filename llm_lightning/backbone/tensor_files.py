@@ -6,6 +6,7 @@ against code in a file off.
 """
 
 import pickle
+import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -78,11 +79,13 @@ def unpickled(path: Path, what: str) -> Any:
     try:
         if is_archive and _is_compressed(path):
             raise RuntimeError("a compressed archive, which torch.save does not write")
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=is_archive)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickles that are refused next
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_archive)
     except pickle.UnpicklingError as error:
         # torch's own message advises to turn this protection off.
         raise ValueError(f"{what} contains objects other than tensors") from error
-    except OSError as error:
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise _unreadable(what, error) from error
     # A damaged file can make the unpickler stumble anywhere: RuntimeError, EOFError, KeyError,
     # TypeError, MemoryError and others.

@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             files = write_report(study, options.out)
     except ValueError as error:
         terminal.print_error(str(error))
-        return 1
+        return 2
     except OSError as error:
         terminal.print_error(f"--out: {error.strerror}: {error.filename}")
         return 1

@@ -76,7 +76,7 @@ CHANGES: list[tuple[str, Change, str]] = [
      "text.max_length must lie between 1 and the context 32: -5"),
     ("a length of 10^12", put(f"{HYPER}/text/max_length", 10**12), "and the context 32: 10000000"),
     ("an unknown padding", put(f"{HYPER}/text/padding", "left"), "data.padding must be one of"),
-    ("a text as width", put(f"{HYPER}/model/n_embd", "wide"), "describes no model .*TypeError"),
+    ("a text as width", put(f"{HYPER}/model/n_embd", "wide"), "describes no model .*: Type"),
     ("a negative width", put(f"{HYPER}/model/n_embd", -8), "n_embd must be at least 1, got -8"),
     ("a million blocks", put(f"{HYPER}/model/n_layer", 10**6), "n_layer must be at most 2,000"),
     ("10^7 wide", put(f"{HYPER}/model/n_embd", 10**7), "GiB in float32, and this machine has"),

@@ -46,7 +46,7 @@ def own_context_length(config: Mapping[str, Any]) -> int | None:
         config: its configuration as plain values.
     """
     known = configured(config, None)
-    return longest_input(_without_memory(known, {}), known)
+    return longest_input(without_memory(known, {}), known)
 
 
 def configured(fields: Mapping[str, Any], dropout: float | None) -> Any:
@@ -90,8 +90,8 @@ def configured(fields: Mapping[str, Any], dropout: float | None) -> Any:
     return config
 
 
-def check_size(config: Any, options: dict[str, Any]) -> None:
-    """Refuses a model that is larger than the memory, without making it.
+def without_memory(config: Any, options: dict[str, Any]) -> nn.Module:
+    """Makes the model with shapes alone, and refuses one that is larger than the memory.
 
     Args:
         config: as from :func:`configured`.
@@ -100,12 +100,6 @@ def check_size(config: Any, options: dict[str, Any]) -> None:
     Raises:
         ValueError: if its weights do not fit, or it cannot be made at all.
     """
-    model = _without_memory(config, options)
-    check_fits(sum(one.numel() for one in model.parameters()), _described(config))
-
-
-def _without_memory(config: Any, options: dict[str, Any]) -> nn.Module:
-    """The model with shapes alone."""
     width = _number(config, "hidden_size")
     rows = _number(config, "vocab_size") + width * _number(config, "num_hidden_layers")
     check_fits(rows * width, _described(config))
@@ -118,6 +112,7 @@ def _without_memory(config: Any, options: dict[str, Any]) -> nn.Module:
         raise ValueError(
             f"{_described(config)} cannot be made: {type(error).__name__}: {lines[0]}"
         ) from error
+    check_fits(sum(one.numel() for one in model.parameters()), _described(config))
     return model
 
 
