@@ -82,9 +82,14 @@ class FineTunedModel(L.LightningModule, ABC):
         """
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leaves the frozen base out of the checkpoint."""
+        """Leaves the frozen base out; and what only training needs, if that does not go on."""
         remove_base(checkpoint, self, self.pretrained_parts, self.base)
-        checkpoint["rng_state"] = torch.get_rng_state()
+        if "optimizer_states" in checkpoint:
+            checkpoint["rng_state"] = torch.get_rng_state()
+            return
+        checkpoint.pop("loops", None)
+        data = getattr(self._trainer, "datamodule", None)
+        checkpoint.pop(type(data).__qualname__, None)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Completes the checkpoint with the frozen base, which must have been loaded.
@@ -92,7 +97,7 @@ class FineTunedModel(L.LightningModule, ABC):
         Raises:
             ValueError: if :meth:`load_base` was not called, or with another base.
         """
-        self._rng_state = checkpoint["rng_state"]
+        self._rng_state = checkpoint.get("rng_state")
         restore_base(checkpoint, self, self.pretrained_parts, self.base)
 
     def load_trained(self, checkpoint: dict[str, Any]) -> None:
