@@ -18,7 +18,7 @@ from llm_lightning.data.prompts import Record
 from llm_lightning.network import Unavailable
 from llm_lightning.presentation.terminal import print_error
 from llm_lightning.run_format import files
-from llm_lightning.run_format.summary import Summary
+from llm_lightning.run_format.summary import Summary, write_summary
 from llm_lightning.runs.generation import stream_text
 from llm_lightning.runs.load import load_language_model
 from llm_lightning.runs.prediction import best_device
@@ -112,6 +112,7 @@ def _respond_to_test_split(
         print_error(f"{folder} has no test split: there are no test instructions")
         return 2
     summary = respond(model, device, summary, folder)
+    write_summary(folder, summary)
     if summary.responses:
         print_response_scores(summary.responses)
     return 0

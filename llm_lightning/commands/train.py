@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from llm_lightning.commands.command_line import dry_run_is_set
 from llm_lightning.commands.job_output import redirected
+from llm_lightning.commands.startup import HELD
 from llm_lightning.config import schema
 from llm_lightning.config.experiments import conf_dir
 from llm_lightning.config.jobs import job_of
@@ -21,9 +22,10 @@ from llm_lightning.dry_run import printing
 from llm_lightning.dry_run.planning import plan_run
 from llm_lightning.presentation.terminal import print_error
 from llm_lightning.run_format import files, status
-from llm_lightning.runs.errors import UserError, expect
+from llm_lightning.runs.errors import FolderHeld, UserError, expect
 from llm_lightning.runs.prior_state import is_free
 from llm_lightning.runs.run import objective_value, remove_if_empty, run
+from llm_lightning.training import stop_signals
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -43,7 +45,8 @@ def main(arguments: Sequence[str]) -> int:
 def train(cfg: DictConfig) -> float | None:
     """Does one job, unless it is done already; in a dry run, prints what it would take.
 
-    An error that the user can put right is a framed message and exit status 1; HYDRA_FULL_ERROR=1
+    An error that the user can put right is a framed message and exit status 1, a folder that
+    another process holds exit status 75; HYDRA_FULL_ERROR=1
     shows where it was raised. In a sweep a job that fails leaves ``status.json``, and the sweep
     goes on.
 
@@ -52,7 +55,7 @@ def train(cfg: DictConfig) -> float | None:
         failed, and 0 in a dry run.
     """
     run_dir = Path(cfg.run_dir)
-    with redirected(run_dir / files.OUTPUT):
+    with stop_signals.handled(), redirected(run_dir / files.OUTPUT):
         return _attempt(cfg, run_dir, HydraConfig.get().mode is RunMode.MULTIRUN)
 
 
@@ -66,6 +69,11 @@ def _attempt(cfg: DictConfig, run_dir: Path, is_sweep: bool) -> float | None:
             (printing.print_line if is_sweep else printing.print_plan)(plan)
             return 0.0
         return objective_value(job, run(job))
+    except FolderHeld as error:
+        print_error(str(error))
+        if not is_sweep:
+            raise SystemExit(HELD) from None
+        return None  # the other process does it; how it ended is looked up when the sweep ends
     except UserError as error:
         if _wants_trace():
             raise

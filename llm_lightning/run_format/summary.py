@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from llm_lightning.run_format.atomic_files import write_text
 from llm_lightning.run_format.bounded_files import read_json
 from llm_lightning.run_format.decision_facts import DecisionFacts
 from llm_lightning.run_format.files import MOST_LEVELS, SUMMARY
@@ -257,7 +258,7 @@ def write_summary(folder: Path, summary: Summary) -> None:
     """Writes ``summary.json`` into a run's folder."""
     fields = summary.model_dump(mode="json")
     text = json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False)
-    (folder / SUMMARY).write_text(text + "\n", encoding="utf-8")
+    write_text(folder / SUMMARY, text + "\n")
 
 
 def parse_summary(content: str) -> Summary:

@@ -153,16 +153,37 @@ def print_skipped(settings: RunSettings) -> None:
     )
 
 
-def print_resumed(epochs: int) -> None:
-    """Prints that an interrupted run is resumed."""
-    console.print(
-        f"resuming after epoch {epochs} of the interrupted run (rerun=true starts over)\n"
-    )
+def print_resumed(epochs: int, step: int | None) -> None:
+    """Prints that an interrupted run is resumed.
+
+    Args:
+        epochs: that are complete.
+        step: the last optimizer step, if it was within an epoch.
+    """
+    where = f"epoch {epochs}" if step is None else f"step {step:,}, in epoch {epochs + 1},"
+    console.print(f"resuming after {where} of the interrupted run (rerun=true starts over)\n")
+
+
+def print_set_aside(file: Path, problem: str) -> None:
+    """Prints that a damaged file was renamed."""
+    line = f"{file} is damaged ({problem}): set aside as {file.name}{files.DAMAGED}"
+    errors.print(escape(line), soft_wrap=True)
+
+
+def draw(summary: Summary, folder: Path) -> None:
+    """Draws a run's pictures; one that fails costs the picture, never the run."""
+    try:
+        plot_run(folder, summary)
+    except Exception as error:  # of matplotlib's, or of texts that it cannot draw
+        problem = (str(error) or "no reason given").splitlines()[0]
+        errors.print(
+            escape(f"{files.PLOTS}/ is incomplete: {type(error).__name__}: {problem}"),
+            soft_wrap=True,
+        )
 
 
 def show(summary: Summary, settings: RunSettings) -> None:
-    """Draws and prints the results of a finished run."""
-    plot_run(settings.run_dir)
+    """Prints the results of a finished run."""
     print_results(summary, as_typed(settings.run_dir))
     print_fallbacks(summary.fallbacks, in_brief=settings.is_later_of_sweep)
 

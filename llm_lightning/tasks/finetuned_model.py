@@ -85,9 +85,14 @@ class FineTunedModel(L.LightningModule, ABC):
         """
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leaves the frozen base out of the checkpoint."""
+        """Leaves the frozen base out; and what only training needs, if that does not go on."""
         remove_base(checkpoint, self, self.pretrained_parts, self.base)
-        checkpoint["rng_state"] = torch.get_rng_state()
+        if "optimizer_states" in checkpoint:
+            checkpoint["rng_state"] = torch.get_rng_state()
+            return
+        checkpoint.pop("loops", None)
+        data = getattr(self._trainer, "datamodule", None)
+        checkpoint.pop(type(data).__qualname__, None)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Completes the checkpoint with the frozen base, which must have been loaded.

@@ -74,7 +74,7 @@ IDS = [row[0] for row in CONTENTS]
 def test_a_damaged_json_file_is_named(run: Path, content: bytes, message: str, name: str) -> None:
     (run / name).write_bytes(content)
     with pytest.raises(ValueError, match=message) as caught:
-        read_summary(run) if name == "summary.json" else status.read(run)
+        read_summary(run) if name == "summary.json" else status.checked(run / name)
     assert str(caught.value).startswith(f"{run / name} ")
     assert "\n" not in str(caught.value)
 
@@ -95,9 +95,11 @@ def test_a_status_is_checked(tmp_path: Path, fields: dict[str, Any], message: st
     good = {"state": "running", "updated_at": now}
     (tmp_path / "status.json").write_text(json.dumps(good))
     assert status.read(tmp_path) == good
+    assert status.checked(tmp_path / "status.json") == good
     (tmp_path / "status.json").write_text(json.dumps(good | fields))
     with pytest.raises(ValueError, match=message):
-        status.read(tmp_path)
+        status.checked(tmp_path / "status.json")
+    assert status.read(tmp_path) is None
 
 
 SUMMARIES: list[tuple[str, Any, str]] = [
