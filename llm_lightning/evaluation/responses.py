@@ -114,7 +114,7 @@ def _write(file: Path, records: Sequence[Record], responses: Sequence[str]) -> N
     entries = []
     for record, response in zip(records, responses, strict=True):
         fields = asdict(record)
-        optional = {key: fields.pop(key) for key in ("system", "history")}
+        optional = {key: fields.pop(key) for key in ("system", "history", "not_learnt")}
         chat = {key: value for key, value in optional.items() if value}
         entries.append({**fields, **chat, RESPONSE: response})
     whole = file.with_name(file.name + ".new")
