@@ -115,7 +115,7 @@ def _write(file: Path, records: Sequence[Record], responses: Sequence[str]) -> N
     entries = []
     for record, response in zip(records, responses, strict=True):
         fields = asdict(record)
-        optional = {key: fields.pop(key) for key in ("system", "history")}
+        optional = {key: fields.pop(key) for key in ("system", "history", "not_learnt")}
         chat = {key: value for key, value in optional.items() if value}
         entries.append({**fields, **chat, RESPONSE: response})
     write_text(file, json.dumps(entries, indent=4, ensure_ascii=False) + "\n")

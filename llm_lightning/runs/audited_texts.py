@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from llm_lightning.data.labelled_files import read_labelled, read_table
 from llm_lightning.data.spam import CLASS_NAMES, find_collection, read_collection
-from llm_lightning.data.table import read_labelled, read_table
 from llm_lightning.data.text_files import read_text
 from llm_lightning.reporting.read.run_tables import read_split
 from llm_lightning.run_format import files

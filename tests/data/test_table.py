@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from llm_lightning.backbone.tokenizer import GPT2Tokenizer
-from llm_lightning.data.table import Table, read_table
+from llm_lightning.data.labelled_files import read_table
+from llm_lightning.data.table import Table
 
 
 def rows(labels: tuple = ("no", "yes"), repeat: int = 20) -> pd.DataFrame:
