@@ -124,6 +124,21 @@ def refusal(host: str, response: httpx2.Response) -> str:
     return f"{host} has had too many requests (HTTP 429){asked}"
 
 
+def check_secure(asked: str, answered: str) -> None:
+    """Refuses an answer that came over plain HTTP though HTTPS was asked for.
+
+    Args:
+        asked: the address of the request.
+        answered: that of the response, after all redirects.
+
+    Raises:
+        ValueError: if a redirect left HTTPS.
+    """
+    if urlsplit(asked).scheme == "https" and urlsplit(answered).scheme != "https":
+        host = urlsplit(answered).hostname
+        raise ValueError(f"it redirects to {host} over plain HTTP, where anybody can change it")
+
+
 class Stalled(OSError):
     """A download has all but stopped."""
 

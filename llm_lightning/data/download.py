@@ -29,6 +29,7 @@ from llm_lightning.network import (
     ANSWER_TIMEOUT_S,
     Reachability,
     Unavailable,
+    check_secure,
     innermost,
     offline,
 )
@@ -214,6 +215,7 @@ class _Downloader:
             "GET", url, headers=headers, timeout=timeout, follow_redirects=True
         ) as response:
             response.raise_for_status()
+            check_secure(url, str(response.url))
             length = response.headers.get("Content-Length")
             self.limits.check(int(length or 0), 0.0, 0.0)
             self.progress.reset(task, total=int(length) if length else None)

@@ -34,7 +34,9 @@ _MARKS = {CONFIG, STATUS, SUMMARY}
 _INSIDE = {CHECKPOINTS, PLOTS, SPLITS_FOLDER}
 
 # What a damaged file can make its reader raise.
-_FAULTS = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+_FAULTS = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError,
+)  # fmt: skip
 
 _AFTER_SUMMARY = {
     "failed": "it failed after writing its summary",
