@@ -195,14 +195,14 @@ def checkpoint_files(path: Path) -> list[Path]:
     except (OSError, ValueError) as error:
         raise ValueError(f"model.weights: no readable index of parts: {error}") from error
     parts = found.get("weight_map")
-    names = set(parts.values()) if _is_text_by_text(parts) else set()
-    if not names:
+    names = list(parts.values()) if isinstance(parts, dict) else []
+    if not names or not all(isinstance(name, str) for name in names):
         raise ValueError(f"model.weights: {path} has no weight_map from keys to names of files")
     if outside := sorted(name for name in names if Path(name).name != name):
         raise ValueError(
             f"model.weights: {path} lists parts outside its own folder: {outside[0]!r:.100}"
         )
-    files = [path.parent / name for name in sorted(names)]
+    files = [path.parent / name for name in sorted(set(names))]
     if missing := [file.name for file in files if not file.is_file()]:
         raise ValueError(
             f"model.weights: {path} lists parts that are missing: "
@@ -210,10 +210,6 @@ def checkpoint_files(path: Path) -> list[Path]:
             + (f" and {len(missing) - MOST_LISTED:,} more" if len(missing) > MOST_LISTED else "")
         )
     return files
-
-
-def _is_text_by_text(found: Any) -> bool:
-    return isinstance(found, dict) and all(isinstance(value, str) for value in found.values())
 
 
 def save_weights(model: GPT2, folder: Path, dtype: torch.dtype = torch.float32) -> None:

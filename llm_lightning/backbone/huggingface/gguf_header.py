@@ -7,7 +7,7 @@ array of 2^60 values; the ``gguf`` package would collect them until the memory i
 import math
 import struct
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 from llm_lightning.backbone.memory import MOST_BLOCKS
 
@@ -108,7 +108,7 @@ class _Header:
         for dimensions, kind, offset in tensors:
             if kind not in sizes:
                 raise ValueError(f"a tensor is of the unknown type {kind}")
-            block, num_bytes = cast(tuple[int, int], sizes[kind])
+            block, num_bytes = sizes[kind]
             end = start + offset + math.prod(dimensions) * num_bytes // block
             if end > self._size:
                 raise ValueError(
