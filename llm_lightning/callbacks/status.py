@@ -28,10 +28,6 @@ class EpochStatus(L.Callback):
         if time.monotonic() - self._written_at >= _SECONDS_BETWEEN_WRITES:
             self._write()
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Writes after the last epoch."""
-        self._write()
-
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:

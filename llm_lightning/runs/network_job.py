@@ -233,6 +233,7 @@ class NetworkJob(Job):
         L.seed_everything(self.settings.order_seed, workers=True, verbose=False)
         seconds_before = fit(built.task, built.data, built.trainer, folder, resume_from)
         stop_signals.check()
+        status.write(folder, "running", epoch=built.trainer.current_epoch)
         if "checkpoint" in self.callbacks:
             last = folder / files.CHECKPOINTS / files.LAST
             built.trainer.save_checkpoint(last, weights_only=True)
