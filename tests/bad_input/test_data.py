@@ -1,14 +1,19 @@
 """Files as people have them: what is read of each, or the line that says what is wrong with it."""
 
 import csv
+import gzip
 import io
 import json
 import logging
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from llm_lightning.data import imdb, spam, text_files
+from llm_lightning.data.imdb import Imdb
 from llm_lightning.data.instructions import Instructions
 from llm_lightning.data.spam import SmsSpam
 from llm_lightning.data.table import Table
@@ -526,6 +531,29 @@ def test_the_reading_is_one_line_and_a_fact(tmp_path: Path) -> None:
     assert "positive class: spam" in described
 
 
+@pytest.mark.parametrize(
+    ("case", "note"),
+    [
+        (
+            "stray quotes and no others",
+            "double quotes are ordinary characters, as those that begin a cell are not closed: "
+            "lines 8, 16",
+        ),
+        (
+            "Windows-1252",
+            "not UTF-8, read as Windows-1252: 12 characters beyond ASCII, the first 'é' in line 2",
+        ),
+    ],
+)
+def test_what_is_concluded_from_single_places_is_said(tmp_path: Path, case: str, note: str) -> None:
+    name, content, fields, _, _ = READ[case]
+    (tmp_path / name).write_bytes(content)
+    data = Table(path=str(tmp_path / name), **fields)  # type: ignore[arg-type]
+    data.setup()
+    assert f"{name}: {note}" in data.describe()
+    assert data.facts()["notes"] == [f"{name}: {note}"]
+
+
 def test_each_choice_is_counted(tmp_path: Path) -> None:
     rows = [
         *labelled("1,0", "2,0", "1,0", "2"),
@@ -821,6 +849,51 @@ def test_a_message_of_any_length_is_no_message(tmp_path: Path) -> None:
     data = SmsSpam(path=str(tmp_path / "a.tsv"))
     with pytest.raises(ValueError, match=r"row 2: a message of 100,001 characters, which is none"):
         data.read()
+
+
+def test_what_unpacks_to_more_than_messages_is_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLM_LIGHTNING_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(spam, "MAX_BYTES", 1_000_000)
+    file = tmp_path / "a.zip"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("SMSSpamCollection", b"ham\t" + b"x" * 1_000_001)
+    assert file.stat().st_size < 10_000
+    with pytest.raises(ValueError, match=r"declares 1,000,005 bytes, more than 1,000,000"):
+        SmsSpam(path=str(file)).prepare_data()
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("what", ["a review", "the archive", "after its end"])
+def test_what_unpacks_to_more_than_reviews_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr(imdb, "MAX_BYTES", 10_000_000)
+    name = "aclImdb/test/pos/0_9.txt" if what == "a review" else "aclImdb/test/unsup/0_0.txt"
+    content = b"x" * (20_000_000 if what == "the archive" else 1_100_000)
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        member = tarfile.TarInfo(name)
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    if what == "after its end":
+        packed.write(bytes(20_000_000))
+    (tmp_path / "aclImdb_v1.tar.gz").write_bytes(gzip.compress(packed.getvalue()))
+    message = "has 1,100,000 bytes" if what == "a review" else "holds more than 10,000,000 bytes"
+    with pytest.raises(ValueError, match=message):
+        Imdb(path=str(tmp_path)).read()
+
+
+def test_a_parquet_that_unpacks_to_too_much_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text_files, "MAX_BYTES", 1_000_000)
+    file = tmp_path / "a.parquet"
+    pd.DataFrame({"text": ["x" * 1000] * 20_000, "label": "a"}).to_parquet(file)
+    assert file.stat().st_size < 10_000
+    with pytest.raises(ValueError, match=r"a\.parquet holds more than 1,000,000 bytes when unpac"):
+        Table(path=str(file)).read()
 
 
 @pytest.mark.parametrize(
