@@ -123,10 +123,15 @@ def _column_names(
     missing = [name for name in wanted if name not in names]
     if missing and (hint := _hint_of_no_header(parsed.rows)):
         raise ValueError(
-            f"{file} has no column {missing[0]!r}: {hint}; its first row is "
-            f"{', '.join(f'{cell!r:.40}' for cell in names[:_SHOWN])}"
+            f"{file} has no column {missing[0]!r}; its first row is "
+            f"{', '.join(shortened(cell) for cell in names)}: {hint}"
         )
     return names
+
+
+def shortened(cell: str) -> str:
+    """Returns a cell in quotes, without what follows the 40th character."""
+    return repr(cell if len(cell) <= 40 else cell[:39] + "…")
 
 
 def _hint_of_no_header(rows: Sequence[Row]) -> str | None:
@@ -143,8 +148,8 @@ def _hint_of_no_header(rows: Sequence[Row]) -> str | None:
     text = max(range(width), key=lambda at: lengths[at])
     label = min((at for at in range(width) if at != text), key=lambda at: len(counts[at]))
     return (
-        f"it seems to lack a header; if so, set data.header=false data.text_column={text + 1} "
-        f"data.label_column={label + 1}"
+        f"if that is data, the file lacks a header: set data.header=false "
+        f"data.text_column={text + 1} data.label_column={label + 1}"
     )
 
 

@@ -135,6 +135,12 @@ READ: dict[str, tuple[str, bytes, dict[str, object], list[str], list[str]]] = {
         "a.csv", "".join(f"{t}\t{label}\n" for t, label in [("text", "label"), *RETURNS]).encode(),
         {}, HAM_SPAM, [text for text, _ in RETURNS],
     ),
+    "carriage returns unquoted beside quoted cells": (
+        "a.csv",
+        "".join(f"{t},{label}\n" for t, label in [("text", "label"), *RETURNS]).encode()
+        + b'"one, two",ham\n',
+        {}, HAM_SPAM, [*(text for text, _ in RETURNS), "one, two"],
+    ),
     "carriage returns quoted": (
         "a.csv", plain(RETURNS, quoting=csv.QUOTE_ALL), {}, HAM_SPAM, [t for t, _ in RETURNS],
     ),
@@ -292,14 +298,15 @@ REFUSED: dict[str, tuple[str, bytes, dict[str, object], str]] = {
     ),
     "no header": (
         "a.csv", plain(ROWS, header=None), {},
-        "FILE has no column 'text': it seems to lack a header; if so, set data.header=false "
-        "data.text_column=1 data.label_column=2; its first row is 'see you at 0, bring a coat', "
-        "'ham'",
+        "FILE has no column 'text'; its first row is 'see you at 0, bring a coat', 'ham': if that "
+        "is data, the file lacks a header: set data.header=false data.text_column=1 "
+        "data.label_column=2",
     ),
     "no header, other order": (
         "a.csv", lines([(label, t) for t, label in ROWS], header=None).encode(), {},
-        "FILE has no column 'text': it seems to lack a header; if so, set data.header=false "
-        "data.text_column=2 data.label_column=1; its first row is 'ham', ",
+        "FILE has no column 'text'; its first row is 'ham', 'see you at 0, bring a coat': if that "
+        "is data, the file lacks a header: set data.header=false data.text_column=2 "
+        "data.label_column=1",
     ),
     "values in columns without a name": (
         "a.csv", SPILLED, {},
