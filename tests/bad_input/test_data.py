@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from program import SMOKE, command
 
 from llm_lightning.data import imdb, spam, text_files
 from llm_lightning.data.imdb import Imdb
@@ -931,3 +932,61 @@ def test_a_file_without_permission_is_one_line(
 def test_a_path_that_cannot_be_is_one_line(path: str) -> None:
     with pytest.raises(ValueError, match=r"data=table: .* (cannot be read|does not exist)"):
         Table(path=path).prepare_data()
+
+
+# --- whole commands -------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("content", "settings"),
+    [
+        (
+            plain(ROWS, header=None, separator=";"),
+            ("data.header=false", "data.text_column=1", "data.label_column=2"),
+        ),
+        (plain(ROWS, separator=":", quote="'"), ("data.separator=colon", "data.quote=single")),
+        (plain(labelled("FALSE", "TRUE")), ('data.class_names=["TRUE","FALSE"]',)),
+        (
+            plain([*labelled("a", "b", "A"), ("x", "rare"), (TEXTS[0], "b")]),
+            ("data.merge_labels=true", "data.rare=drop", "data.contradictions=drop"),
+        ),
+        (lines(RETURNS, quoting=csv.QUOTE_ALL).encode("cp1252"), ("data.encoding=cp1252",)),
+    ],
+)
+def test_the_settings_of_a_table_reach_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, settings: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.csv").write_bytes(content)
+    run = ("+experiment=last_block", "data=table", "data.path=a.csv", *SMOKE, *settings)
+    assert command(monkeypatch, *run) == 0
+    (folder,) = Path("runs").glob("*/seed_123")
+    summary = json.loads((folder / "summary.json").read_text())
+    facts = summary["data"]
+    assert list(facts["files"]) == ["a.csv"]
+    test = pd.read_csv(folder / "splits" / "test.csv", keep_default_na=False)
+    predicted = pd.read_csv(folder / "predictions_test.csv", dtype=str, keep_default_na=False)
+    assert predicted["text"].tolist() == test["Text"].tolist()
+    names = facts["class_names"]
+    assert predicted["label"].tolist() == [names[label] for label in test["Label"]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["two columns of the name", "Cyrillic", "rare classes"])
+def test_a_refused_table_is_one_line_of_a_command(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    case: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "500")
+    name, content, _, message = REFUSED[case]
+    Path(name).write_bytes(content)
+    run = ("+experiment=last_block", "data=table", f"data.path={name}", *SMOKE)
+    assert command(monkeypatch, *run) != 0
+    said = " ".join(capfd.readouterr().err.split())
+    assert " ".join(message.replace("FILE", name).split()) in said
+    assert "Traceback" not in said
+    assert not list(Path().glob("runs/**/*.ckpt"))
