@@ -67,7 +67,7 @@ def read_delimited(
     if not rows:
         raise ValueError(f"{file} has a header but no rows")
     _check_widths(file, rows, names, parsed)
-    notes = []
+    notes = _guesses(text, encoding, parsed, given, is_tsv=_is_tsv(file))
     if short := sum(len(row.cells) < len(names) for row in rows):
         notes.append(f"{counted(short, 'row')} with fewer cells than columns: the rest are empty")
     columns = {
@@ -77,6 +77,29 @@ def read_delimited(
     }
     reading = Reading(parsed.dialect, encoding, has_header, len(rows))
     return pd.DataFrame(columns, dtype="str"), reading, notes
+
+
+def _guesses(text: str, encoding: str, parsed: Parsed, given: Given, *, is_tsv: bool) -> list[str]:
+    """What was concluded from single places of a file, and where they are."""
+    notes = []
+    if encoding == "cp1252" and given.encoding is None:
+        found = re.search(r"[^\x00-\x7f]", text)
+        if found is not None:
+            number = sum(len(run) for run in re.findall(r"[^\x00-\x7f]+", text))
+            line = text[: found.start()].count("\n") + 1
+            notes.append(
+                f"not UTF-8, read as Windows-1252: {counted(number, 'character')} beyond ASCII, "
+                f"the first {found[0]!r} in line {line}"
+            )
+    if parsed.dialect.quote is None and given.quote is None and not is_tsv:
+        places = [row.first_line for row in parsed.rows if any(c[:1] == '"' for c in row.cells)]
+        if places:
+            shown = ", ".join(map(str, places[:_SHOWN])) + (", ..." if places[_SHOWN:] else "")
+            notes.append(
+                f"double quotes are ordinary characters, as those that begin a cell are not "
+                f"closed: {'lines' if len(places) > 1 else 'line'} {shown}"
+            )
+    return notes
 
 
 def _is_tsv(file: Path) -> bool:
@@ -100,10 +123,15 @@ def _column_names(
     missing = [name for name in wanted if name not in names]
     if missing and (hint := _hint_of_no_header(parsed.rows)):
         raise ValueError(
-            f"{file} has no column {missing[0]!r}: {hint}; its first row is "
-            f"{', '.join(f'{cell!r:.40}' for cell in names[:_SHOWN])}"
+            f"{file} has no column {missing[0]!r}; its first row is "
+            f"{', '.join(shortened(cell) for cell in names)}: {hint}"
         )
     return names
+
+
+def shortened(cell: str) -> str:
+    """Returns a cell in quotes, without what follows the 40th character."""
+    return repr(cell if len(cell) <= 40 else cell[:39] + "…")
 
 
 def _hint_of_no_header(rows: Sequence[Row]) -> str | None:
@@ -120,8 +148,8 @@ def _hint_of_no_header(rows: Sequence[Row]) -> str | None:
     text = max(range(width), key=lambda at: lengths[at])
     label = min((at for at in range(width) if at != text), key=lambda at: len(counts[at]))
     return (
-        f"it seems to lack a header; if so, set data.header=false data.text_column={text + 1} "
-        f"data.label_column={label + 1}"
+        f"if that is data, the file lacks a header: set data.header=false "
+        f"data.text_column={text + 1} data.label_column={label + 1}"
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from llm_lightning.data.delimited import read_delimited
+from llm_lightning.data.delimited import read_delimited, shortened
 from llm_lightning.data.labels import label_text, spelling
 from llm_lightning.data.table_format import Given, Reading
 from llm_lightning.data.text_files import MAX_TEXT, existing_file, read_json_lines, read_parquet
@@ -75,7 +75,7 @@ def read_labelled_file(
             meant = f"; did you mean data.{key}={alike[0]}?" if alike else ""
             raise ValueError(
                 f"{path} has no column {column!r} (data.{key}); it has "
-                f"{', '.join(map(repr, raw.columns))}{meant}"
+                f"{', '.join(shortened(str(name)) for name in raw.columns)}{meant}"
             )
     if raw.empty:
         raise ValueError(f"{path} has a header but no rows")

@@ -194,7 +194,7 @@ def _has_value(value: Any) -> bool:
 
 
 def _history(value: Any, where: str) -> tuple[Turn, ...]:
-    if is_missing(value) or value == "":  # an empty cell of CSV
+    if not _has_value(value):
         return ()
     turns = []
     for number, pair in enumerate(list_of(value, f"{where}: history")):

@@ -12,7 +12,7 @@ import pandas as pd
 
 from llm_lightning.data.encodings import decode
 
-MAX_BYTES = 4 << 30
+MAX_BYTES = 2 << 30
 """Largest file, and largest content of a compressed one, that is read into memory."""
 MAX_TEXT = 10_000_000
 """Characters of the longest text that is accepted: books have a million."""

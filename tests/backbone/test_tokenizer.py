@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from llm_lightning.backbone import tokenizer
+from llm_lightning.backbone import tokenizer as module
 from llm_lightning.backbone.tokenizer import (
     END_OF_TEXT_ID,
     GPT2Tokenizer,
@@ -41,7 +41,7 @@ def test_any_text_survives_the_round_trip() -> None:
 
 
 def test_gpt2s_tokenizer_is_one_object_with_one_special_token() -> None:
-    own = GPT2Tokenizer()
+    tokenizer = GPT2Tokenizer()
     assert isinstance(tokenizer, Tokenizer)
     assert tokenizer == GPT2Tokenizer()
     assert (tokenizer.vocab_size, tokenizer.prefix, tokenizer.suffix) == (50257, (), ())
@@ -94,10 +94,10 @@ def test_long_white_space_has_the_same_ids_as_in_one_piece(
             assert ids == whole.encode(text, allowed_special="all")
             assert offsets[-1][1] == len(text)
 
-    check(tokenizer._LONG_RUN + 1)
-    shorter = tokenizer._LONG_SPACE.pattern.replace(str(tokenizer._LONG_RUN), "20")
-    monkeypatch.setattr(tokenizer, "_LONG_SPACE", re.compile(shorter))
-    monkeypatch.setattr(tokenizer, "_LONG_RUN", 20)
+    check(module._LONG_RUN + 1)
+    shorter = module._LONG_SPACE.pattern.replace(str(module._LONG_RUN), "20")
+    monkeypatch.setattr(module, "_LONG_SPACE", re.compile(shorter))
+    monkeypatch.setattr(module, "_LONG_RUN", 20)
     for length in (*range(17, 24), 40, 301):
         check(length)
 

@@ -1,14 +1,20 @@
 """Files as people have them: what is read of each, or the line that says what is wrong with it."""
 
 import csv
+import gzip
 import io
 import json
 import logging
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from program import SMOKE, command
 
+from llm_lightning.data import imdb, spam, text_files
+from llm_lightning.data.imdb import Imdb
 from llm_lightning.data.instructions import Instructions
 from llm_lightning.data.spam import SmsSpam
 from llm_lightning.data.table import Table
@@ -129,6 +135,12 @@ READ: dict[str, tuple[str, bytes, dict[str, object], list[str], list[str]]] = {
     "carriage returns unquoted in texts": (
         "a.csv", "".join(f"{t}\t{label}\n" for t, label in [("text", "label"), *RETURNS]).encode(),
         {}, HAM_SPAM, [text for text, _ in RETURNS],
+    ),
+    "carriage returns unquoted beside quoted cells": (
+        "a.csv",
+        "".join(f"{t},{label}\n" for t, label in [("text", "label"), *RETURNS]).encode()
+        + b'"one, two",ham\n',
+        {}, HAM_SPAM, [*(text for text, _ in RETURNS), "one, two"],
     ),
     "carriage returns quoted": (
         "a.csv", plain(RETURNS, quoting=csv.QUOTE_ALL), {}, HAM_SPAM, [t for t, _ in RETURNS],
@@ -287,14 +299,15 @@ REFUSED: dict[str, tuple[str, bytes, dict[str, object], str]] = {
     ),
     "no header": (
         "a.csv", plain(ROWS, header=None), {},
-        "FILE has no column 'text': it seems to lack a header; if so, set data.header=false "
-        "data.text_column=1 data.label_column=2; its first row is 'see you at 0, bring a coat', "
-        "'ham'",
+        "FILE has no column 'text'; its first row is 'see you at 0, bring a coat', 'ham': if that "
+        "is data, the file lacks a header: set data.header=false data.text_column=1 "
+        "data.label_column=2",
     ),
     "no header, other order": (
         "a.csv", lines([(label, t) for t, label in ROWS], header=None).encode(), {},
-        "FILE has no column 'text': it seems to lack a header; if so, set data.header=false "
-        "data.text_column=2 data.label_column=1; its first row is 'ham', ",
+        "FILE has no column 'text'; its first row is 'ham', 'see you at 0, bring a coat': if that "
+        "is data, the file lacks a header: set data.header=false data.text_column=2 "
+        "data.label_column=1",
     ),
     "values in columns without a name": (
         "a.csv", SPILLED, {},
@@ -524,6 +537,29 @@ def test_the_reading_is_one_line_and_a_fact(tmp_path: Path) -> None:
     described = data.describe()
     assert "read as: separator semicolon, double quotes, UTF-16, header" in described
     assert "positive class: spam" in described
+
+
+@pytest.mark.parametrize(
+    ("case", "note"),
+    [
+        (
+            "stray quotes and no others",
+            "double quotes are ordinary characters, as those that begin a cell are not closed: "
+            "lines 8, 16",
+        ),
+        (
+            "Windows-1252",
+            "not UTF-8, read as Windows-1252: 12 characters beyond ASCII, the first 'é' in line 2",
+        ),
+    ],
+)
+def test_what_is_concluded_from_single_places_is_said(tmp_path: Path, case: str, note: str) -> None:
+    name, content, fields, _, _ = READ[case]
+    (tmp_path / name).write_bytes(content)
+    data = Table(path=str(tmp_path / name), **fields)  # type: ignore[arg-type]
+    data.setup()
+    assert f"{name}: {note}" in data.describe()
+    assert data.facts()["notes"] == [f"{name}: {note}"]
 
 
 def test_each_choice_is_counted(tmp_path: Path) -> None:
@@ -823,6 +859,51 @@ def test_a_message_of_any_length_is_no_message(tmp_path: Path) -> None:
         data.read()
 
 
+def test_what_unpacks_to_more_than_messages_is_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLM_LIGHTNING_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(spam, "MAX_BYTES", 1_000_000)
+    file = tmp_path / "a.zip"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("SMSSpamCollection", b"ham\t" + b"x" * 1_000_001)
+    assert file.stat().st_size < 10_000
+    with pytest.raises(ValueError, match=r"declares 1,000,005 bytes, more than 1,000,000"):
+        SmsSpam(path=str(file)).prepare_data()
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("what", ["a review", "the archive", "after its end"])
+def test_what_unpacks_to_more_than_reviews_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr(imdb, "MAX_BYTES", 10_000_000)
+    name = "aclImdb/test/pos/0_9.txt" if what == "a review" else "aclImdb/test/unsup/0_0.txt"
+    content = b"x" * (20_000_000 if what == "the archive" else 1_100_000)
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        member = tarfile.TarInfo(name)
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    if what == "after its end":
+        packed.write(bytes(20_000_000))
+    (tmp_path / "aclImdb_v1.tar.gz").write_bytes(gzip.compress(packed.getvalue()))
+    message = "has 1,100,000 bytes" if what == "a review" else "holds more than 10,000,000 bytes"
+    with pytest.raises(ValueError, match=message):
+        Imdb(path=str(tmp_path)).read()
+
+
+def test_a_parquet_that_unpacks_to_too_much_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text_files, "MAX_BYTES", 1_000_000)
+    file = tmp_path / "a.parquet"
+    pd.DataFrame({"text": ["x" * 1000] * 20_000, "label": "a"}).to_parquet(file)
+    assert file.stat().st_size < 10_000
+    with pytest.raises(ValueError, match=r"a\.parquet holds more than 1,000,000 bytes when unpac"):
+        Table(path=str(file)).read()
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -851,3 +932,61 @@ def test_a_file_without_permission_is_one_line(
 def test_a_path_that_cannot_be_is_one_line(path: str) -> None:
     with pytest.raises(ValueError, match=r"data=table: .* (cannot be read|does not exist)"):
         Table(path=path).prepare_data()
+
+
+# --- whole commands -------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("content", "settings"),
+    [
+        (
+            plain(ROWS, header=None, separator=";"),
+            ("data.header=false", "data.text_column=1", "data.label_column=2"),
+        ),
+        (plain(ROWS, separator=":", quote="'"), ("data.separator=colon", "data.quote=single")),
+        (plain(labelled("FALSE", "TRUE")), ('data.class_names=["TRUE","FALSE"]',)),
+        (
+            plain([*labelled("a", "b", "A"), ("x", "rare"), (TEXTS[0], "b")]),
+            ("data.merge_labels=true", "data.rare=drop", "data.contradictions=drop"),
+        ),
+        (lines(RETURNS, quoting=csv.QUOTE_ALL).encode("cp1252"), ("data.encoding=cp1252",)),
+    ],
+)
+def test_the_settings_of_a_table_reach_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, settings: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.csv").write_bytes(content)
+    run = ("+experiment=last_block", "data=table", "data.path=a.csv", *SMOKE, *settings)
+    assert command(monkeypatch, *run) == 0
+    (folder,) = Path("runs").glob("*/seed_123")
+    summary = json.loads((folder / "summary.json").read_text())
+    facts = summary["data"]
+    assert list(facts["files"]) == ["a.csv"]
+    test = pd.read_csv(folder / "splits" / "test.csv", keep_default_na=False)
+    predicted = pd.read_csv(folder / "predictions_test.csv", dtype=str, keep_default_na=False)
+    assert predicted["text"].tolist() == test["Text"].tolist()
+    names = facts["class_names"]
+    assert predicted["label"].tolist() == [names[label] for label in test["Label"]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["two columns of the name", "Cyrillic", "rare classes"])
+def test_a_refused_table_is_one_line_of_a_command(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    case: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "500")
+    name, content, _, message = REFUSED[case]
+    Path(name).write_bytes(content)
+    run = ("+experiment=last_block", "data=table", f"data.path={name}", *SMOKE)
+    assert command(monkeypatch, *run) != 0
+    said = " ".join(capfd.readouterr().err.split())
+    assert " ".join(message.replace("FILE", name).split()) in said
+    assert "Traceback" not in said
+    assert not list(Path().glob("runs/**/*.ckpt"))
