@@ -41,11 +41,20 @@ def cache_dir() -> Path:
     """Returns the folder for downloads, which may not exist yet.
 
     It is ``LLM_LIGHTNING_CACHE``, or ``llm_lightning`` in the user's cache folder.
+
+    Raises:
+        ValueError: if neither the environment nor the system names the user's home.
     """
     if own := os.environ.get("LLM_LIGHTNING_CACHE"):
         return Path(own).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "llm_lightning"
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / "llm_lightning"
+    try:
+        return Path.home() / ".cache" / "llm_lightning"
+    except RuntimeError as error:  # no HOME, and a user without an entry, as in some containers
+        raise ValueError(
+            "there is no home folder for the cache: set HOME, or LLM_LIGHTNING_CACHE to a folder"
+        ) from error
 
 
 class Unavailable(OSError):

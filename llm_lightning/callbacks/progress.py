@@ -5,11 +5,11 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import ProgressBar
-from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from llm_lightning.presentation.durations import duration
 from llm_lightning.presentation.progress import progress_bar
+from llm_lightning.presentation.terminal import PlainConsole
 from llm_lightning.run_format.curves import EPOCH_LOSS, STEP_LOSS, VALIDATION_LOSS
 
 # Shown after the loss if they are logged: metric, format, factor.
@@ -25,7 +25,7 @@ class FitProgress(ProgressBar):
 
     def __init__(self) -> None:
         super().__init__()
-        self._console = Console(highlight=False)
+        self._console = PlainConsole(highlight=False)
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._title = ""

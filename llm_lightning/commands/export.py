@@ -10,6 +10,7 @@ from rich.markup import escape
 from llm_lightning.backbone.hub import BeforeDownload
 from llm_lightning.commands.command_line import ALLOW_DOWNLOAD
 from llm_lightning.commands.consent import consent
+from llm_lightning.commands.failures import refused
 from llm_lightning.exporting import formats, verification
 from llm_lightning.exporting.card import write_card
 from llm_lightning.exporting.dense import dense, rebuilt
@@ -19,7 +20,7 @@ from llm_lightning.exporting.suitability import check_can
 from llm_lightning.exporting.verification import TOLERANCE, LogitDifference
 from llm_lightning.finetuning.qlora import QLoRA
 from llm_lightning.network import Unavailable
-from llm_lightning.presentation.terminal import console, print_error, results_table, working
+from llm_lightning.presentation.terminal import console, results_table, working
 from llm_lightning.runs.load import load_task, refuse_download
 
 
@@ -124,8 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             consent(options.allow_download),
         )
     except (ValueError, Unavailable, OSError) as error:
-        print_error(str(error))
-        return 2
+        return refused(error)
     lines = [f"{found.what}: {found.difference:.2e}" for found in differences]
     _print_export(options.out, lines)
     return 0

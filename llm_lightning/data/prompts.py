@@ -170,9 +170,16 @@ class Prompts:
         Raises:
             ValueError: if ``max_length`` leaves no room beside the text of the style.
         """
+        return self._prompt(record, max_length)[0]
+
+    def cut_fields(self, record: Record, max_length: int) -> tuple[str, ...]:
+        """Returns the fields of a record that :meth:`prompt_ids` truncates, usually none."""
+        return self._prompt(record, max_length)[1]
+
+    def _prompt(self, record: Record, max_length: int) -> tuple[list[int], tuple[str, ...]]:
         pieces = self._tokenised(self._pieces(replace(record, output="")))
-        pieces, _ = shortened(pieces, self._name, max_length)
-        return [token.id for piece in pieces for token in piece.tokens]
+        pieces, cut = shortened(pieces, self._name, max_length)
+        return [token.id for piece in pieces for token in piece.tokens], cut
 
     def _pieces(self, record: Record) -> list[Piece]:
         look = self.style

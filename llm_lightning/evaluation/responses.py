@@ -5,6 +5,7 @@ file beside it, from which the next call continues.
 """
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -35,8 +36,26 @@ def prompt_tokens(
         context_length: the model's context, in tokens.
         options: how tokens are chosen.
     """
-    room = min(options.max_new_tokens, context_length // 2)
-    return prompts.prompt_ids(record, context_length - room)
+    return prompts.prompt_ids(record, _longest_prompt(context_length, options))
+
+
+def what_is_cut(
+    record: Record, prompts: Prompts, context_length: int, options: GenerationOptions
+) -> str | None:
+    """Says what :func:`prompt_tokens` leaves out of a prompt; ``None`` if it is whole."""
+    longest = _longest_prompt(context_length, options)
+    cut = prompts.cut_fields(record, longest)
+    if not cut:
+        return None
+    whole = len(prompts.prompt_ids(record, sys.maxsize))
+    return (
+        f"the prompt has {whole:,} tokens, and the model's context of {context_length:,} leaves "
+        f"{longest:,} for it beside a response: cut in {', '.join(cut)}"
+    )
+
+
+def _longest_prompt(context_length: int, options: GenerationOptions) -> int:
+    return context_length - min(options.max_new_tokens, context_length // 2)
 
 
 def generate_responses(

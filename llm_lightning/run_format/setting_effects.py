@@ -35,4 +35,5 @@ def without_draws(name: str) -> str:
     return _DRAWS_AT_END.sub("", name)
 
 
-_DRAWS_AT_END = re.compile(rf"(-({'|'.join(map(re.escape, DRAWS))})=\d+)+$")
+# With "=" in the names that earlier versions gave.
+_DRAWS_AT_END = re.compile(rf"(-({'|'.join(map(re.escape, DRAWS))})[@=]\d+)+$")

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from program import SMOKE
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_folder"), pytest.mark.timeout(900)]
