@@ -39,6 +39,7 @@ from llm_lightning.backbone.weights import ModelConfig
 from llm_lightning.data.labelled_files import read_labelled
 from llm_lightning.data.records import read_records
 from llm_lightning.evaluation.judging.items import read_items
+from llm_lightning.evaluation.judging.replies import read_reply
 from llm_lightning.evaluation.judging.rubrics import RUBRICS
 from llm_lightning.reporting.read.run_folders import read_run
 from llm_lightning.run_format import files, status
@@ -215,8 +216,7 @@ def _of_data(scratch: Path) -> list[Target]:
     def scored(file: Path) -> object:
         text = file.read_bytes().decode("utf-8", errors="replace")
         for rubric in RUBRICS.values():
-            found = rubric.score(text)
-            score = getattr(found, "score", found)
+            score = read_reply(text, rubric.lowest, rubric.highest).score
             if score is not None and not rubric.lowest <= score <= rubric.highest:
                 raise TypeError(f"a score of {score!r}")
         return None

@@ -198,7 +198,7 @@ def checkpoint_files(path: Path) -> list[Path]:
     names = list(parts.values()) if isinstance(parts, dict) else []
     if not names or not all(isinstance(name, str) for name in names):
         raise ValueError(f"model.weights: {path} has no weight_map from keys to names of files")
-    if outside := sorted(name for name in names if Path(name).name != name):
+    if outside := sorted(name for name in names if not _is_file_name(name)):
         raise ValueError(
             f"model.weights: {path} lists parts outside its own folder: {outside[0]!r:.100}"
         )
@@ -210,6 +210,11 @@ def checkpoint_files(path: Path) -> list[Path]:
             + (f" and {len(missing) - MOST_LISTED:,} more" if len(missing) > MOST_LISTED else "")
         )
     return files
+
+
+def _is_file_name(name: str) -> bool:
+    """Whether a text can be the name of a file in a folder, and leads nowhere else."""
+    return Path(name).name == name and len(name.encode(errors="replace")) <= 255
 
 
 def save_weights(model: GPT2, folder: Path, dtype: torch.dtype = torch.float32) -> None:

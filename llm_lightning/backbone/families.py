@@ -21,7 +21,7 @@ from llm_lightning.backbone.memory import check_fits
 from llm_lightning.backbone.protocol import Backbone
 from llm_lightning.backbone.tokenizer import GPT2Tokenizer, Tokenizer
 from llm_lightning.backbone.weights import ModelConfig, Weights
-from llm_lightning.network import Reachability
+from llm_lightning.network import Reachability, Unavailable
 
 _FOLDER = re.compile(r"[\w-]+")
 
@@ -67,9 +67,16 @@ def locate(
         Unavailable: if weights from the Hub are unavailable; without a network, within 10 s.
         ValueError: if ``model.weights`` names nothing that exists.
     """
-    if isinstance(model, HubModel):
-        return location.locate(model, reachability, before_download)
-    return weights.locate(model, reachability, before_download)
+    try:
+        if isinstance(model, HubModel):
+            return location.locate(model, reachability, before_download)
+        return weights.locate(model, reachability, before_download)
+    except Unavailable:
+        raise
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise ValueError(
+            f"model.weights={model.weights[:100]} cannot be used: {error.strerror or error}"
+        ) from error
 
 
 def architecture(model: Model, found: Weights) -> dict[str, Any]:

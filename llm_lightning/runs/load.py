@@ -24,6 +24,9 @@ _MOST_ADDED = 1_000
 """Tokens of a tokenizer that its model's embedding may have no row for: some text models have the
 tokenizer of a model that also takes images."""
 
+_LONGEST_NAME = 255
+"""Of a file, in the usual file systems."""
+
 T = TypeVar("T", bound=Task)
 
 
@@ -130,7 +133,7 @@ def _checkpoint_file(folder: Path, summary: Summary) -> Path:
             f"{folder} kept no checkpoint: it is a baseline, or callbacks.checkpoint was removed"
         )
     inside = Path(summary.checkpoint)
-    if inside.is_absolute() or ".." in inside.parts:
+    if inside.is_absolute() or ".." in inside.parts or len(summary.checkpoint) > _LONGEST_NAME:
         raise ValueError(
             f"{folder / files.SUMMARY} is damaged: checkpoint must be a file in the run's folder, "
             f"got {summary.checkpoint!r:.100}"

@@ -113,7 +113,6 @@ def test_a_changed_checkpoint_is_refused(
         put("pytorch-lightning_version", "99.0.0"),
         put("pytorch-lightning_version", "what?"),
         put("a_later_version", {"x": 1}),
-        put("rng_state", ...),
     ],
 )
 def test_what_loading_does_not_need_does_not_matter(run: Path, change: Change) -> None:

@@ -236,6 +236,7 @@ INDEXES = [
     ({"weight_map": {"a": 5}}, "has no weight_map"),
     ({"weight_map": ["a"]}, "has no weight_map"),
     ({"weight_map": {"a": "../../secret.bin"}}, r"lists parts outside its own folder: '\.\./"),
+    ({"weight_map": {"a": "x" * 300}}, "lists parts outside its own folder"),
     ({"weight_map": {"a": "/etc/passwd"}}, "lists parts outside its own folder: '/etc/passwd'"),
     ({"weight_map": {f"{i}": f"{i:03}.bin" for i in range(30)}},
      r"parts that are missing: 000.bin, .*, 019.bin and 10 more$"),
@@ -261,6 +262,7 @@ TOO_LARGE: list[tuple[str, dict[str, Any], str]] = [
     ("a vocabulary of 10^12", {"vocab_size": 10**12}, "choose a smaller model"),
     ("10^12 hidden units", {"intermediate_size": 10**12}, "choose a smaller model"),
     ("10^30 hidden units", {"intermediate_size": 10**30}, "cannot be made: "),
+    ("10^400 words", {"vocab_size": 10**400}, "1,000,000,000,000,000,000 parameters or more"),
     ("a negative width", {"hidden_size": -8}, "cannot be made: "),
     ("no heads", {"num_attention_heads": 0}, "cannot be made: |is not valid for llama"),
 ]
@@ -379,5 +381,9 @@ def test_settings_that_name_folders_outside_are_refused() -> None:
             ValueError, match=r"model\.package must be a top-level package and a fi"
         ):
             locate(HubModel(weights="package", package=package))
-    with pytest.raises(ValueError, match="pretrained, random, an existing file or folder"):
-        locate(ModelConfig(weights="\0"))
+    for weights, message in (
+        ("\0", "pretrained, random, an existing file or folder"),
+        ("x" * 5000, r"^model\.weights=x{100} cannot be used: File name too long$"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            locate(ModelConfig(weights=weights))
