@@ -26,7 +26,7 @@ WARM_UP = "Name the opposite of hot."
 
 @dataclass(frozen=True)
 class Status:
-    """An HTTP status and a body, as JSON if it is not text."""
+    """An HTTP status and a body, as JSON if it is neither text nor bytes."""
 
     status: int
     body: Any = ""
@@ -69,7 +69,7 @@ class JudgeServer:
     """The server; runs in threads of this process from construction to `close`.
 
     Args:
-        reply: The model's reply to a prompt.
+        reply: The model's reply to a prompt, or the server's in its place.
         apis: The protocols.
         models: The names of the models, with tags for Ollama's protocol.
         forms: Values of OpenAI's `response_format` that are accepted; others are HTTP 400.
@@ -79,7 +79,7 @@ class JudgeServer:
 
     def __init__(
         self,
-        reply: Callable[[str], str] = lambda _: '{"score": 50}',
+        reply: Callable[[str], str | Status] = lambda _: '{"score": 50}',
         *,
         apis: tuple[str, ...] = ("ollama",),
         models: tuple[str, ...] = ("llama3:latest", "phi3:mini"),
@@ -164,6 +164,8 @@ class JudgeServer:
         if isinstance(manner, Status | Drop):
             return manner
         text = manner.text if isinstance(manner, Say) else self.reply(chat.prompt)
+        if isinstance(text, Status):
+            return text
         if chat.path == "/api/chat" and "ollama" in self.apis:
             return Status(200, {"message": {"role": "assistant", "content": text}, "done": True})
         if chat.path != "/v1/chat/completions" or "openai" not in self.apis:
@@ -211,8 +213,9 @@ class _Handler(BaseHTTPRequestHandler):
         return Status(401, {"error": {"message": f"wrong key: {given}"}})
 
     def _send(self, answer: Status) -> None:
-        text = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
-        content = text.encode()
+        is_text = isinstance(answer.body, str | bytes)
+        text = str(answer.body) if is_text else json.dumps(answer.body)
+        content = answer.body if isinstance(answer.body, bytes) else text.encode()
         self.send_response(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
+from llm_lightning.commands.command_line import ALLOW_DOWNLOAD
+from llm_lightning.commands.failures import refused
 from llm_lightning.network import Unavailable
 from llm_lightning.presentation.extras import require
-from llm_lightning.presentation.terminal import console, facts_grid, print_error, working
+from llm_lightning.presentation.harmless import no_formula
+from llm_lightning.presentation.terminal import console, facts_grid, working
 from llm_lightning.run_format.audit_files import (
     CONFLICTS,
     LABEL_ERRORS,
@@ -38,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         require("audit", {"cleanlab": "cleanlab", "datasketch": "datasketch"}, "audit")
         # Imported only now: the help should not wait for torch.
+        from llm_lightning.commands.consent import consent
         from llm_lightning.runs.audit import audit
         from llm_lightning.runs.audited_texts import read_audited, read_unlabeled
 
@@ -55,14 +59,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 similarity=options.similarity,
                 most=options.most,
                 seed=options.seed,
+                before_download=consent(options.allow_download),
             )
-        _write(found, options.out)
+        _write(found, options.out, safe_csv=options.safe_csv)
     except (ValueError, Unavailable) as error:
-        print_error(str(error))
-        return 1
+        return refused(error)
     except OSError as error:
-        print_error(f"--out: {error.strerror}: {error.filename}")
-        return 1
+        return refused(error)
     grid = facts_grid()
     for title, fact in found.facts:
         grid.add_row(title, escape(fact))
@@ -88,6 +91,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out", type=Path, default=Path("audit"), help="folder to write to (default: audit)"
     )
+    parser.add_argument(
+        "--safe-csv",
+        action="store_true",
+        help="write an apostrophe before every text in the CSV files that a spreadsheet would take "
+        "for a formula",
+    )
     parser.add_argument("--text-column", default="text", help="of a table (default: text)")
     parser.add_argument("--label-column", default="label", help="of a table (default: label)")
     parser.add_argument(
@@ -108,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
         default=MOST_TO_LABEL,
         help=f"how many of them (default: {MOST_TO_LABEL})",
     )
+    parser.add_argument("--allow-download", action="store_true", help=ALLOW_DOWNLOAD)
     parser.add_argument("--seed", type=int, default=0, help="of the folds (default: 0)")
     return parser
 
@@ -122,12 +132,13 @@ def _similarity(text: str) -> float:
     return found
 
 
-def _write(found: "AuditPage", out: Path) -> None:
+def _write(found: "AuditPage", out: Path, *, safe_csv: bool) -> None:
     from llm_lightning.reporting.render.audit_page import write_audit_page
 
     out.mkdir(parents=True, exist_ok=True)
     for name in (LABEL_ERRORS, NEAR_DUPLICATES, CONFLICTS, TO_LABEL):
         (out / name).unlink(missing_ok=True)  # of an earlier audit
     for name, table in found.tables.items():
+        table = table.map(no_formula) if safe_csv else table
         table.to_csv(out / name, index=False, lineterminator="\n")
     write_audit_page(found, out / PAGE)

@@ -1,5 +1,6 @@
 """What is wrong with a command line, found before Hydra and torch are imported for a run."""
 
+import os
 from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -8,9 +9,15 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob
 from hydra.errors import HydraException
 
+from llm_lightning.config.overrides import parse, quoted, suggestion, unknown_choice
+
 # Hydra's options whose value may be a word of its own.
 _TAKE_A_WORD = ("--cfg", "-c", "--package", "-p", "--config-name", "-cn", "--config-path", "-cp")
-_MULTIRUN = {"-m", "--multirun"}
+MULTIRUN = {"-m", "--multirun"}
+"""Options that make a sweep."""
+
+ALLOW_DOWNLOAD = "fetch the run's base from the Hub if it is not on this machine"
+"""Help of ``--allow-download``, of every command that loads a run's model."""
 
 
 def command_line_problem(
@@ -26,26 +33,27 @@ def command_line_problem(
     Returns:
         ``None`` if nothing is wrong, ``""`` if no experiment is chosen at all.
     """
-    overrides = [
-        argument
-        for argument, before in zip(arguments, ["", *arguments], strict=False)
-        if not argument.startswith("-") and before not in _TAKE_A_WORD
-    ]
+    overrides = overrides_of(arguments)
     for word in overrides:
         if "=" not in word and not word.startswith("~"):
             return _stray_word(word, experiments, commands)
+        if (problem := _tilde_problem(word)) is not None:
+            return problem
     try:
-        parsed = OverridesParser.create().parse_overrides(overrides)
-    except HydraException:
-        return None  # Hydra explains syntax better
+        parsed = parse(overrides)
+    except ValueError as error:
+        return str(error)
     for override in parsed:
         key = override.key_or_group
         if key == "run_dir":
             return "run_dir follows from runs_dir, the command and the seed: set runs_dir"
-        if key == "runs_dir" and not override.is_sweep_override() and not override.value():
-            return "runs_dir is empty: name a folder, such as runs_dir=runs"
-        if override.is_sweep_override() and not _MULTIRUN & set(arguments):
-            return f"{override.input_line}: several values make a sweep, which needs -m"
+        is_folder = key == "runs_dir" and not override.is_sweep_override()
+        if is_folder and (problem := _runs_dir_problem(override.value())):
+            return problem
+        if override.is_sweep_override() and not MULTIRUN & set(arguments):
+            one = quoted(str(override.input_line))
+            hint = f"; if it is one value, quote it: {one}" if one else ""
+            return f"{override.input_line}: several values make a sweep, which needs -m{hint}"
     chosen = [override for override in parsed if override.key_or_group == "experiment"]
     if not chosen:
         return ""
@@ -59,12 +67,42 @@ def command_line_problem(
         elif override.is_sweep_override():
             names = [str(name) for name in override.sweep_string_iterator()]
             if unknown := [name for name in names if name not in experiments]:
-                suggestion = _suggestion(unknown[0], experiments)
-                return f"+experiment: there is no experiment {', '.join(unknown)}{suggestion}"
+                hint = suggestion(unknown[0], list(experiments))
+                return f"+experiment: there is no experiment {', '.join(unknown)}{hint}"
         elif str(value) not in experiments:
-            suggestion = _suggestion(str(value), experiments)
-            return f"+experiment={value}: there is no experiment of this name{suggestion}"
-    return None
+            hint = suggestion(str(value), list(experiments))
+            return f"+experiment={value}: there is no experiment of this name{hint}"
+    problems = (unknown_choice(one) for one in parsed if one.key_or_group != "experiment")
+    return next((problem for problem in problems if problem), None)
+
+
+def overrides_of(arguments: Sequence[str]) -> list[str]:
+    """Returns the settings on a command line, without options and their values."""
+    return [
+        argument
+        for argument, before in zip(arguments, ["", *arguments], strict=False)
+        if not argument.startswith("-") and before not in _TAKE_A_WORD
+    ]
+
+
+def _runs_dir_problem(value: Any) -> str | None:
+    """What is wrong with the folder of all runs, whatever is on the disk."""
+    text = str(value).strip() if value is not None else ""
+    if not text or text == "/":  # as from runs_dir=$UNSET or runs_dir=$UNSET/
+        shown = "empty" if not text else "the root of the file system"
+        return f"runs_dir is {shown}: name a folder, such as runs_dir=runs"
+    return _tilde_problem(f"runs_dir={text}")
+
+
+def _tilde_problem(word: str) -> str | None:
+    """What is wrong with a path that begins with ``~``, which shells leave as it is here."""
+    key, _, path = word.partition("=")
+    if not path.startswith("~"):
+        return None
+    whole = os.path.expanduser(path)
+    if whole == path:
+        return f"{word}: there is no such user, or no home folder; write the whole path"
+    return f"{word}: the shell did not replace ~; write {key}={whole}"
 
 
 def dry_run_is_set(arguments: Sequence[str]) -> bool:
@@ -90,8 +128,3 @@ def _stray_word(word: str, experiments: Collection[str], commands: Collection[st
     return (
         f"{word}: there is no such command; a setting is written as setting=value, without blanks"
     )
-
-
-def _suggestion(name: str, known: Collection[str]) -> str:
-    close = get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]}?" if close else ""

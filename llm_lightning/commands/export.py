@@ -7,6 +7,10 @@ from pathlib import Path
 
 from rich.markup import escape
 
+from llm_lightning.backbone.hub import BeforeDownload
+from llm_lightning.commands.command_line import ALLOW_DOWNLOAD
+from llm_lightning.commands.consent import consent
+from llm_lightning.commands.failures import refused
 from llm_lightning.exporting import formats, verification
 from llm_lightning.exporting.card import write_card
 from llm_lightning.exporting.dense import dense, rebuilt
@@ -16,8 +20,8 @@ from llm_lightning.exporting.suitability import check_can
 from llm_lightning.exporting.verification import TOLERANCE, LogitDifference
 from llm_lightning.finetuning.qlora import QLoRA
 from llm_lightning.network import Unavailable
-from llm_lightning.presentation.terminal import console, print_error, results_table, working
-from llm_lightning.runs.load import load_task
+from llm_lightning.presentation.terminal import console, results_table, working
+from llm_lightning.runs.load import load_task, refuse_download
 
 
 class Differs(ValueError):
@@ -25,7 +29,11 @@ class Differs(ValueError):
 
 
 def export(
-    run: Path, kind: str, out: Path, quantizations: Sequence[str] = QUANTIZATIONS
+    run: Path,
+    kind: str,
+    out: Path,
+    quantizations: Sequence[str] = QUANTIZATIONS,
+    before_download: BeforeDownload | None = refuse_download,
 ) -> list[LogitDifference]:
     """Writes a run's model, loads it again and compares; writes all of it or nothing.
 
@@ -34,6 +42,7 @@ def export(
         kind: one of ``formats.FORMATS``.
         out: the folder to write; created if it does not exist.
         quantizations: of ``gguf``.
+        before_download: see :func:`~llm_lightning.runs.load.load_classifier`.
 
     Returns:
         The largest differences of logits, by what computed them.
@@ -46,7 +55,7 @@ def export(
     formats.check_installed(kind)
     check_free(out)
     with working(f"loading {run}"):
-        task, summary = load_task(run)
+        task, summary = load_task(run, before_download)
         check_can(task, kind)
         model = dense(task)
         reference = verification.logits_of(task)
@@ -104,13 +113,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default="both",
         help="of GGUF files (default: both)",
     )
+    parser.add_argument("--allow-download", action="store_true", help=ALLOW_DOWNLOAD)
     options = parser.parse_args(arguments)
     quantizations = QUANTIZATIONS if options.quantization == "both" else (options.quantization,)
     try:
-        differences = export(options.run, options.format, options.out, quantizations)
+        differences = export(
+            options.run,
+            options.format,
+            options.out,
+            quantizations,
+            consent(options.allow_download),
+        )
     except (ValueError, Unavailable, OSError) as error:
-        print_error(str(error))
-        return 1
+        return refused(error)
     lines = [f"{found.what}: {found.difference:.2e}" for found in differences]
     _print_export(options.out, lines)
     return 0

@@ -6,13 +6,14 @@ the same command a second time sends no request. The scores are written to the r
 """
 
 import argparse
-import json
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.markup import escape
 
+from llm_lightning.commands.failures import refused
 from llm_lightning.evaluation.judging.difference import JudgedDifference, judged_difference
 from llm_lightning.evaluation.judging.exchange import NoServer, ServerFailed
 from llm_lightning.evaluation.judging.items import read_items
@@ -21,9 +22,19 @@ from llm_lightning.evaluation.judging.judgement import Judgement, Settings
 from llm_lightning.evaluation.judging.reply_cache import write_json
 from llm_lightning.evaluation.judging.rubrics import RUBRICS
 from llm_lightning.evaluation.judging.servers import APIS
-from llm_lightning.presentation.terminal import console, facts_grid, print_error, results_table
+from llm_lightning.presentation.harmless import json_line
+from llm_lightning.presentation.plurals import counted
+from llm_lightning.presentation.terminal import (
+    console,
+    errors,
+    facts_grid,
+    results_table,
+)
 from llm_lightning.run_format.files import RESPONSES
 from llm_lightning.run_format.responses import responses_file
+
+_MOST_FAILED = 5
+"""Most items without a reply that the terminal names."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         concurrency=options.concurrency,
         timeout_s=options.timeout,
         retries=options.retries,
+        max_tokens=options.max_tokens,
     )
     try:
         if options.compare:
@@ -47,11 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             judgement, file = judge_run(options.run, settings, options.limit)
             if options.json:
                 print(_json(file, judgement))
+                _print_failed(judgement)
             else:
                 _print_judgement(judgement, file)
     except (ValueError, NoServer, ServerFailed, Unfinished) as error:
-        print_error(str(error))
-        return 1
+        return refused(error)
     return 0
 
 
@@ -88,7 +100,9 @@ def _compare(a: Path, b: Path, settings: Settings, limit: int | None, as_json: b
     judged_b, file_b = judge_run(b, settings, limit)
     judged = judged_difference(judged_a, judged_b)
     if as_json:
-        print(json.dumps({"a": str(file_a), "b": str(file_b), **judged.report()}))
+        print(json_line({"a": str(file_a), "b": str(file_b), **judged.report()}))
+        _print_failed(judged_a)
+        _print_failed(judged_b)
         return
     _print_judgement(judged_a, file_a)
     _print_judgement(judged_b, file_b)
@@ -98,7 +112,7 @@ def _compare(a: Path, b: Path, settings: Settings, limit: int | None, as_json: b
 def _json(file: Path, judgement: Judgement) -> str:
     report = judgement.report()
     del report["items"]  # they are in the file
-    return json.dumps({"file": str(file), **report}, ensure_ascii=False)
+    return json_line({"file": str(file), **report})
 
 
 def _print_judgement(judgement: Judgement, file: Path) -> None:
@@ -121,12 +135,25 @@ def _print_judgement(judgement: Judgement, file: Path) -> None:
         str(counts["unparsed"]),
     )
     console.print(table)
-    if counts["unparsed"]:
+    without_score = counts["unparsed"] + counts["failed"]
+    if without_score:
         bounds = report["bounds"]
         console.print(
-            f"{counts['unparsed']} of {counts['items'] - counts['empty']} replies give no clear "
-            f"score: the mean over all items is between {_number(bounds['low'])} and "
+            f"{without_score} of {counts['items'] - counts['empty']} responses have no score: the "
+            f"mean over all items is between {_number(bounds['low'])} and "
             f"{_number(bounds['high'])}"
+        )
+        reasons = Counter(
+            one.reason for one in judgement.item_scores if one.reason and not one.failed
+        )
+        for reason, count in reasons.most_common():
+            console.print(f"  {counted(count, 'reply', 'replies')}: {reason}")
+    _print_failed(judgement)
+    if judgement.left_out:
+        refused = ", ".join(judgement.left_out)
+        errors.print(
+            f"the server refused {refused}: left out, so that its own default counts",
+            style="yellow",
         )
     facts = facts_grid()
     version = ", ".join(report["server_versions"]) or "of unknown version"
@@ -136,6 +163,17 @@ def _print_judgement(judgement: Judgement, file: Path) -> None:
     facts.add_row("file", escape(str(file)))
     console.print(facts)
     console.print()
+
+
+def _print_failed(judgement: Judgement) -> None:
+    """Names the items that got no reply."""
+    failed = [(n, one.reason) for n, one in enumerate(judgement.item_scores) if one.failed]
+    for index, reason in failed[:_MOST_FAILED]:
+        errors.print(f"[yellow]no reply[/yellow] to entry {index}: {escape(str(reason))}")
+    if len(failed) > _MOST_FAILED:
+        errors.print(f"and {len(failed) - _MOST_FAILED} more, in the file")
+    if failed:
+        errors.print("The same command asks for these again.")
 
 
 def _print_difference(judged: JudgedDifference, a: Path, b: Path) -> None:
@@ -216,6 +254,13 @@ def _parser() -> argparse.ArgumentParser:
         type=_at_least(0),
         default=Settings.retries,
         help="after a dropped connection, a time-out, HTTP 429 or 5xx (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max-tokens",
+        type=_at_least(1),
+        default=Settings.max_tokens,
+        help="longest reply, thinking included; one that is cut off gives no score "
+        "(default: %(default)s)",
     )
     parser.add_argument("--limit", type=_at_least(1), help="judge only the first LIMIT responses")
     parser.add_argument(

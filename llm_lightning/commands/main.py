@@ -10,6 +10,7 @@ from typing import Any
 from rich.markup import escape
 
 from llm_lightning.commands.command_line import command_line_problem
+from llm_lightning.commands.failures import reported, without_debug
 from llm_lightning.commands.startup import kept_objects
 from llm_lightning.config.experiments import list_experiments
 from llm_lightning.presentation.terminal import console, errors, facts_grid, print_error
@@ -31,7 +32,12 @@ _LEFT_TO_HYDRA |= {"--shell-completion", "-sc"}
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs a command line; returns its exit status."""
+    """Runs a command line; returns its exit status, as :mod:`.failures` explains it."""
+    arguments = without_debug(list(arguments))
+    return reported(lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str]) -> int:
     if arguments and arguments[0] in COMMANDS:
         with kept_objects():
             command = import_module(f"llm_lightning.commands.{arguments[0]}")
@@ -71,7 +77,10 @@ def print_help(experiments: dict[str, str], *, is_error: bool = False) -> None:
     target.print(
         "\nExample: [bold]python -m llm_lightning +experiment=last_block optim.lr=1e-4[/bold]"
     )
-    target.print("Add [bold]--cfg job[/bold] to see every setting, [bold]-m[/bold] to sweep.")
+    target.print(
+        "Add [bold]--cfg job[/bold] to see every setting, [bold]-m[/bold] to sweep, "
+        "[bold]--debug[/bold] to see where an error was raised."
+    )
 
 
 def _print_list(target: Any, entries: dict[str, str]) -> None:

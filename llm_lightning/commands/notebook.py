@@ -4,13 +4,12 @@ import hashlib
 from pathlib import Path
 
 import pandas as pd
-from hydra import compose, initialize_config_dir
+from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from llm_lightning.config import schema
+from llm_lightning.config.composition import composed
 from llm_lightning.config.experiments import conf_dir, list_experiments
 from llm_lightning.config.jobs import job_of
 from llm_lightning.config.run_name import run_name
@@ -40,13 +39,9 @@ def train(experiment: str, *overrides: str, data: pd.DataFrame | None = None) ->
     command = [f"+experiment={experiment}", *overrides]
     if data is not None:
         command += ["data=table", f"data.path='{_kept(data)}'"]
-    schema.register()
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        try:
-            cfg = compose("config", overrides=command, return_hydra_config=True)
-        except HydraException as error:
-            raise ValueError(f"{error}\n{error.__cause__ or ''}".strip()) from error
+    cfg = composed(command)
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):  # for a fallback's
         _place(cfg, command)
         summary = run(job_of(cfg))
     return Run(Path(cfg.runs_dir) / run_name(command) / f"seed_{summary.seed}")

@@ -4,7 +4,6 @@ Labels, lengths, padding, pooling and weights all come from the run's folder.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +11,12 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from llm_lightning.data.text_files import decode_utf8
+from llm_lightning.commands.command_line import ALLOW_DOWNLOAD
+from llm_lightning.commands.failures import refused
+from llm_lightning.commands.given_texts import check_utf8, decoded_lines
 from llm_lightning.network import Unavailable
-from llm_lightning.presentation.terminal import console, errors, print_error, results_table
+from llm_lightning.presentation.harmless import json_line
+from llm_lightning.presentation.terminal import console, errors, results_table
 
 if TYPE_CHECKING:
     from llm_lightning.runs.prediction import Prediction
@@ -36,28 +38,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("text", nargs="*", metavar="TEXT", help="texts to classify")
     parser.add_argument("--file", type=Path, help="UTF-8 file with one text per line")
     parser.add_argument("--json", action="store_true", help="print one JSON object per text")
+    parser.add_argument("--allow-download", action="store_true", help=ALLOW_DOWNLOAD)
     options = parser.parse_intermixed_args(arguments)
     if len(options.text) == 1 and Path(options.text[0]).is_file():
         errors.print(f"{options.text[0]} is taken as a text; --file reads it", soft_wrap=True)
     try:
         texts = _texts(options.text, options.file)
         # Imported only now: the help should not wait for torch.
+        from llm_lightning.commands.consent import consent
         from llm_lightning.runs.decisions import decision_of
         from llm_lightning.runs.load import load_classifier
         from llm_lightning.runs.prediction import best_device, predict
         from llm_lightning.runs.terminal_output import print_reminder
 
-        model, summary = load_classifier(options.run)
-    except (ValueError, Unavailable) as error:
-        print_error(str(error))
-        return 1
-    print_reminder(summary.fallbacks)
-    predictions = predict(model.to(best_device()), texts, decision_of(summary))
+        model, summary = load_classifier(options.run, consent(options.allow_download))
+        print_reminder(summary.fallbacks)
+        predictions = predict(model.to(best_device()), texts, decision_of(summary))
+    except (ValueError, Unavailable, OSError) as error:
+        return refused(error)
+    max_length = model.hparams["text"]["max_length"]
     if options.json:
         for prediction in predictions:
-            print(json.dumps(prediction.fields(), ensure_ascii=False))
+            print(json_line(prediction.fields()))
+        for line in _remarks(predictions, max_length):
+            errors.print(line)
         return 0
-    _print(predictions, max_length=model.hparams["text"]["max_length"])
+    _print(predictions, max_length)
     return 0
 
 
@@ -66,12 +72,25 @@ def _print(predictions: "Sequence[Prediction]", max_length: int) -> None:
     table.columns[2].justify, table.columns[2].overflow = "left", "fold"
     for one in predictions:
         label = f"{one.label} (abstained)" if one.abstained else one.label
-        table.add_row(escape(label), f"{100 * one.probability:.1f} %", escape(_shortened(one.text)))
+        probability = f"{100 * one.probability:.1f} %"
+        if one.empty:  # the model's answer would look like any other
+            label, probability = "none: empty text", ""
+        table.add_row(escape(label), probability, escape(_shortened(one.text)))
     console.print(table)
-    if num_abstained := sum(one.abstained for one in predictions):
+    if num_abstained := sum(one.abstained and not one.empty for one in predictions):
         console.print(f"left to people, as the run's decide.abstain_below says: {num_abstained}")
+    for line in _remarks(predictions, max_length):
+        console.print(line)
+
+
+def _remarks(predictions: "Sequence[Prediction]", max_length: int) -> list[str]:
+    """What was cut or means nothing, with counts."""
+    lines = []
+    if num_empty := sum(one.empty for one in predictions):
+        lines.append(f"texts with nothing but white space, which have no label: {num_empty}")
     if num_truncated := sum(one.truncated for one in predictions):
-        console.print(f"texts cut to {max_length} tokens, as in training: {num_truncated}")
+        lines.append(f"texts cut to {max_length} tokens, as in training: {num_truncated}")
+    return lines
 
 
 def _shortened(text: str) -> str:
@@ -87,18 +106,16 @@ def _texts(given: Sequence[str], file: Path | None) -> list[str]:
     if given and file is not None:
         raise ValueError("give texts as arguments or --file, not both")
     if given:
-        return list(given)
+        return [check_utf8(text, f"text {number}") for number, text in enumerate(given, start=1)]
     if file is None:
         if sys.stdin.isatty():
             raise ValueError("no text: give texts as arguments, --file, or on standard input")
-        raw, name = sys.stdin.buffer.read(), "standard input"
+        texts, name = list(decoded_lines(sys.stdin.buffer, "standard input")), "standard input"
     elif file.is_file():
-        raw, name = file.read_bytes(), str(file)
+        with file.open("rb") as opened:
+            texts, name = list(decoded_lines(opened, str(file))), str(file)
     else:
         raise ValueError(f"--file: {file} does not exist or is not a file")
-    texts = [line.removesuffix("\r") for line in decode_utf8(raw, name).split("\n")]
-    if texts[-1] == "":
-        texts.pop()  # the file ended with a line end
     if not texts:
         raise ValueError(f"{name} holds no text")
     return texts

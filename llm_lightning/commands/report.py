@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
+from llm_lightning.commands.failures import refused
 from llm_lightning.presentation import terminal
 from llm_lightning.reporting.analyse.chapters import Chapter
 from llm_lightning.reporting.analyse.classifiers import ClassifierChapter
@@ -52,13 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 progress=status.update,
             )
             status.update("writing")
-            files = write_report(study, options.out)
+            files = write_report(study, options.out, safe_csv=options.safe_csv)
     except ValueError as error:
-        terminal.print_error(str(error))
-        return 1
+        return refused(error)
     except OSError as error:
-        terminal.print_error(f"--out: {error.strerror}: {error.filename}")
-        return 1
+        return refused(error)
     _show(study, files)
     return 0
 
@@ -71,6 +70,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUNS_DIR", help="e.g. runs")
     parser.add_argument(
         "--out", type=Path, default=Path("report"), help="folder to write to (default: report)"
+    )
+    parser.add_argument(
+        "--safe-csv",
+        action="store_true",
+        help="write an apostrophe before every text in table.csv that a spreadsheet would take for "
+        "a formula",
     )
     parser.add_argument(
         "--baseline-row",

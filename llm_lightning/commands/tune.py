@@ -14,20 +14,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
-from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override
-from hydra.errors import HydraException
-from omegaconf import DictConfig
 from rich.markup import escape
 
 from llm_lightning.commands import train
 from llm_lightning.commands.command_line import command_line_problem, dry_run_is_set
-from llm_lightning.config import schema
-from llm_lightning.config.experiments import conf_dir, list_experiments
-from llm_lightning.presentation.terminal import console, print_error
+from llm_lightning.commands.failures import refused
+from llm_lightning.config.composition import composed
+from llm_lightning.config.experiments import list_experiments
+from llm_lightning.config.overrides import first, parse, values
+from llm_lightning.presentation.terminal import console, errors, print_error
 from llm_lightning.run_format import status
 from llm_lightning.run_format.objectives import LESS_IS_BETTER
 from llm_lightning.run_format.summary import Summary, read_summary
@@ -62,8 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         tuning = read_tuning(options.settings, options.sweep)
     except ValueError as error:
-        print_error(str(error))
-        return 1
+        return refused(error)
     is_dry = dry_run_is_set(options.settings)
     failed = 0
     for row in tuning.rows:
@@ -101,9 +96,8 @@ def read_tuning(settings: Sequence[str], sweep: str) -> Tuning:
     problem = command_line_problem(["-m", *settings], experiments, ())
     if problem is not None:
         raise ValueError(problem or "choose a row to tune: +experiment=last_block")
-    parser = OverridesParser.create()
-    overrides = {one.key_or_group: one for one in parser.parse_overrides(list(settings))}
-    cfg = _composed([*(_first(one) for one in overrides.values()), f"+sweep={sweep}"])
+    overrides = {one.key_or_group: one for one in parse(settings)}
+    cfg = composed([*(first(one) for one in overrides.values()), f"+sweep={sweep}"])
     searched = set(cfg.hydra.sweeper.get("params") or {})
     if not cfg.trial:
         raise ValueError(f"+sweep={sweep} is no search: its file lacks trial: true")
@@ -113,7 +107,7 @@ def read_tuning(settings: Sequence[str], sweep: str) -> Tuning:
         for key in list(overrides)
         if key in searched or key.replace("/", ".").startswith("hydra.sweeper")
     ]
-    seeds = ",".join(_values(seed)) if seed else SEEDS
+    seeds = ",".join(values(seed)) if seed else SEEDS
     if str(TRIAL_SEED) in seeds.split(","):
         raise ValueError(f"seed={TRIAL_SEED} is that of the trials: evaluate with other seeds")
     return Tuning(
@@ -123,7 +117,7 @@ def read_tuning(settings: Sequence[str], sweep: str) -> Tuning:
                 *(
                     [str(one.input_line)]
                     if one.is_delete()
-                    else [f"{one.get_key_element()}={value}" for value in _values(one)]
+                    else [f"{one.get_key_element()}={value}" for value in values(one)]
                     for one in overrides.values()
                 )
             )
@@ -143,7 +137,7 @@ def best_trial(tuning: Tuning, since: datetime) -> Summary | None:
     lower validation loss counts.
     """
     found = status.read_progress(tuning.runs_dir, since, None).finished
-    trials = [summary for folder in found if _has_value(summary := read_summary(folder), tuning)]
+    trials = [one for one in map(_readable, found) if one is not None and _has_value(one, tuning)]
     sign = 1 if tuning.objective in LESS_IS_BETTER else -1
 
     def rank(summary: Summary) -> tuple[float, float]:
@@ -152,6 +146,15 @@ def best_trial(tuning: Tuning, since: datetime) -> Summary | None:
         return sign * (metrics[tuning.objective] or 0.0), float("inf") if loss is None else loss
 
     return min(trials, key=rank, default=None)
+
+
+def _readable(folder: Path) -> Summary | None:
+    """A trial's summary; ``None``, with a line, if it is damaged and cannot be compared."""
+    try:
+        return read_summary(folder)
+    except ValueError as error:
+        errors.print(escape(f"left out: {error}"), soft_wrap=True)
+        return None
 
 
 def _has_value(summary: Summary, tuning: Tuning) -> bool:
@@ -164,38 +167,6 @@ def _sweep(*overrides: str) -> int:
         return train.main(["-m", *overrides])
     except SystemExit as ended:
         return 1 if ended.code else 0
-
-
-def _composed(overrides: Sequence[str]) -> DictConfig:
-    schema.register()
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        try:
-            return compose("config", overrides=list(overrides), return_hydra_config=True)
-        except HydraException as error:
-            raise ValueError(f"{error}\n{error.__cause__ or ''}".strip()) from error
-
-
-def _first(override: Override) -> str:
-    """An override with the first of its values."""
-    if not override.is_sweep_override():
-        return str(override.input_line)
-    return f"{override.get_key_element()}={_values(override)[0]}"
-
-
-def _values(override: Override) -> list[str]:
-    value: Any = override.value()
-    if isinstance(value, Glob):
-        names = list_experiments() if override.key_or_group == "experiment" else _files(override)
-        return [str(name) for name in value.filter(list(names))]
-    if not override.is_sweep_override():
-        return [str(override.get_value_element_as_str())]
-    if not override.is_discrete_sweep():
-        return [str(value.start)]  # of an interval, to search in
-    return [str(one) for one in override.sweep_string_iterator()]
-
-
-def _files(override: Override) -> list[str]:
-    return [file.stem for file in (conf_dir() / override.key_or_group).glob("*.yaml")]
 
 
 def _key(override: str) -> str:

@@ -1,8 +1,7 @@
 """A configuration becomes a job: beyond this file nothing knows OmegaConf."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
-from difflib import get_close_matches
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -15,22 +14,23 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
 from hydra.utils import get_class, instantiate
-from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf, open_dict, read_write
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from llm_lightning.backbone.families import Model
 from llm_lightning.backbone.huggingface.location import has_package
 from llm_lightning.backbone.huggingface.settings import HubModel
+from llm_lightning.config.checks import check, explained
 from llm_lightning.config.experiments import conf_dir
 from llm_lightning.config.run_name import run_name
+from llm_lightning.config.secrets import check_no_secrets
 from llm_lightning.data.module import DataModule
-from llm_lightning.evaluation.baselines import METHODS, Baseline
+from llm_lightning.evaluation.baselines import Baseline
 from llm_lightning.evaluation.decisions import Decide
 from llm_lightning.run_format.published import Published
 from llm_lightning.runs.baseline_job import BaselineJob
 from llm_lightning.runs.job import Job
 from llm_lightning.runs.network_job import NetworkJob
-from llm_lightning.runs.settings import Checkpoint, RunSettings
+from llm_lightning.runs.settings import RunSettings
 from llm_lightning.training.precision import resolve
 
 FALLBACK_MODEL = "nano"
@@ -51,20 +51,15 @@ def job_of(cfg: DictConfig, choices: Mapping[str, str | None] | None = None) -> 
         ValueError: naming the key, if a setting is wrong or missing.
     """
     choices = HydraConfig.get().runtime.choices if choices is None else choices
-    try:
-        _check_keys(cfg)
+    check(cfg)
+    with explained():
+        check_no_secrets(plain(cfg))
         task = OmegaConf.to_object(cfg.task)
-        _check(cfg)
         settings, data = _run_settings(cfg, choices), _data(cfg, choices)
         decide = _decide(cfg, data, needs_callback=not isinstance(task, Baseline))
         if isinstance(task, Baseline):
             return BaselineJob(settings=settings, data=data, decide=decide, baseline=task)
         return replace(_network_job(cfg, choices, task, settings, data), decide=decide)
-    except MissingMandatoryValue as error:
-        key = error.full_key
-        raise ValueError(f"{key} has no default: give it a value, as in {key}=3") from error
-    except OmegaConfBaseException as error:
-        raise ValueError(str(error)) from error
 
 
 def _decide(cfg: DictConfig, data: DataModule, *, needs_callback: bool) -> Decide:
@@ -235,58 +230,3 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     """Returns plain dicts and lists of plain values."""
     container = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True, enum_to_str=True)
     return cast(dict[str, Any], container)
-
-
-def _check_keys(cfg: DictConfig) -> None:
-    """Refuses settings that do not exist, which ``+`` adds without a word.
-
-    Raises:
-        ValueError: with the nearest one that exists.
-    """
-    for group in ("", "model", "task", "data", "finetune", "optim", "decide"):
-        part = OmegaConf.select(cfg, group) if group else cfg
-        schema = OmegaConf.get_type(part)
-        if schema is None or not is_dataclass(schema):
-            continue
-        known = [field.name for field in fields(schema)]
-        for key in map(str, part):
-            if key not in known:
-                close = get_close_matches(key, known, n=1)
-                prefix = f"{group}." if group else ""
-                hint = f"; did you mean {prefix}{close[0]}?" if close else ""
-                raise ValueError(f"there is no setting {prefix}{key}{hint}")
-
-
-def _check(cfg: DictConfig) -> None:
-    """Refuses settings that Lightning would only notice later, or with a stack trace."""
-    rules = (
-        *(
-            (key, 0 <= cfg[key] < 2**32, "between 0 and 2**32 - 1")
-            for key in ("seed", "init_seed", "order_seed")
-        ),
-        ("trainer.max_epochs", _is_count(cfg.trainer.max_epochs, least=0), "a whole number >= 0"),
-        (
-            "trainer.accumulate_grad_batches",
-            _is_count(cfg.trainer.accumulate_grad_batches, least=1),
-            "a whole number >= 1",
-        ),
-        ("trainer.devices", cfg.trainer.devices == 1, "1: gradients are averaged on one device"),
-        (
-            "trainer.limit_test_batches",
-            cfg.trainer.limit_test_batches != 0,
-            "above 0: the final table needs something to evaluate",
-        ),
-    )
-    for key, holds, rule in rules:
-        if not holds:
-            raise ValueError(f"{key} must be {rule}, got {OmegaConf.select(cfg, key)!r}")
-    if unknown := [method for method in cfg.baselines if method not in METHODS]:
-        raise ValueError(f"baselines must be among {', '.join(METHODS)}, got {unknown[0]!r}")
-    if cfg.evaluate is Checkpoint.best and "checkpoint" not in cfg.callbacks:
-        raise ValueError("evaluate=best needs callbacks.checkpoint, which was removed")
-    if cfg.evaluate is Checkpoint.best and cfg.trainer.limit_val_batches == 0:
-        raise ValueError("evaluate=best needs validation, got trainer.limit_val_batches=0")
-
-
-def _is_count(value: Any, *, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least

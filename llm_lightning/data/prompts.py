@@ -8,9 +8,9 @@ token that spans two pieces all the same belongs to the one in which it ends.
 """
 
 from bisect import bisect_left
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -44,12 +44,18 @@ class Record:
     """System message, ahead of everything else; may be empty."""
     history: tuple[Turn, ...] = ()
     """Earlier turns, oldest first."""
+    not_learnt: tuple[int, ...] = ()
+    """Numbers of the earlier turns, from 0, whose response is never in the loss."""
 
     def __post_init__(self) -> None:
         """Strips every field, so that pieces do not share tokens."""
         for name in ("instruction", "input", "output", "system"):
             setattr(self, name, getattr(self, name).strip())
         self.history = tuple(Turn(*(text.strip() for text in turn)) for turn in self.history)
+
+    def fields(self) -> dict[str, Any]:
+        """Returns the fields as plain values, without ``not_learnt`` where it is empty."""
+        return {k: v for k, v in asdict(self).items() if v or k != "not_learnt"}
 
     @property
     def question(self) -> tuple[str, tuple[Turn, ...], str, str]:
@@ -164,9 +170,16 @@ class Prompts:
         Raises:
             ValueError: if ``max_length`` leaves no room beside the text of the style.
         """
+        return self._prompt(record, max_length)[0]
+
+    def cut_fields(self, record: Record, max_length: int) -> tuple[str, ...]:
+        """Returns the fields of a record that :meth:`prompt_ids` truncates, usually none."""
+        return self._prompt(record, max_length)[1]
+
+    def _prompt(self, record: Record, max_length: int) -> tuple[list[int], tuple[str, ...]]:
         pieces = self._tokenised(self._pieces(replace(record, output="")))
-        pieces, _ = shortened(pieces, self._name, max_length)
-        return [token.id for piece in pieces for token in piece.tokens]
+        pieces, cut = shortened(pieces, self._name, max_length)
+        return [token.id for piece in pieces for token in piece.tokens], cut
 
     def _pieces(self, record: Record) -> list[Piece]:
         look = self.style
@@ -185,12 +198,13 @@ class Prompts:
         earlier_header = look.header if look.earlier_header is None else look.earlier_header
         for index, turn in enumerate(record.history):
             field = f"{TURN}{index}"
+            response = "ignored" if index in record.not_learnt else "response"
             pieces += [
                 Piece(field, "question", look.before_instruction),
                 Piece(field, "question", turn.user, is_given=True),
                 Piece(field, "header", earlier_header),
-                Piece(field, "response", turn.assistant, is_given=True),
-                Piece(field, "response", look.end),
+                Piece(field, response, turn.assistant, is_given=True),
+                Piece(field, response, look.end),
                 Piece(field, "question", look.after_turn),
             ]
         pieces += [

@@ -6,12 +6,14 @@ from typing import Any, cast
 
 from torch import nn
 
+from llm_lightning.backbone.memory import memory_bytes
 from llm_lightning.backbone.protocol import ROLES
 from llm_lightning.finetuning.lora import INITS, SCALINGS, LoRALinear, adapters, effective_scale
 from llm_lightning.finetuning.strategies import Model, Strategy, as_module, is_tied
 
 QKV_ADAPTERS = ("separate", "shared")
 HEADS = ("full", "lora", "both", "frozen")
+_BYTES_TO_TRAIN = 4 * 4  # of a parameter: weight, gradient, and the optimizer's two moments
 
 
 @dataclass
@@ -83,7 +85,9 @@ class LoRA(Strategy):
         backbone = as_module(model.backbone)
         backbone.requires_grad_(False)
         model.head.requires_grad_(False)
-        for name, rows in self._sites(model).items():
+        sites = self._sites(model)
+        self._check_size(model, sites)
+        for name, rows in sites.items():
             if name == "head":
                 model.head = self._adapter(name, model.head, rows)
                 continue
@@ -108,6 +112,25 @@ class LoRA(Strategy):
             "rank": self.rank,
             "effective_scale": effective_scale(self.scaling, self.rank, self.alpha),
         }
+
+    def _check_size(self, model: Model, sites: dict[str, list[tuple[int, int]]]) -> None:
+        """Refuses adapters that cannot be trained in this machine's memory, before they are made.
+
+        Raises:
+            ValueError: with the number of their parameters.
+        """
+        backbone, number = as_module(model.backbone), 0
+        for name, rows in sites.items():
+            layer = model.head if name == "head" else backbone.get_submodule(name)
+            own_in = cast(nn.Linear, layer).in_features
+            number += self.rank * sum(own_in + stop - start for start, stop in rows)
+        needed, there = _BYTES_TO_TRAIN * number, memory_bytes()
+        if needed > there:
+            raise ValueError(
+                f"finetune.rank={self.rank:,} makes adapters of {number:,} parameters, which take "
+                f"{needed / 2**30:,.1f} GiB to train, and this machine has {there / 2**30:,.1f} "
+                f"GiB of memory: choose a lower rank"
+            )
 
     def _layer(self, name: str) -> type[LoRALinear]:
         """The class of the layer that replaces the one of this name."""

@@ -4,14 +4,16 @@ import html
 import re
 from collections.abc import Collection, Sequence
 
+from llm_lightning.presentation.harmless import harmless
+
 
 def table(
     header: Sequence[str], rows: Sequence[Sequence[str]], *, left: Collection[int] = (0,)
 ) -> str:
     """Returns a table without a final line end.
 
-    Bars are escaped and line ends become ``<br>``; a cell may otherwise hold Markdown. Use
-    :func:`literal` for text that must not be read as markup.
+    Bars are escaped, line ends become ``<br>`` and control characters symbols; a cell may otherwise
+    hold Markdown. Use :func:`literal` for text that must not be read as markup.
 
     Args:
         header: of each column.
@@ -24,9 +26,11 @@ def table(
 
 
 def literal(text: str) -> str:
-    """Returns text with everything escaped that means something in Markdown or HTML."""
-    return re.sub(r"([\\`*_\[\]])", r"\\\1", html.escape(text.strip(), quote=False))
+    """Returns text with everything escaped that means something in Markdown, HTML or a terminal."""
+    escaped = html.escape(harmless(text.strip()), quote=False)
+    return re.sub(r"([\\`*_\[\]~|])", r"\\\1", escaped)
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\r\n", "\n").replace("\r", "\n").replace("\n", "<br>")
+    text = harmless(text.replace("\r\n", "\n").replace("\r", "\n"))
+    return re.sub(r"(?<!\\)\|", r"\\|", text).replace("\n", "<br>")

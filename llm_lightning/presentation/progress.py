@@ -13,6 +13,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from llm_lightning.presentation.terminal import PlainConsole
+
 
 def progress_bar(
     *, console: Console | None = None, unit: str = "items", detail: str | None = None
@@ -24,7 +26,7 @@ def progress_bar(
         unit: ``items`` counts them; ``bytes`` shows sizes and speed.
         detail: a field of each task that is shown beside the count, such as ``loss``.
     """
-    console = console or Console(stderr=True, highlight=False)
+    console = console or PlainConsole(stderr=True, highlight=False)
     columns: list[ProgressColumn] = [
         TextColumn("{task.description}", markup=False),
         BarColumn(),

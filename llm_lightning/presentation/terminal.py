@@ -1,17 +1,36 @@
 """The terminal: standard output for results, standard error for messages, framed errors."""
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.panel import Panel
+from rich.segment import Segment
 from rich.table import Table
 
-console = Console(highlight=False)
+from llm_lightning.presentation.harmless import harmless
+
+
+class PlainConsole(Console):
+    """A console that shows the control characters of what it prints, and obeys its own alone."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        """Renders anything, whatever text is in it; see :class:`rich.console.Console`."""
+        for segment in super().render(renderable, options):
+            if segment.control is None and not segment.text.isprintable():
+                yield Segment(harmless(segment.text), segment.style)
+            else:
+                yield segment
+
+
+console = PlainConsole(highlight=False)
 """Standard output."""
-errors = Console(highlight=False, stderr=True)
+errors = PlainConsole(highlight=False, stderr=True)
 """Standard error."""
 
 

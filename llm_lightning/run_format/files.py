@@ -27,7 +27,7 @@ STATUS = "status.json"
 SUMMARY = "summary.json"
 CURVES = "metrics.csv"
 CURVES_BEFORE = "metrics_before_interruption.csv"
-"""Curves of the interrupted part of a run that is going on."""
+"""What versions up to 0.2 left of an interrupted run."""
 PREDICTIONS = "predictions_test.csv"
 VAL_PREDICTIONS = "predictions_val.csv"
 CLASS_METRICS = "class_metrics_test.csv"
@@ -54,6 +54,8 @@ PLAN = "plan.json"
 HPARAMS = "hparams.yaml"
 """What Lightning's loggers leave, which ``CONFIG`` makes superfluous."""
 EVENTS = "events.out.tfevents.*"
+DAMAGED = ".damaged"
+"""Ends the name of a damaged file that was set aside."""
 
 TEXT, LABEL, PREDICTED = "text", "label", "predicted"
 """Columns of ``PREDICTIONS`` and ``VAL_PREDICTIONS``, beside a probability for each class."""
@@ -64,6 +66,9 @@ INDEX = "index"
 """The column of ``RESPONSE_SCORES`` and ``DECISIONS`` that numbers the items, from 0."""
 RESPONSE = "model_response"
 """The field of ``RESPONSES`` that the model wrote, beside those of the record."""
+
+MOST_LEVELS = 3
+"""Below a folder, in which runs are looked for to name one: as deep as a sweep of sweeps."""
 
 
 def split_file(split: str, kind: str) -> str:

@@ -6,10 +6,16 @@ from llm_lightning.backbone.generation import stream_tokens
 from llm_lightning.backbone.sampling import GenerationOptions
 from llm_lightning.backbone.tokenizer import Tokenizer
 from llm_lightning.data.prompts import Prompts, Record
-from llm_lightning.evaluation.responses import prompt_tokens
+from llm_lightning.evaluation.responses import prompt_tokens, what_is_cut
 from llm_lightning.tasks.language_model import LanguageModel
 
 _INCOMPLETE = "\N{REPLACEMENT CHARACTER}"
+
+
+def what_is_lost(model: LanguageModel, record: Record, options: GenerationOptions) -> str | None:
+    """Says what of a prompt the model will not see; ``None`` if it sees all of it."""
+    look = Prompts(model.hparams["text"]["prompt_style"], model.tokenizer)
+    return what_is_cut(record, look, model.backbone.context_length, options)
 
 
 def stream_text(model: LanguageModel, record: Record, options: GenerationOptions) -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from llm_lightning.data.batching import Padder
 from llm_lightning.evaluation.decisions import MOST_PROBABLE, Decision
@@ -30,6 +31,8 @@ class Prediction:
     """Probability of every class, after temperature scaling if the run fitted a decision."""
     truncated: bool
     """Whether the text was longer than the run's ``max_length`` and was cut as in training."""
+    empty: bool
+    """Whether there is nothing but white space in the text: the label says nothing about it."""
     raw_label: str | None = None
     """The most probable class; ``None`` where there is no decision, and it is ``label``."""
     raw_probabilities: dict[str, float] | None = None
@@ -53,7 +56,11 @@ def predict(
 
     Returns:
         One prediction a text, in their order.
+
+    Raises:
+        ValueError: if the model's weights are not finite.
     """
+    check_weights(model)
     padder = Padder(**model.hparams["text"])
     class_names: list[str] = model.hparams["class_names"]
     token_ids = [model.tokenizer.encode(text) for text in texts]
@@ -76,6 +83,7 @@ def predict(
             abstained=bool(decided.abstained[index]),
             probabilities=_by_name(class_names, decided.probabilities[index]),
             truncated=padder.truncates(ids),
+            empty=not text.strip(),
         )
         if decision is not None:
             found.raw_label = class_names[raw[index].argmax()]
@@ -86,6 +94,23 @@ def predict(
 
 def _by_name(class_names: Sequence[str], row: NDArray[np.float64]) -> dict[str, float]:
     return dict(zip(class_names, row.tolist(), strict=True))
+
+
+def check_weights(model: nn.Module) -> None:
+    """Refuses a model whose output would be no numbers.
+
+    Raises:
+        ValueError: if weights are not finite; names the first, and their number.
+    """
+    broken = [
+        name for name, weights in model.named_parameters() if not bool(weights.isfinite().all())
+    ]
+    if broken:
+        more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
+        raise ValueError(
+            f"the weights of this run are not finite (NaN or infinite, in {broken[0]}{more}): its "
+            f"output would be no numbers; the training diverged, or the checkpoint is damaged"
+        )
 
 
 def best_device() -> torch.device:

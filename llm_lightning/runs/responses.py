@@ -13,7 +13,8 @@ from llm_lightning.data.records import read_records
 from llm_lightning.evaluation.responses import generate_responses
 from llm_lightning.evaluation.text_scores import score_responses, summarize_scores
 from llm_lightning.run_format import files
-from llm_lightning.run_format.summary import ResponseFacts, Summary, write_summary
+from llm_lightning.run_format.atomic_files import replacing
+from llm_lightning.run_format.summary import ResponseFacts, Summary
 from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.training.precision import AUTO, resolve
 
@@ -46,7 +47,7 @@ def respond(model: LanguageModel, device: torch.device, summary: Summary, folder
         folder: the run's, whose ``splits/test.json`` holds the records.
 
     Returns:
-        The summary, written with the facts about the responses.
+        The summary with the facts about the responses; it is not written yet.
 
     Raises:
         KeyboardInterrupt: with a message on how to continue.
@@ -74,7 +75,6 @@ def respond(model: LanguageModel, device: torch.device, summary: Summary, folder
             "tokens_per_second": num_tokens / seconds,
         }
     )
-    write_summary(folder, summary)
     return summary
 
 
@@ -104,7 +104,8 @@ def _generate_and_score(
     )
     scores = score_responses([record.output for record in records], responses)
     table = pd.DataFrame(scores)
-    table.to_csv(folder / scores_name, index_label=files.INDEX, lineterminator="\n")
+    with replacing(folder / scores_name) as new:
+        table.to_csv(new, index_label=files.INDEX, lineterminator="\n")
     return scores, num_tokens
 
 

@@ -88,7 +88,7 @@ def test_faults_are_named(
     capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     write_table(Path("t.csv"), [])
-    assert audit.main(arguments) == 1
+    assert audit.main(arguments) == 2
     assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 

@@ -102,7 +102,7 @@ def words(text: str) -> str:
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     """The error of a command that fails."""
-    assert export.main([*map(str, arguments)]) == 1
+    assert export.main([*map(str, arguments)]) == 2
     return words(capsys.readouterr().err)
 
 

@@ -1,5 +1,6 @@
 import io
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -97,7 +98,7 @@ def test_a_classifier_is_sent_to_its_own_command(
     accuracy = {split: {"accuracy": 0.5} for split in ("train", "val", "test")}
     other = {"kind": "classification", "class_names": ["a", "b"], "metrics": accuracy}
     (tmp_path / "summary.json").write_text(json.dumps(summary | other))
-    assert generate.main([str(tmp_path), "Name a colour."]) == 1
+    assert generate.main([str(tmp_path), "Name a colour."]) == 2
     assert "use python -m llm_lightning predict" in " ".join(
         capsys.readouterr().err.replace("│", " ").split()
     )
@@ -146,7 +147,8 @@ def test_streamed_pieces_are_the_whole_response(folder: Path) -> None:
 def test_without_an_instruction_each_line_of_input_is_one(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "stdin", io.StringIO("Name a colour.\n\nName a fruit.\n"))
+    given = io.BytesIO(b"Name a colour.\n\nName a fruit.\n")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(given))
     assert generate.main([str(folder)]) == 0
     out = capsys.readouterr().out
     capsys.readouterr()
@@ -181,7 +183,7 @@ def test_responses_continue_after_an_interruption_and_reach_the_summary(
 def test_bad_options_are_refused(
     folder: Path, capsys: pytest.CaptureFixture[str], option: tuple[str, str], message: str
 ) -> None:
-    assert generate.main([str(folder), "Name a colour.", *option]) == 1
+    assert generate.main([str(folder), "Name a colour.", *option]) == 2
     told = " ".join(capsys.readouterr().err.replace("│", " ").split())
     assert message in told
 
@@ -189,7 +191,47 @@ def test_bad_options_are_refused(
 def test_a_folder_that_is_no_run_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert generate.main([str(tmp_path), "Name a colour."]) == 1
+    assert generate.main([str(tmp_path), "Name a colour."]) == 2
     assert "is not the folder of a finished run" in " ".join(
         capsys.readouterr().err.replace("│", " ").split()
     )
+
+
+def test_a_prompt_that_does_not_fit_is_told_with_what_it_lost(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, _ = load_language_model(folder)
+    context = model.backbone.context_length
+    assert generate.main([str(folder), "long words " * context + "in capitals."]) == 0
+    told = " ".join(capsys.readouterr().err.split())
+    count = len(gpt2_encoding().encode("long words " * context + "in capitals."))
+    found = re.search(r"the prompt has ([\d,]+) tokens, and the model's context of (\d+)", told)
+    assert found
+    assert int(found[1].replace(",", "")) > count
+    assert int(found[2]) == context
+    assert f"leaves {context - 4} for it beside a response: cut in instruction" in told
+    assert generate.main([str(folder), "Name a colour.", "--input", "blue " * context]) == 0
+    assert "cut in input" in " ".join(capsys.readouterr().err.split())
+    assert generate.main([str(folder), "Name a colour."]) == 0
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_input_that_is_not_utf8_is_refused_with_its_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = io.BytesIO(b"Name a colour.\ncaf\xe9 please\n")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(given))
+    assert generate.main([str(folder)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out.endswith("\n"), "what came before is answered"
+    assert "standard input is not UTF-8: byte 3 in line 2" in " ".join(captured.err.split())
+    assert generate.main([str(folder), "caf\udce9"]) == 2
+    assert "instruction is not UTF-8" in capsys.readouterr().err
+
+
+def test_what_a_model_says_is_not_obeyed(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generate, "stream_text", lambda *_: iter(["\x1b]0;owned\x07", "\x9b2J ok"]))
+    assert generate.main([str(folder), "Name a colour."]) == 0
+    assert not {"\x1b", "\x07", "\x9b"} & set(capsys.readouterr().out)

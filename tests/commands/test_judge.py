@@ -72,12 +72,15 @@ def test_result_is_written_and_shown(
         "seed": 123,
         "temperature": 0,
         "max_tokens": 512,
+        "left_out": [],
         "enforced": ["json_schema"],
         "concurrency": 1,
         "timeout_s": 120,
         "retries": 3,
     }
-    assert result["counts"] == {"items": 4, "scored": 3, "empty": 1, "unparsed": 1, "cached": 0}
+    assert result["counts"] == {
+        "items": 4, "scored": 3, "empty": 1, "unparsed": 1, "failed": 0, "cached": 0,
+    }  # fmt: skip
     assert result["mean"] == 60
     assert result["bounds"] == {"low": 45, "high": 70}
     assert [(item["score"], item["reply"]) for item in result["items"]] == [
@@ -89,7 +92,8 @@ def test_result_is_written_and_shown(
     shown = words(capsys.readouterr().out)
     assert "60.00" in shown
     assert "30.55" in shown, "the standard error"
-    assert "between 45.00 and 70.00" in shown
+    assert "1 of 3 responses have no score: the mean over all items is between 45.00" in shown
+    assert "1 reply: no number alone, in JSON, or after a cue" in shown
     assert f"ollama {VERSION} at {server.url}" in shown
     assert sorted(path.name for path in folder.iterdir()) == [
         RESPONSES,
@@ -193,18 +197,35 @@ def test_trouble_is_explained_and_nothing_written(
     else:
         server.script(Status(400, {"error": "no [red]"}))
         expected = "HTTP 400: no [red]"
-    assert run(folder, "--model", model, "--url", server.url) == 1
+    assert run(folder, "--model", model, "--url", server.url) == 2
     captured = capsys.readouterr()
     assert expected in words(captured.err)
     assert captured.out == ""
     assert [path.name for path in folder.iterdir()] == [RESPONSES]
 
 
+def test_items_without_a_reply_are_named(
+    server: JudgeServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_run(tmp_path / "run", "1", "2", "3")
+    trouble = [Status(500, {"error": "\x1b]0;owned\x07 boom"})] * 4
+    server.script(Say(""), Say('{"score": 9}'), *trouble)
+    assert run(folder, "--url", server.url, "--max-tokens", 2048) == 0
+    shown = capsys.readouterr()
+    told = words(shown.err)
+    assert "no reply to entry 1:" in told
+    assert "HTTP 500" in told
+    assert "The same command asks for these again." in told
+    assert "\x1b" not in shown.err
+    assert [chat.body["options"]["num_predict"] for chat in server.chats] == [2048] * 7
+    assert read(folder / "judge-llama3-score100.json")["counts"]["failed"] == 1
+
+
 def test_wrong_second_run_is_reported_before_the_first_is_judged(
     server: JudgeServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = make_run(tmp_path / "run", "1")
-    assert run("--compare", folder, tmp_path / "x", "--model", "llama3", "--url", server.url) == 1
+    assert run("--compare", folder, tmp_path / "x", "--model", "llama3", "--url", server.url) == 2
     assert "does not exist" in words(capsys.readouterr().err)
     assert server.gets == []
 

@@ -89,7 +89,7 @@ def test_a_missing_plugin_names_its_extra(
     extra: str,
 ) -> None:
     monkeypatch.setattr("llm_lightning.presentation.extras.find_spec", lambda name: None)
-    assert command(monkeypatch, "-m", "+experiment=lora", *SMOKE, choice) == 1
+    assert command(monkeypatch, "-m", "+experiment=lora", *SMOKE, choice) == 2
     told = capsys.readouterr().err
     assert f"needs {plugin}: pip install 'llm-lightning[{extra}]'" in flat(told)
     assert not list(Path().rglob("status.json"))
@@ -100,7 +100,7 @@ def test_a_search_in_the_wrong_direction_is_refused(
 ) -> None:
     monkeypatch.setattr("llm_lightning.presentation.extras.find_spec", lambda name: name)
     search = ("-m", "+experiment=lora", *SMOKE, "hydra/sweeper=search", "objective=accuracy")
-    assert command(monkeypatch, *search) == 1
+    assert command(monkeypatch, *search) == 2
     told = capsys.readouterr().err
     assert (
         "hydra.sweeper.direction must be maximize with objective=accuracy, got 'minimize'" in told
@@ -110,7 +110,7 @@ def test_a_search_in_the_wrong_direction_is_refused(
 def test_the_objective_must_be_a_validation_value(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert command(monkeypatch, "+experiment=lora", *SMOKE, "objective=perplexity") == 1
+    assert command(monkeypatch, "+experiment=lora", *SMOKE, "objective=perplexity") == 2
     told = capsys.readouterr().err
     assert "objective must be one of loss, accuracy" in told
     assert "got 'perplexity'" in told

@@ -34,7 +34,7 @@ def test_without_fallback_the_same_is_an_error_with_the_same_advice(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status, told = refused(monkeypatch, capsys, "+experiment=last_block", "offline_fallback=false")
-    assert status == 1
+    assert status == 2
     assert "the SMS Spam Collection could not be downloaded" in told
     assert "data.path=<zip, file or folder>" in told
     status, told = refused(
@@ -48,9 +48,9 @@ def test_explicit_paths_never_fall_back(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status, told = refused(monkeypatch, capsys, "+experiment=last_block", "data.path=gone.zip")
-    assert (status, "must be an existing file or folder, got gone.zip" in told) == (1, True)
+    assert (status, "must be an existing file or folder, got gone.zip" in told) == (2, True)
     status, told = refused(monkeypatch, capsys, "+experiment=last_block", "model.weights=./gone")
-    assert (status, "an existing file or folder, or a Hub id" in told) == (1, True)
+    assert (status, "an existing file or folder, or a Hub id" in told) == (2, True)
     assert not list(Path("runs").glob("**/summary.json"))
 
 
@@ -88,7 +88,7 @@ def test_a_wrong_setting_is_one_framed_message(
     told_part: str,
 ) -> None:
     status, told = refused(monkeypatch, capsys, "+experiment=last_block", *SMOKE, override)
-    assert status == 1
+    assert status == 2
     assert told_part in told
     assert "Traceback" not in told
     assert not list(Path("runs").glob("*/*")), "a refused run leaves no folder"
@@ -102,7 +102,7 @@ def test_best_checkpoint_that_cannot_be_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple
 ) -> None:
     status, told = refused(monkeypatch, capsys, "+experiment=last_layer", *SMOKE, *arguments)
-    assert status == 1
+    assert status == 2
     assert "evaluate=best needs" in told
 
 
@@ -110,7 +110,7 @@ def test_divergence_is_told_and_leaves_no_summary(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status, told = refused(monkeypatch, capsys, "+experiment=all", *SMOKE, "optim.lr=1e30")
-    assert status == 1
+    assert status == 2
     assert "training diverged in epoch 1" in told
     assert not list(Path("runs").glob("**/summary.json"))
 
@@ -178,7 +178,7 @@ def test_a_fallback_never_replaces_a_real_run(
     status = json.loads((folder / "status.json").read_text())
     (folder / "status.json").write_text(json.dumps(status | {"fallbacks": []}))  # a real run
     code, told = refused(monkeypatch, capsys, "+experiment=last_layer", *SMOKE)
-    assert code == 1
+    assert code == 2
     assert "holds a run on the real data and weights" in told
     assert (folder / "checkpoints" / "last.ckpt").is_file()
 
@@ -188,18 +188,18 @@ def test_a_project_with_a_config_of_its_own_is_left_alone(
 ) -> None:
     Path("config.yaml").write_text("mine: true\n")
     status, _ = refused(monkeypatch, capsys, "+experiment=last_layer", *SMOKE, "hydra.run.dir=.")
-    assert (status, Path("config.yaml").read_text()) == (1, "mine: true\n")
+    assert (status, Path("config.yaml").read_text()) == (2, "mine: true\n")
 
 
 def test_a_folder_that_is_no_run_is_left_alone(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    name = "last_layer-model.weights=random-model=nano-trainer=smoke"
+    name = "last_layer-model.weights@random-model@nano-trainer@smoke"
     precious = Path("runs") / name / "seed_123" / "thesis.txt"
     precious.parent.mkdir(parents=True)
     precious.write_text("x")
     status, told = refused(monkeypatch, capsys, "+experiment=last_layer", *SMOKE)
-    assert (status, precious.read_text()) == (1, "x")
+    assert (status, precious.read_text()) == (2, "x")
     assert "is not empty and holds no run" in told
 
 
@@ -247,7 +247,7 @@ def test_ctrl_c_ends_with_130_and_a_line_on_how_to_continue() -> None:
     process.send_signal(signal.SIGINT)
     shown = process.communicate(timeout=60)[0]
     assert process.returncode == 130, shown
-    assert "the same command continues after the last complete epoch" in shown
+    assert "saved; the same command continues after optimizer step" in shown
     assert "Traceback" not in shown
     status = json.loads(next(Path("runs").glob("*/*/status.json")).read_text())
     assert status["state"] == "interrupted"

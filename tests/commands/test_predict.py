@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from llm_lightning.commands import main as cli
 from llm_lightning.commands import predict
@@ -101,7 +102,7 @@ def test_table_for_people(run: Path, capsys: pytest.CaptureFixture[str]) -> None
 def test_faults_are_named(
     run: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
-    assert predict.main([str(run), *arguments]) == 1
+    assert predict.main([str(run), *arguments]) == 2
     assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
@@ -116,7 +117,7 @@ def test_wrong_folders_and_files_are_named(
     with pytest.raises(ValueError, match=r"last\.ckpt is missing"):
         load_classifier(copy)
     (tmp_path / "latin.txt").write_bytes("fine\ncaf\xe9\n".encode("latin-1"))
-    assert predict.main([str(run), "--file", str(tmp_path / "latin.txt")]) == 1
+    assert predict.main([str(run), "--file", str(tmp_path / "latin.txt")]) == 2
     assert "line 2 cannot be decoded" in " ".join(capsys.readouterr().err.replace("│", "").split())
 
 
@@ -129,3 +130,70 @@ def test_command_works_from_another_folder(run: Path, tmp_path: Path) -> None:
         check=True,
     )
     assert rows(done.stdout)[0]["text"] == "hello"
+
+
+def words(text: str) -> str:
+    return " ".join(text.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("text", ["", "   ", "\n\t"])
+def test_an_empty_text_has_no_label(
+    run: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    assert predict.main([str(run), text, "hello"]) == 0
+    told = words(capsys.readouterr().out)
+    assert "none: empty text" in told
+    assert "texts with nothing but white space, which have no label: 1" in told
+    assert predict.main([str(run), text, "hello", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert [row["empty"] for row in rows(captured.out)] == [True, False]
+    assert "which have no label: 1" in words(captured.err)
+
+
+def test_texts_that_were_cut_are_told_beside_json_too(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predict.main([str(run), "word " * 40, "--json"]) == 0
+    captured = capsys.readouterr()
+    assert rows(captured.out)[0]["truncated"] is True
+    assert "texts cut to 24 tokens, as in training: 1" in captured.err
+
+
+def test_weights_that_are_no_numbers_are_named(run: Path) -> None:
+    model, _ = load_classifier(run)
+    with torch.no_grad():
+        model.head.weight[0, 0] = float("nan")
+        model.head.bias[0] = float("inf")
+    with pytest.raises(ValueError, match=r"NaN or infinite, in head.weight and 1 more"):
+        classify(model, ["hello"])
+
+
+@pytest.mark.parametrize("given", ["an argument", "standard input", "a file"])
+def test_what_is_not_utf8_is_refused_with_its_place(
+    run: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    given: str,
+) -> None:
+    content = b"fine\ncaf\xe9\n"
+    arguments, message = ["caf\udce9"], "text 1 is not UTF-8: character 4"
+    if given == "standard input":
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+        arguments, message = [], "standard input is not UTF-8: byte 3 in line 2"
+    elif given == "a file":
+        (tmp_path / "texts").write_bytes(content)
+        arguments, message = ["--file", str(tmp_path / "texts")], "byte 3 in line 2 cannot be"
+    assert predict.main([str(run), *arguments]) == 2
+    assert message in words(capsys.readouterr().err)
+
+
+def test_escapes_in_texts_and_class_names_are_not_obeyed(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "\x1b[2J\x9b2J a"
+    for more in ((), ("--json",)):
+        assert predict.main([str(run), text, *more]) == 0
+        captured = capsys.readouterr()
+        assert not {"\x1b", "\x9b"} & set(captured.out + captured.err)
+    assert rows(captured.out)[0]["text"] == text

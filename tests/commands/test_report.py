@@ -256,7 +256,7 @@ def test_mistakes_end_with_one_message(
     Path("empty").mkdir()
     Path("file").write_text("")
     found = [str(runs) if argument == "runs" else argument for argument in arguments]
-    assert report.main(found) == 1
+    assert report.main(found) == 2
     assert words in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 

@@ -1,8 +1,10 @@
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf
 
@@ -205,15 +207,54 @@ def test_the_seed_reaches_the_data() -> None:
             ["+experiment=last_block", "seed=3", "runs_dir=/tmp/x", "offline_fallback=false"],
             "last_block",
         ),
-        (["optim.lr=1e-4", "+experiment=all", "model=nano"], "all-model=nano-optim.lr=0.0001"),
-        (["+experiment=all", "data.path=sms.zip"], "all-data.path=sms.zip"),
-        (["+experiment=all", "data.path=/a/b/sms.zip"], "all-data.path=sms.zip@c379"),
-        (["+experiment=all", "data.path='my files/'"], "all-data.path=my_files@a8ff"),
-        (["+experiment=all", "~callbacks.progress"], "all-~callbacks.progress"),
+        (["optim.lr=1e-4", "+experiment=all", "model=nano"], "all-model@nano-optim.lr@0.0001"),
+        (["+experiment=all", "data.path=sms.zip"], "all-data.path@sms.zip"),
+        (["+experiment=all", "data.path=/a/b/sms.zip"], "all-data.path@sms.zip@c379d003"),
+        (["+experiment=all", "data.path='my files/'"], "all-data.path@my_files@a8ffa012"),
+        (["+experiment=all", "~callbacks.progress"], "all-without@callbacks.progress"),
+        (["+experiment=all", "data.text_column=a_b"], "all-data.text_column@a_b"),
+        (["+experiment=all", "data.path='epoch=3,v2 (final)'"], "all-data.path@epoch_3_v2_final@"),
+        (["+experiment=all", "finetune.targets=[q,v]"], "all-finetune.targets@q_v@"),
+        (["+experiment=all", "data.class_names=['\u957f','\u540d']"], "all-data.class_names@@"),
     ],
 )
 def test_run_folders_are_named_after_what_was_changed(overrides: list[str], name: str) -> None:
-    assert run_name(overrides) == name
+    found = run_name(overrides)
+    assert found.startswith(name) if name.endswith("@") else found == name
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("data.text_column='a b'", "data.text_column=a_b"),
+        ("data.text_column='a b'", "data.text_column='a,b'"),
+        ("data.text_column='a  b'", "data.text_column='a b'"),
+        ("data.text_column='_a'", "data.text_column=a"),
+        ("data.path=null", "data.path='null'"),
+        ("data.path=''", "~data.path"),
+        ("data.path=a/b", "data.path=b"),
+        ("data.path=b/", "data.path=b"),
+        ("data.path=a@b", "data.path=a_b"),
+        ("data.class_names=['\u957f']", "data.class_names=['\u540d']"),
+        ("finetune.targets=[q,v]", "finetune.targets=[q_v]"),
+    ],
+)
+def test_settings_that_differ_have_names_that_differ(one: str, other: str) -> None:
+    assert run_name([one]) != run_name([other])
+
+
+def test_a_run_name_needs_no_quotes_and_fits_in_any_file_system() -> None:
+    """Neither in a shell nor in a setting of a later run."""
+    changes = [
+        "data.path='/a b/epoch=3,v2 (final)/r\u00e9 \u957f$`!.csv'", "finetune.targets=[q,v]",
+        "~callbacks.progress", "optim.lr=1e-4", "data.class_names=['" + "\u957f" * 200 + "']",
+    ]  # fmt: skip
+    for overrides in (changes, changes[:4], changes[:1]):
+        name = run_name(["+experiment=all", *overrides, "order_seed=2"])
+        assert len(name.encode()) < 200
+        assert shlex.quote(name) == name
+        (read,) = OverridesParser.create().parse_overrides([f"model.weights=runs/{name}/seed_1"])
+        assert read.value() == f"runs/{name}/seed_1"
 
 
 def test_files_of_one_name_in_two_folders_are_two_runs() -> None:
@@ -249,6 +290,7 @@ def test_other_seeds_end_the_name_of_a_run_and_leave_that_of_its_setting() -> No
     for changes in (["optim.lr=1e-4", "model=nano"], many):
         command = ["+experiment=all", *changes]
         name = run_name([*command, "order_seed=2", "data.split_seed=4", "init_seed=1"])
-        assert name == f"{run_name(command)}-data.split_seed=4-init_seed=1-order_seed=2"
+        assert name == f"{run_name(command)}-data.split_seed@4-init_seed@1-order_seed@2"
         assert without_draws(name) == run_name(command)
-    assert without_draws("all-data.num_train=30") == "all-data.num_train=30"
+    assert without_draws("all-data.num_train@30") == "all-data.num_train@30"
+    assert without_draws("all-data.fold=3") == "all", "as earlier versions named runs"

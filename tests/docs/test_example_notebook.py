@@ -20,4 +20,4 @@ def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert "probability_spam" in shown
     assert "The packaged messages replaced" in shown
     assert len(list((tmp_path / "runs").iterdir())) == 2
-    assert (tmp_path / "runs" / "last_block-model=nano-trainer.max_epochs=2").is_dir()
+    assert (tmp_path / "runs" / "last_block-model@nano-trainer.max_epochs@2").is_dir()

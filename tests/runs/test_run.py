@@ -26,7 +26,7 @@ def test_experiment_end_to_end(
         monkeypatch, "+experiment=last_block", *SMOKE, "seed=5", "trainer.limit_test_batches=null"
     )
     name = (
-        "last_block-model.weights=random-model=nano-trainer.limit_test_batches=null-trainer=smoke"
+        "last_block-model.weights@random-model@nano-trainer.limit_test_batches@null-trainer@smoke"
     )
     folder = Path("runs") / name / "seed_5"
 
@@ -185,7 +185,7 @@ def test_sweep_makes_one_folder_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     start(monkeypatch, "-m", "+experiment=last_layer,baseline_length", "seed=1,2", *SMOKE)
     folders = {str(path.parent) for path in Path("runs").glob("**/summary.json")}
     assert folders == {
-        f"runs/{name}-model.weights=random-model=nano-trainer=smoke/seed_{seed}"
+        f"runs/{name}-model.weights@random-model@nano-trainer@smoke/seed_{seed}"
         for name in ("last_layer", "baseline_length")
         for seed in (1, 2)
     }

@@ -1,22 +1,30 @@
-"""JSON over HTTP with a server that may be slow, busy or gone.
+"""JSON over HTTP with a server that may be slow, busy, gone or hostile.
 
 Each request has a limit on its whole duration: httpx's own time-outs limit single reads, and name
-resolution has none.
+resolution has none. Each answer has a limit on its size, unpacked.
 """
 
 import ipaddress
 import logging
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
 import tenacity
 
+from llm_lightning.evaluation.judging.answers import (
+    Answer,
+    Unreadable,
+    error_code,
+    error_inside,
+    error_text,
+    read_bounded,
+    retry_after,
+)
 from llm_lightning.network import ANSWER_TIMEOUT_S, in_daemon, innermost, offline
 
 logger = logging.getLogger(__name__)
@@ -38,16 +46,17 @@ class ServerFailed(OSError):
 
 
 class RequestRefused(ValueError):
-    """A server rejects a request as it is: HTTP 3xx or 4xx.
+    """A server rejects a request as it is: HTTP 3xx or 4xx, or an error in place of an answer.
 
     Args:
-        status: HTTP status.
+        status: HTTP status, or the code in the error.
         message: the server's reason.
+        said: what the error says, with the parameter that it names.
     """
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, said: str = "") -> None:
         super().__init__(message)
-        self.status = status
+        self.status, self.said = status, said
 
 
 class Stopped(Exception):
@@ -172,45 +181,57 @@ class Exchange:
             raise _TryAgain(f"no answer within {time_s:g} s") from error
         except httpx2.TransportError as error:
             raise _TryAgain(innermost(error)) from error
+        except Unreadable as error:
+            raise ServerFailed(f"{self.url}: {error}") from error
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise ServerFailed(f"{self.url}: {innermost(error)}") from error
         return self._read(response)
 
-    def _send(
-        self, method: str, path: str, body: dict[str, Any] | None, time_s: float
-    ) -> httpx2.Response:
+    def _send(self, method: str, path: str, body: dict[str, Any] | None, time_s: float) -> Answer:
+        deadline = time.monotonic() + time_s
         # A client of its own: an abandoned request must not hold up the connections of others.
-        return httpx2.request(
+        with httpx2.stream(
             method,
             self.url + path,
             json=body,
+            headers={"Accept-Encoding": "gzip"},
             timeout=httpx2.Timeout(time_s, connect=min(time_s, ANSWER_TIMEOUT_S)),
             follow_redirects=False,
             auth=_bearer(self._key) if self._key else None,
             verify=self._tls,
             # A proxy of the environment cannot reach this machine's own addresses.
             trust_env=not self._is_local,
-        )
+        ) as response:
+            content = read_bounded(response, deadline)
+            return Answer(response.status_code, response.headers, response.reason_phrase, content)
 
-    def _read(self, response: httpx2.Response) -> Any:
-        status = response.status_code
+    def _read(self, answer: Answer) -> Any:
+        status, content = answer.status, None
         if 200 <= status < 300:
             try:
-                return response.json()
+                content = answer.json()
             except ValueError as error:
-                reason = self._safe(response.text)
+                reason = self._safe(answer.text())
                 raise _TryAgain(f"not JSON: {reason!r}", answered=True) from error
-        reason = self._safe(_error_text(response) or response.reason_phrase or "no reason given")
+            if (inside := error_inside(content)) is None:
+                return content
+            # Some servers and routers report what went wrong with status 200.
+            status = error_code(inside)
+        said = error_text(answer)
+        reason = self._safe(said or answer.reason or "no reason given")
+        shown = f"HTTP {status}"
+        if content is not None:
+            shown = f"HTTP 200 with error {status}" if status else "HTTP 200 with an error"
         if status == 429 or status >= 500:
-            pause_s = _retry_after(response)
+            pause_s = retry_after(answer.headers)
             if pause_s is not None and pause_s > LONGEST_PAUSE_S:
                 raise ServerFailed(
-                    f"{self.url}: HTTP {status}: {reason}; retry only after {pause_s:.0f} s"
+                    f"{self.url}: {shown}: {reason}; retry only after {pause_s:.0f} s"
                 )
-            raise _TryAgain(f"HTTP {status}: {reason}", True, pause_s)
+            raise _TryAgain(f"{shown}: {reason}", True, pause_s)
         if 300 <= status < 400:
-            reason = f"redirects to {response.headers.get('Location')}: give that as --url"
-        raise RequestRefused(status, f"{self.url} refused: HTTP {status}: {reason}")
+            reason = f"redirects to {answer.headers.get('Location')}: give that as --url"
+        raise RequestRefused(status, f"{self.url} refused: {shown}: {reason}", self._safe(said))
 
     def _safe(self, text: str) -> str:
         shown = text.replace(self._key, "***") if self._key else text
@@ -242,23 +263,3 @@ def _is_local(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _error_text(response: httpx2.Response) -> str:
-    """The server's own words: Ollama's ``error``, OpenAI's ``error.message``, or the body."""
-    try:
-        error = response.json()["error"]
-        return str(error["message"] if isinstance(error, dict) else error)
-    except (ValueError, KeyError, TypeError):
-        return response.text
-
-
-def _retry_after(response: httpx2.Response) -> float | None:
-    """The Retry-After of an answer, in seconds; None if it has none or it is unclear."""
-    value = response.headers.get("Retry-After", "").strip()
-    if value.isdecimal():
-        return float(value)
-    try:
-        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    except (TypeError, ValueError):
-        return None

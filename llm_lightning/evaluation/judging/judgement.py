@@ -4,8 +4,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from llm_lightning.evaluation.judging.items import Item
+from llm_lightning.evaluation.judging.protocol import MAX_TOKENS, Identity
 from llm_lightning.evaluation.judging.rubrics import Rubric
-from llm_lightning.evaluation.judging.servers import MAX_TOKENS, Identity
 from llm_lightning.statistics.crossed import crossed_mean
 
 
@@ -25,6 +25,8 @@ class Settings:
     """Time for one reply, in seconds."""
     retries: int = 3
     """Further attempts after a dropped connection, a time-out, HTTP 429 or 5xx."""
+    max_tokens: int = MAX_TOKENS
+    """Longest reply, in tokens, thinking included."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,19 @@ class ItemScore:
     """The judge's score of one item."""
 
     score: int | None
-    """None if the reply does not give one clearly."""
+    """None if the reply does not give one clearly, or there is none."""
     reply: str | None
-    """None of an empty response, which gets the lowest score without a request."""
+    """None of an empty response, which gets the lowest score without a request; and where the
+    server gave none."""
     cached: bool
     """Whether the reply comes from an earlier call."""
+    reason: str | None = None
+    """Why there is no score; None where there is one."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the server gave no reply."""
+        return self.reply is None and self.score is None
 
 
 @dataclass(frozen=True)
@@ -50,7 +60,9 @@ class Judgement:
     versions: list[str]
     """Of the servers that the replies came from."""
     enforced: list[str]
-    """How the form of the replies was enforced; see :class:`~.servers.Reply`."""
+    """How the form of the replies was enforced; see :class:`~.protocol.Reply`."""
+    left_out: list[str]
+    """Parameters that the server refused; see :class:`~.protocol.Reply`."""
 
     def report(self) -> dict[str, Any]:
         """Returns settings, counts, mean and scores as plain JSON.
@@ -58,13 +70,16 @@ class Judgement:
         ``mean``, ``low`` and ``high`` (its 95 % interval) and ``standard_error`` are over the
         items with a score, empty responses included. ``bounds`` is the mean if every other item
         had the lowest or the highest score. ``parse_rate`` is the share of replies with a score.
+        ``failed`` counts the items without a reply.
         """
         rubric = self.settings.rubric
         scores = [item.score for item in self.item_scores if item.score is not None]
-        empty = sum(item.reply is None for item in self.item_scores)
+        failed = sum(item.failed for item in self.item_scores)
+        empty = sum(item.reply is None for item in self.item_scores) - failed
         num_items = len(self.item_scores)
-        unparsed = num_items - len(scores)
-        replies = num_items - empty
+        unscored = num_items - len(scores)
+        replies = num_items - empty - failed
+        unparsed = unscored - failed
         mean = crossed_mean([scores], low=rubric.lowest, high=rubric.highest) if scores else None
         total = sum(scores)
         return {
@@ -76,7 +91,8 @@ class Judgement:
                 "scale": [rubric.lowest, rubric.highest],
                 "seed": self.settings.seed,
                 "temperature": 0,
-                "max_tokens": MAX_TOKENS,
+                "max_tokens": self.settings.max_tokens,
+                "left_out": self.left_out,
                 "enforced": self.enforced,
                 "concurrency": self.settings.concurrency,
                 "timeout_s": self.settings.timeout_s,
@@ -87,6 +103,7 @@ class Judgement:
                 "scored": len(scores),
                 "empty": empty,
                 "unparsed": unparsed,
+                "failed": failed,
                 "cached": sum(item.cached for item in self.item_scores),
             },
             "parse_rate": (replies - unparsed) / replies if replies else None,
@@ -95,8 +112,8 @@ class Judgement:
             "high": mean.interval.high if mean else None,
             "standard_error": mean.standard_error if mean else None,
             "bounds": {
-                "low": (total + unparsed * rubric.lowest) / num_items,
-                "high": (total + unparsed * rubric.highest) / num_items,
+                "low": (total + unscored * rubric.lowest) / num_items,
+                "high": (total + unscored * rubric.highest) / num_items,
             },
             "items": [
                 {"index": index, **asdict(item)} for index, item in enumerate(self.item_scores)

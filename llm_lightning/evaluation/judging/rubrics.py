@@ -1,4 +1,4 @@
-"""The prompt for a judge, and how its reply becomes a score.
+"""The prompt for a judge.
 
 A response stands between marker lines with a code computed from the item's own text. To close the
 markers, or to pass for the judge's instructions, a response would have to contain a hash of itself.
@@ -6,12 +6,11 @@ markers, or to pass for the judge's instructions, a response would have to conta
 
 import hashlib
 import json
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from llm_lightning.evaluation.judging.items import Item
+from llm_lightning.evaluation.judging.replies import Reading, read_reply
 
 _OPENING = (
     "Below is an instruction that describes a task. "
@@ -90,33 +89,9 @@ class Rubric:
             criteria=self.criteria.format(code=code),
         )
 
-    def score(self, reply: str) -> int | None:
-        """Returns the score in a reply; None if it is ambiguous.
-
-        The last JSON object with a ``score`` counts, unless a broken one follows it. A reply
-        without any brace counts if it contains a single number, which may precede "/ highest".
-        Nothing is rounded, clipped or taken from a broken object.
-        """
-        found: Any = None
-        for value in _objects(reply):
-            if value is None or "score" in value:
-                found = value
-        if found is not None:
-            return self._checked(found["score"])
-        if "{" in reply:
-            return None
-        bare = re.sub(rf"(?<=[0-9])\s*(/|out of)\s*{self.highest}\b", "", reply)
-        numbers = set(re.findall(r"-?[0-9]+(?:[.,][0-9]+)*", bare))
-        return self._checked(numbers.pop()) if len(numbers) == 1 else None
-
-    def _checked(self, value: Any) -> int | None:
-        """The value as a whole number in range, given as a number or as its digits."""
-        if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,9}(\.0+)?", value.strip()):
-            value = float(value)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return None
-        inside = self.lowest <= value <= self.highest  # false of NaN
-        return int(value) if inside and value == int(value) else None
+    def read(self, reply: str, *, cut_off: bool = False) -> Reading:
+        """Reads the score in a reply; see :func:`~.replies.read_reply`."""
+        return read_reply(reply, self.lowest, self.highest, cut_off=cut_off)
 
 
 RUBRICS = {
@@ -129,20 +104,3 @@ RUBRICS = {
 def _code(item: Item) -> str:
     texts = json.dumps([item.task, item.reference, item.response])
     return hashlib.sha256(texts.encode()).hexdigest()[:16]
-
-
-def _objects(text: str) -> Iterator[dict[str, Any] | None]:
-    """The outermost JSON objects in a text, in order; None for each broken one."""
-    decoder = json.JSONDecoder()
-    at = text.find("{")
-    while at >= 0:
-        try:
-            value, end = decoder.raw_decode(text, at)
-            yield value
-        except RecursionError:  # thousands of braces are no score
-            yield None
-            return
-        except ValueError:
-            yield None
-            end = at + 1
-        at = text.find("{", end)

@@ -38,7 +38,9 @@ def class_figure(
     """
     figure, axes = style.new_figure(f"{_HEADINGS[kind]}, test split", caption)
     frequent = sorted(classes, key=lambda curve: -curve.prevalence)[:MAX_CLASSES]
+    names: list[str] = []
     for index, curve in enumerate(curve for curve in classes if curve in frequent):
+        names.append(f"{style.plain(curve.name, limit=20)} {curve.area:.3f}")
         cycle, colour = divmod(index, len(style.SERIES))
         axes.plot(
             curve.x,
@@ -48,7 +50,7 @@ def class_figure(
             linestyle=("-", (0, (4, 1.5)))[cycle],
             drawstyle=_DRAWSTYLES[kind],
             solid_capstyle="butt",
-            label=f"{style.plain(curve.name, limit=20)} {curve.area:.3f}",
+            label=f"class {index}",  # a legend leaves out names that begin with "_"
             clip_on=False,
             zorder=3,
         )
@@ -65,7 +67,7 @@ def class_figure(
             zorder=4,
         )
     _draw_chance(axes, kind, classes)
-    _finish(axes, kind, len(classes))
+    _finish(axes, kind, len(classes), names)
     return figure
 
 
@@ -80,8 +82,15 @@ def _draw_chance(axes: Axes, kind: CurveKind, classes: Sequence[ThresholdCurve])
     axes.plot([0, 1], ends, color=style.GREY, linewidth=1, linestyle="--", label=label)
 
 
-def _finish(axes: Axes, kind: CurveKind, num_classes: int) -> None:
-    """Sets a square plot of percentages, with the legend on its right."""
+def _finish(axes: Axes, kind: CurveKind, num_classes: int, names: Sequence[str]) -> None:
+    """Sets a square plot of percentages, with the legend on its right.
+
+    Args:
+        axes: with the curves, those of classes first.
+        kind: of the curves.
+        num_classes: of the run.
+        names: of the drawn classes, with their areas.
+    """
     axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", anchor="W")
     axes.set(xlabel=X_NAMES[kind], ylabel=Y_NAMES[kind])
     style.percent_axis(axes.xaxis)
@@ -104,6 +113,8 @@ def _finish(axes: Axes, kind: CurveKind, num_classes: int) -> None:
     legend.get_title().set_color(style.GREY)
     for text in legend.get_texts():
         text.set(parse_math=False, color=style.INK)
+    for text, name in zip(legend.get_texts(), names, strict=False):
+        text.set_text(name)
 
 
 def row_panel(kind: CurveKind, rows: Sequence[Row]) -> Figure | None:

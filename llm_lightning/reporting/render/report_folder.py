@@ -17,8 +17,13 @@ from llm_lightning.reporting.render import page, tables
 FIGURES = "figures"
 
 
-def write_report(study: Study, out: Path) -> list[Path]:
+def write_report(study: Study, out: Path, *, safe_csv: bool = False) -> list[Path]:
     """Writes the page, the tables and the figures into a folder, which is made if need be.
+
+    Args:
+        study: what to report.
+        out: the folder.
+        safe_csv: whether ``table.csv`` holds nothing that a spreadsheet takes for a formula.
 
     Returns:
         The files, the page first, and the folder of the figures.
@@ -28,7 +33,7 @@ def write_report(study: Study, out: Path) -> list[Path]:
     contents = {
         out / "index.html": html,
         out / "table.md": tables.as_markdown(study),
-        out / "table.csv": tables.as_csv(study),
+        out / "table.csv": tables.as_csv(study, safe=safe_csv),
     }
     figures = out / FIGURES
     out.mkdir(parents=True, exist_ok=True)

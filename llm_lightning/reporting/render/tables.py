@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from llm_lightning.presentation import markdown
+from llm_lightning.presentation.harmless import harmless, no_formula
 from llm_lightning.reporting.analyse.chapters import Chapter
 from llm_lightning.reporting.analyse.classifiers import ClassifierChapter
 from llm_lightning.reporting.analyse.differences import Difference
@@ -32,8 +33,13 @@ from llm_lightning.reporting.render.number_formats import (
 from llm_lightning.statistics.intervals import Interval
 
 
-def as_csv(study: Study) -> str:
-    """One line per row; shares from 0 to 1, empty cells where a row has no such number."""
+def as_csv(study: Study, *, safe: bool = False) -> str:
+    """One line per row; shares from 0 to 1, empty cells where a row has no such number.
+
+    Args:
+        study: with the rows.
+        safe: whether a text that a spreadsheet would take for a formula gets an apostrophe.
+    """
     lines = [
         _common(row, "classification", chapter.letter) | _classification(chapter, row)
         for chapter in study.classifiers
@@ -45,7 +51,10 @@ def as_csv(study: Study) -> str:
             for chapter in chapters
             for row in chapter.rows
         ]
-    return pd.DataFrame(lines).to_csv(index=False, lineterminator="\n")
+    table = pd.DataFrame(lines)
+    if safe:
+        table = table.map(no_formula).rename(columns=no_formula)
+    return table.to_csv(index=False, lineterminator="\n")
 
 
 def _common(row: Row, kind: str, letter: str) -> dict[str, Any]:
@@ -173,7 +182,7 @@ def as_markdown(study: Study) -> str:
     parts = [_classifier_table(chapter) for chapter in study.classifiers]
     parts += [_instruction_table(chapter) for chapter in study.instructions]
     parts += [_text_table(chapter) for chapter in study.texts]
-    return "\n\n".join(parts) + "\n"
+    return harmless("\n\n".join(parts) + "\n")
 
 
 def _classifier_table(chapter: ClassifierChapter) -> str:

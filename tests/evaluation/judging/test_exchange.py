@@ -1,6 +1,8 @@
+import gzip
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -10,7 +12,7 @@ from judge_server import Drop, JudgeServer, Slow, Status
 from loopback import blackhole
 
 from llm_lightning import network
-from llm_lightning.evaluation.judging import exchange
+from llm_lightning.evaluation.judging import answers, exchange
 from llm_lightning.evaluation.judging.exchange import (
     Exchange,
     NoServer,
@@ -53,6 +55,10 @@ def test_json_goes_there_and_back(server: JudgeServer) -> None:
         Status(503),
         Status(429, {"error": "busy"}),
         Status(200, "<html>no JSON</html>"),
+        Status(200, {"error": {"message": "slow down", "code": 429}}),
+        Status(200, {"error": {"message": "slow down", "code": "rate_limit_exceeded"}}),
+        Status(200, {"error": {"message": "boom", "status": "503"}}),
+        Status(200, "[" * 100_000),
         Drop(),
         Slow(5),
     ],
@@ -71,6 +77,8 @@ def test_passing_trouble_is_waited_out(server: JudgeServer, trouble: Status | Dr
         (Status(502, {"error": {"message": "no\nway"}}), "HTTP 502: no way"),
         (Status(500), "HTTP 500: Internal Server Error"),
         (Status(200, "<html>"), "not JSON: '<html>'"),
+        (Status(200, "[" * 100_000), "not JSON"),
+        (Status(200, {"error": {"message": "slow", "code": 429}}), "HTTP 200 with error 429: slow"),
         (Drop(), "disconnected"),
         (Slow(5), r"no answer within 0\.4 s"),
     ],
@@ -129,6 +137,8 @@ def test_too_long_a_pause_is_not_waited_for(server: JudgeServer) -> None:
     [
         (Status(400, {"error": "bad seed"}), "HTTP 400: bad seed"),
         (Status(404, "<html>nothing</html>"), "HTTP 404: <html>nothing"),
+        (Status(200, {"error": {"message": "no m", "code": 404}}), "HTTP 200 with error 404: no m"),
+        (Status(200, {"error": "gone"}), "HTTP 200 with an error: gone"),
         (Status(308, headers={"Location": "https://there"}), "redirects to https://there: give"),
     ],
 )
@@ -136,8 +146,34 @@ def test_refusal_is_not_repeated(server: JudgeServer, refusal: Status, message: 
     server.script(refusal)
     with pytest.raises(RequestRefused, match=message) as caught:
         Exchange(server.url, 2.0, 3).post(CHAT, BODY)
-    assert caught.value.status == refusal.status
+    named = {"no m": 404, "gone": 0}
+    assert caught.value.status == named.get(caught.value.said, refusal.status)
     assert len(server.chats) == 1
+
+
+@pytest.mark.parametrize("packing", ["identity", "gzip", "deflate"])
+def test_answer_without_end_is_not_read(
+    server: JudgeServer, monkeypatch: pytest.MonkeyPatch, packing: str
+) -> None:
+    """Nor one that is small until it is unpacked."""
+    monkeypatch.setattr(answers, "MAX_ANSWER_BYTES", 2**20)
+    pack = {"identity": bytes, "gzip": gzip.compress, "deflate": zlib.compress}[packing]
+    content = pack(b'{"message": "' + b" " * 2**21)
+    headers = {} if packing == "identity" else {"Content-Encoding": packing}
+    server.script(Status(200, content, headers))
+    with pytest.raises(ServerFailed, match="answer is larger than 1 MiB: not read"):
+        Exchange(server.url, 5.0, 3).post(CHAT, BODY)
+    assert len(server.chats) == 1, "it would be as large again"
+
+
+def test_packed_answer_of_usual_size_is_unpacked(server: JudgeServer) -> None:
+    for packing, pack in (("gzip", gzip.compress), ("deflate", zlib.compress)):
+        server.script(Status(200, pack(b'{"a": 1}'), {"Content-Encoding": packing}))
+        assert Exchange(server.url, 2.0, 0).post(CHAT, BODY) == {"a": 1}
+    for packing, content in (("br", b"x"), ("gzip, gzip", b"x"), ("gzip", b"no gzip")):
+        server.script(Status(200, content, {"Content-Encoding": packing}))
+        with pytest.raises(ServerFailed, match=packing):
+            Exchange(server.url, 2.0, 0).post(CHAT, BODY)
 
 
 def test_nobody_there_is_known_at_once() -> None:

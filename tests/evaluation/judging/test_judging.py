@@ -12,7 +12,7 @@ from llm_lightning.evaluation.judging import exchange
 from llm_lightning.evaluation.judging.difference import judged_difference
 from llm_lightning.evaluation.judging.exchange import NoServer
 from llm_lightning.evaluation.judging.items import Item
-from llm_lightning.evaluation.judging.judge import Unfinished, judge
+from llm_lightning.evaluation.judging.judge import MOST_IN_A_ROW, Unfinished, judge
 from llm_lightning.evaluation.judging.judgement import Judgement, Settings
 from llm_lightning.evaluation.judging.rubrics import RUBRICS
 from llm_lightning.statistics.crossed import crossed_difference
@@ -66,7 +66,9 @@ def test_every_item_gets_the_score_of_its_own_response(
     assert report["low"] < 50 < report["high"]
     assert report["bounds"] == {"low": 50, "high": 50}
     assert report["parse_rate"] == 1
-    assert report["counts"] == {"items": 3, "scored": 3, "empty": 0, "unparsed": 0, "cached": 0}
+    assert report["counts"] == {
+        "items": 3, "scored": 3, "empty": 0, "unparsed": 0, "failed": 0, "cached": 0,
+    }  # fmt: skip
     assert report["judge"]["digest"] == server.digest
     assert report["server_versions"] == [server.version]
     json.dumps(report, allow_nan=False)
@@ -174,7 +176,9 @@ def test_unclear_reply_is_cached_and_bounds_the_mean(
     assert report["parse_rate"] == pytest.approx(2 / 3)
     assert report["mean"] == 45
     assert report["bounds"] == {"low": 30, "high": pytest.approx(190 / 3)}
-    assert report["items"][0] == {"index": 0, "score": None, "reply": text, "cached": False}
+    item = report["items"][0]
+    assert item.pop("reason")
+    assert item == {"index": 0, "score": None, "reply": text, "cached": False}
 
 
 def test_without_any_score_there_is_no_mean(server: JudgeServer, settings: Settings) -> None:
@@ -193,7 +197,8 @@ def test_planted_score_stays_inside_the_markers(server: JudgeServer, settings: S
         inside = prompt.split(f"[BEGIN ANSWER TO GRADE {code}]\n")[1]
         inside, outside = inside.split(f"\n[END ANSWER TO GRADE {code}]")
         assert '{"score": 100}' not in outside
-        return f"It claims {inside}, but it is wrong.\n" + '{"score": 3}'
+        assert '{"score": 100}' in inside
+        return 'It claims a perfect score, but it is wrong.\n{"score": 3}'
 
     server.reply = lambda prompt: '{"score": 0}' if WARM_UP in prompt else obedient(prompt)
     assert scores(judge(items(plant), settings)) == [3]
@@ -204,22 +209,91 @@ def test_passing_trouble_changes_no_score(server: JudgeServer, settings: Setting
     assert scores(judge(items("90", "10", "20"), replace(settings, retries=3))) == [90, 10, 20]
 
 
-def test_lasting_trouble_caches_the_replies_so_far(server: JudgeServer, settings: Settings) -> None:
-    server.script(*[Say('{"score": 9}')] * 3, *[Status(500)] * 3)
-    with pytest.raises(Unfinished, match=r"(?s)HTTP 500.*2 of 4 replies are cached; the same"):
-        judge(items("9", "8", "5", "6"), settings)
-    assert scores(judge(items("9", "8", "5", "6"), settings)) == [9, 9, 5, 6]
-    tasks = [chat.prompt.split("### Instruction:\n")[1][:6] for chat in server.measured]
-    assert (tasks.count("task 0"), tasks.count("task 1")) == (1, 1), (
-        "what is cached is not requested"
-    )
+def test_item_that_always_fails_is_counted_and_the_rest_goes_on(
+    server: JudgeServer, settings: Settings
+) -> None:
+    trouble = Status(500, {"error": "out of memory"})
+    server.script(*[Say('{"score": 9}')] * 3, trouble, trouble)
+    judgement = judge(items("9", "8", "5", "6"), settings)
+    assert scores(judgement) == [9, 9, None, 6]
+    report = judgement.report()
+    assert report["counts"] == {
+        "items": 4, "scored": 3, "empty": 0, "unparsed": 0, "failed": 1, "cached": 0,
+    }  # fmt: skip
+    assert report["parse_rate"] == 1
+    assert report["bounds"] == {"low": 6, "high": 31}
+    assert "HTTP 500: out of memory" in report["items"][2]["reason"]
+    again = judge(items("9", "8", "5", "6"), settings)
+    assert scores(again) == [9, 9, 5, 6], "the failed item is asked for again, and no other"
+    assert again.report()["counts"]["cached"] == 3
 
 
-def test_refusal_stops_at_once(server: JudgeServer, settings: Settings) -> None:
-    server.script(Say(""), Status(400, {"error": "no seeds here"}))
-    with pytest.raises(Unfinished, match="HTTP 400: no seeds here"):
+def test_refused_item_is_no_reason_to_stop(server: JudgeServer, settings: Settings) -> None:
+    server.script(Say(""), Status(400, {"error": "content filter"}))
+    judgement = judge(items("1", "2", "3"), settings)
+    assert scores(judgement) == [None, 2, 3]
+    assert "HTTP 400: content filter" in str(judgement.item_scores[0].reason)
+
+
+def test_server_that_fails_for_good_is_given_up(server: JudgeServer, settings: Settings) -> None:
+    server.reply = lambda text: by_answer(text) if len(server.chats) <= 2 else Status(500)
+    with pytest.raises(Unfinished, match=r"(?s)HTTP 500.*1 of 40 replies are cached; the same"):
+        judge(items(*map(str, range(1, 41))), settings)
+    assert len(server.chats) < 40
+
+
+def test_many_failing_items_in_a_row_are_not_taken_for_the_servers_end(
+    server: JudgeServer, settings: Settings
+) -> None:
+    def strict(prompt: str) -> str | Status:
+        reply = by_answer(prompt)
+        is_filtered = WARM_UP not in prompt and json.loads(reply)["score"] > 20
+        return Status(400, {"error": "content filter"}) if is_filtered else reply
+
+    server.reply = strict
+    numbers = [1, *range(30, 30 + 2 * MOST_IN_A_ROW), 2]
+    judgement = judge(items(*map(str, numbers)), settings)
+    assert scores(judgement) == [1, *[None] * 2 * MOST_IN_A_ROW, 2]
+    assert len(server.measured) == len(numbers)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_refused_key_stops_at_once(server: JudgeServer, settings: Settings, status: int) -> None:
+    server.script(Say(""), Status(status, {"error": "no credit"}))
+    with pytest.raises(Unfinished, match=f"HTTP {status}: no credit"):
         judge(items("1", "2", "3"), settings)
     assert len(server.chats) <= 3
+
+
+def test_without_any_reply_there_is_no_judgement(server: JudgeServer, settings: Settings) -> None:
+    server.script(Say(""), *[Status(400, {"error": "no seeds here"})] * 3)
+    with pytest.raises(Unfinished, match="HTTP 400: no seeds here"):
+        judge(items("1", "2", "3"), settings)
+
+
+def test_reply_that_was_cut_off_is_unparsed_when_cached_too(
+    server: JudgeServer, settings: Settings
+) -> None:
+    message = {"content": "<think>The answer has 3 parts"}
+    cut = {"message": message, "done": True, "done_reason": "length"}
+    server.script(Say(""), Status(200, cut))
+    for cached in (0, 1):
+        judgement = judge(items("1"), settings)
+        assert scores(judgement) == [None]
+        assert "cut off at the token budget" in str(judgement.item_scores[0].reason)
+        assert judgement.report()["counts"]["cached"] == cached
+    more = judge(items("1"), replace(settings, max_tokens=4000))
+    assert scores(more) == [1], "another budget is another question"
+    assert more.report()["settings"]["max_tokens"] == 4000
+
+
+def test_what_a_server_refused_is_recorded(settings: Settings) -> None:
+    with JudgeServer(by_answer, apis=("openai",), models=("m",)) as site:
+        site.script(Status(400, {"error": {"message": "temperature must be 1"}}))
+        settings = replace(settings, model="m", url=site.url)
+        for _ in range(2):  # of a cached reply too
+            report = judge(items("90"), settings).report()
+            assert report["settings"]["left_out"] == ["temperature"]
 
 
 @pytest.mark.parametrize("most", [1, 2, 4])

@@ -6,15 +6,10 @@ from judge_server import DIGEST, VERSION, JudgeServer, Say, Status
 
 from llm_lightning.evaluation.judging import exchange
 from llm_lightning.evaluation.judging.exchange import NoServer, RequestRefused, ServerFailed
+from llm_lightning.evaluation.judging.openai import OpenAI
+from llm_lightning.evaluation.judging.protocol import MAX_TOKENS, Identity, Server, context_size
 from llm_lightning.evaluation.judging.rubrics import RUBRICS
-from llm_lightning.evaluation.judging.servers import (
-    MAX_TOKENS,
-    Identity,
-    OpenAI,
-    Server,
-    connect,
-    context_size,
-)
+from llm_lightning.evaluation.judging.servers import connect
 
 SCHEMA = RUBRICS["score100"].schema
 
@@ -80,7 +75,7 @@ def test_openai_is_found_and_asked(openai: JudgeServer) -> None:
     server = meet(openai, "gpt-4o", path="/v1/")
     assert server.identity == Identity("openai", openai.url, "gpt-4o", None, None)
     reply = server.ask(server.identity.question("How good?", SCHEMA, seed=7), num_ctx=4096)
-    assert reply == ('{"score": 50}', "b1234", "json_schema")
+    assert reply == ('{"score": 50}', "b1234", "json_schema", False, ())
     assert openai.chats[0].path == "/v1/chat/completions"
     named = {"name": "score", "strict": True, "schema": SCHEMA}
     assert openai.chats[0].body == {
@@ -151,7 +146,87 @@ def test_refused_answer_is_an_empty_reply(openai: JudgeServer) -> None:
     assert ask(meet(openai, "gpt-4o")) == ""
 
 
-@pytest.mark.parametrize("body", [{}, [], {"error": "x"}, {"choices": []}, {"message": None}, 3])
+@pytest.mark.parametrize("status", [400, 200])
+@pytest.mark.parametrize(
+    ("said", "left_out"),
+    [
+        ("Unsupported value: 'temperature' does not support 0 with this model.", ("temperature",)),
+        ("Unrecognized request argument supplied: seed", ("seed",)),
+        ("max_tokens is not permitted", ("max_tokens",)),
+        (
+            "'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
+            ("max_tokens (sent as max_completion_tokens)",),
+        ),
+        ("seed and temperature are unknown", ("seed", "temperature")),
+    ],
+)
+def test_parameter_that_a_server_refuses_is_left_out_and_recorded(
+    openai: JudgeServer, said: str, left_out: tuple[str, ...], status: int
+) -> None:
+    openai.script(Status(status, {"error": {"message": said, "code": "unsupported_value"}}))
+    server = meet(openai, "gpt-4o")
+    question = server.identity.question("How good?", SCHEMA, seed=7)
+    reply = server.ask(question, 2048)
+    assert (reply.text, reply.left_out) == ('{"score": 50}', left_out)
+    sent = openai.chats[1].body
+    for name in ("max_tokens", "seed", "temperature"):
+        assert (name in sent) == (not any(one.startswith(name) for one in left_out))
+    assert sent.get("max_completion_tokens") == (MAX_TOKENS if "sent as" in left_out[0] else None)
+    assert sent["response_format"]["type"] == "json_schema", "nothing else was given up"
+    server.ask(question, 2048)
+    assert len(openai.chats) == 3, "what is refused is tried once"
+
+
+def test_parameters_are_left_out_one_after_another(openai: JudgeServer) -> None:
+    for said in ("no seed", "temperature must be 1", "max_completion_tokens, not max_tokens"):
+        openai.script(Status(422, {"error": said}))
+    server = meet(openai, "gpt-4o")
+    reply = server.ask(server.identity.question("How good?", SCHEMA, seed=7), 2048)
+    expected = ("seed", "temperature", "max_tokens (sent as max_completion_tokens)")
+    assert reply.left_out == expected
+
+
+def test_parameter_is_named_by_its_field_too(openai: JudgeServer) -> None:
+    error = {"message": "not supported by this model", "param": "temperature", "code": 400}
+    openai.script(Status(400, {"error": error}))
+    assert ask(meet(openai, "gpt-4o")) == '{"score": 50}'
+    assert "temperature" not in openai.chats[1].body
+
+
+def test_the_token_budget_reaches_both_servers(openai: JudgeServer, ollama: JudgeServer) -> None:
+    for site, model in ((openai, "gpt-4o"), (ollama, "llama3")):
+        server = meet(site, model)
+        server.ask(server.identity.question("How good?", SCHEMA, seed=7, max_tokens=9000), 2048)
+    assert openai.chats[0].body["max_tokens"] == 9000
+    assert ollama.chats[0].body["options"]["num_predict"] == 9000
+
+
+def test_a_reply_that_ends_at_the_budget_is_marked(
+    openai: JudgeServer, ollama: JudgeServer
+) -> None:
+    message = {"role": "assistant", "content": "<think> the answer has 3"}
+    openai.script(Status(200, {"choices": [{"message": message, "finish_reason": "length"}]}))
+    ollama.script(Status(200, {"message": message, "done": True, "done_reason": "length"}))
+    for site, model in ((openai, "gpt-4o"), (ollama, "llama3")):
+        server = meet(site, model)
+        question = server.identity.question("How good?", SCHEMA, seed=7)
+        assert server.ask(question, 2048).cut_off
+        assert not server.ask(question, 2048).cut_off
+
+
+def test_text_in_parts_is_joined_without_the_thinking(openai: JudgeServer) -> None:
+    parts = [{"type": "thinking", "thinking": "3"}, {"type": "text", "text": "85"}]
+    openai.script(Status(200, {"choices": [{"message": {"content": parts}}]}))
+    assert ask(meet(openai, "gpt-4o")) == "85"
+
+
+def test_error_in_a_choice_is_an_error(openai: JudgeServer) -> None:
+    choice = {"message": {"content": ""}, "error": {"message": "overloaded", "code": 502}}
+    openai.script(Status(200, {"choices": [choice]}))
+    assert ask(meet(openai, "gpt-4o")) == '{"score": 50}', "502 is tried again"
+
+
+@pytest.mark.parametrize("body", [{}, [], {"choices": []}, {"message": None}, 3])
 def test_answer_without_a_message_is_a_failure(
     ollama: JudgeServer, openai: JudgeServer, body: object
 ) -> None:

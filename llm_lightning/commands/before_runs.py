@@ -1,0 +1,60 @@
+"""What is checked before Hydra makes the folder of a run: a refused command leaves nothing."""
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from llm_lightning.commands.sweep import plugin_problem
+from llm_lightning.config.checks import check
+from llm_lightning.config.composition import composed
+
+_SHOWN = 100  # characters of a path
+
+
+def check_settings(overrides: Sequence[str]) -> Path:
+    """Checks the settings of a command, of those with several values the first.
+
+    Args:
+        overrides: as on the command line.
+
+    Returns:
+        The folder of all runs.
+
+    Raises:
+        ValueError: naming what is wrong.
+    """
+    cfg = composed(overrides)
+    if problem := plugin_problem(cfg):
+        raise ValueError(problem)
+    check(cfg)
+    return Path(cfg.runs_dir)
+
+
+@contextlib.contextmanager
+def runs_folder(folder: Path) -> Iterator[None]:
+    """Makes the folder of all runs; removes it again if nothing was put into it.
+
+    Raises:
+        ValueError: if it cannot be made, or nothing can be written there.
+    """
+    try:
+        made = [one for one in (folder, *folder.parents) if not one.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        is_taken = isinstance(error, FileExistsError | NotADirectoryError)
+        reason = "there is a file of this name" if is_taken else error.strerror
+        raise ValueError(f"runs_dir={_shown(folder)} cannot be made: {reason}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ValueError(f"runs_dir={_shown(folder)}: there is no permission to write there")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # of one that is not empty
+            for one in made:
+                one.rmdir()
+
+
+def _shown(folder: Path) -> str:
+    text = str(folder)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text):,} characters)"

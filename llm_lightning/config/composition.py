@@ -1,0 +1,97 @@
+"""A command line becomes a configuration, or a line about what is wrong with it."""
+
+import re
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from llm_lightning.config import schema
+from llm_lightning.config.experiments import conf_dir
+from llm_lightning.config.overrides import first, parse
+
+_KEY = re.compile(
+    r"(?:Could not override '|Could not append to config\. An item is already at '"
+    r"|Could not delete from config\. ')([^']+)'"
+)
+_MERGED = re.compile(r"Error merging override (.*)")
+
+
+def composed(overrides: Sequence[str]) -> DictConfig:
+    """Composes a configuration, with Hydra's own part.
+
+    Args:
+        overrides: as on a command line; of those with several values the first counts.
+
+    Raises:
+        ValueError: naming the setting that is wrong, and the nearest one that exists.
+    """
+    parsed = parse(overrides)
+    schema.register()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        try:
+            return _compose([first(one) for one in parsed])
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ValueError(_explained(error, parsed)) from error
+
+
+def _compose(overrides: Sequence[str]) -> DictConfig:
+    return compose("config", overrides=list(overrides), return_hydra_config=True)
+
+
+def _explained(error: Exception, overrides: Sequence[Override]) -> str:
+    cause = str(error.__cause__ or "").splitlines()
+    found = _KEY.search(str(error))
+    if merged := _MERGED.match(str(error)):
+        return f"{merged[1]}: {cause[0] if cause else 'it does not fit the setting'}"
+    if found is None or isinstance(error, MissingConfigException):
+        return "\n".join(line for line in [*str(error).splitlines()[:1], *cause[:1]] if line)
+    key = found[1]
+    given = next((str(one.input_line) for one in overrides if one.key_or_group == key), key)
+    if "already at" in str(error):
+        return f"{given}: write it without the plus sign, since {key} exists"
+    known = _known_keys(overrides)
+    if key in known and cause:  # the value is wrong
+        return f"{given}: {cause[0]}"
+    return f"there is no setting {key}{nearest(key, known)}"
+
+
+def nearest(key: str, known: Sequence[str]) -> str:
+    """Returns ``; did you mean ...?`` with the setting whose name is nearest, or nothing.
+
+    Args:
+        key: such as ``optim.lrr``, or its last part alone.
+        known: all settings.
+    """
+    close = get_close_matches(key, known, n=1)
+    if not close or close[0].rpartition(".")[2] != key.rpartition(".")[2]:
+        # A key without its group, or in another one.
+        last = key.rpartition(".")[2]
+        ends = {one.rpartition(".")[2]: one for one in reversed(known)}
+        if last in ends:
+            close = [ends[last]]
+        elif not close:
+            close = [ends[end] for end in get_close_matches(last, list(ends), n=1)]
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _known_keys(overrides: Sequence[Override]) -> list[str]:
+    """Every setting there is with the chosen files."""
+    chosen = [first(one) for one in overrides if (conf_dir() / one.key_or_group).is_dir()]
+    try:
+        cfg = _compose(chosen)
+    except (HydraException, OmegaConfBaseException):
+        cfg = _compose([])
+    plain = OmegaConf.to_container(cfg, resolve=False)
+    return [key for key in _flat_keys(plain, "") if not key.startswith("hydra.")]
+
+
+def _flat_keys(fields: object, prefix: str) -> Iterator[str]:
+    if isinstance(fields, dict):
+        for key, value in fields.items():
+            yield f"{prefix}{key}"
+            yield from _flat_keys(value, f"{prefix}{key}.")
