@@ -4,7 +4,8 @@
 
     config.yaml            the resolved configuration
     status.json            running, finished, failed (and why) or interrupted
-    summary.json           final metrics, parameter counts, fingerprints, versions, times
+    summary.json           final metrics, parameter counts, fingerprints, versions, times; written
+                           last, when the run is finished
     metrics.csv            curves (and TensorBoard events)
     predictions_test.csv   a classifier's prediction for each test text
     predictions_val.csv    the same for each validation text
