@@ -1,0 +1,77 @@
+"""``POST /predict``: label and probabilities of one text, or of several."""
+
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from starlette.responses import JSONResponse, Response
+
+from llm_lightning.serving.batcher import Batcher
+from llm_lightning.serving.limits import Limits
+from llm_lightning.serving.refusals import Refused
+
+LARGEST_BATCH = 64
+"""Texts that are sorted by length together; each half of them then needs little padding."""
+
+Classify = Callable[[Sequence[str]], Sequence[dict[str, Any]]]
+"""Texts to the fields of their predictions."""
+
+
+class PredictBody(BaseModel):
+    """One text or several."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    text: str | None = None
+    texts: Annotated[list[str], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> "PredictBody":
+        if (self.text is None) == (self.texts is None):
+            raise ValueError('send either {"text": "…"} or {"texts": ["…", "…"]}')
+        return self
+
+
+def classification(
+    classify: Classify, limits: Limits, *, can_share: bool
+) -> tuple[APIRouter, Batcher[Sequence[str], Any]]:
+    """Returns the path, and what computes its answers.
+
+    Args:
+        classify: the run's model and decision.
+        limits: of a request.
+        can_share: whether texts of different requests may be in one batch: a model whose padding
+            changes its answers must not see those of others.
+    """
+
+    def answers(requests: list[Sequence[str]]) -> list[Sequence[dict[str, Any]]]:
+        found = classify([text for texts in requests for text in texts])
+        ends = list(accumulate(map(len, requests)))
+        return [found[end - len(own) : end] for own, end in zip(requests, ends, strict=True)]
+
+    largest = LARGEST_BATCH if can_share else 1
+    batcher = Batcher(answers, len, largest, limits.waiting)
+    router = APIRouter()
+
+    @router.post("/predict")
+    async def predict(body: PredictBody) -> Response:
+        texts = [body.text] if body.texts is None else body.texts
+        if len(texts) > limits.texts:
+            raise Refused(
+                413,
+                f"{len(texts):,} texts in one request; at most {limits.texts:,} are allowed: send "
+                f"several requests",
+            )
+        fields = await batcher.answer(texts)
+        shown = [_shown(own) for own in fields]
+        return JSONResponse(shown[0] if body.texts is None else {"predictions": shown})
+
+    return router, batcher
+
+
+def _shown(fields: dict[str, Any]) -> dict[str, Any]:
+    """A prediction without its text, and with what to do: the class, or null to ask people."""
+    shown = {name: value for name, value in fields.items() if name != "text"}
+    return shown | {"decision": None if fields["abstained"] else fields["label"]}
