@@ -103,7 +103,7 @@ def _classifier(model: "Classifier", summary: "Summary", limits: "Limits") -> "F
 def _language_model(model: "LanguageModel", summary: "Summary", limits: "Limits") -> "FastAPI":
     from llm_lightning.data.prompts import Prompts
     from llm_lightning.runs.prediction import best_device
-    from llm_lightning.runs.responses import ready_to_generate
+    from llm_lightning.runs.responses import precision_of, ready_to_generate
     from llm_lightning.serving.application import application
     from llm_lightning.serving.writing import ServedModel, writing
 
@@ -116,7 +116,7 @@ def _language_model(model: "LanguageModel", summary: "Summary", limits: "Limits"
         "prompt_style": style,
         "context_length": model.backbone.context_length,
         "most_tokens": served.most_tokens,
-        "precision": str(next(model.parameters()).dtype).removeprefix("torch."),
+        "precision": precision_of(model),
         "device": str(model.device),
     }
     return application(router, [writer], facts, limits)
