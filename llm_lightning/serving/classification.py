@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import JSONResponse, Response
 
 from llm_lightning.serving.batcher import Batcher
+from llm_lightning.serving.body_text import BodyText
 from llm_lightning.serving.limits import Limits
 from llm_lightning.serving.refusals import Refused
 
@@ -24,8 +25,8 @@ class PredictBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    text: str | None = None
-    texts: Annotated[list[str], Field(min_length=1)] | None = None
+    text: BodyText | None = None
+    texts: Annotated[list[BodyText], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _is_one_of_both(self) -> "PredictBody":

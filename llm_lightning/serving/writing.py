@@ -55,13 +55,14 @@ class ServedModel:
             Refused: if it asks for more tokens than are allowed.
         """
         default = self.model.options.generation
-        if max_tokens is not None and max_tokens > self.most_tokens:
-            raise Refused(400, f"max_tokens is {max_tokens}; at most {self.most_tokens} is allowed")
+        limit = self.limits.tokens
+        if max_tokens is not None and limit is not None and max_tokens > limit:
+            raise Refused(400, f"max_tokens is {max_tokens}; at most {limit} is allowed")
         names = ("temperature", "top_p", "top_k", "repetition_penalty")
         given = {name: getattr(body, name) for name in names if getattr(body, name) is not None}
         seed = random.randrange(2**32) if body.seed is None else body.seed % 2**32
-        most = min(default.max_new_tokens, self.most_tokens)
-        return replace(default, **given, seed=seed, max_new_tokens=max_tokens or most)
+        most = min(max_tokens or default.max_new_tokens, self.most_tokens)
+        return replace(default, **given, seed=seed, max_new_tokens=most)
 
     def check_name(self, name: str) -> None:
         """Refuses another model's name.
