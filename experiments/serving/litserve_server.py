@@ -17,6 +17,7 @@ class Classify(litserve.LitAPI):
     """A run's classifier in LitServe's worker process."""
 
     def setup(self, device: str) -> None:
+        """See LitServe."""
         from llm_lightning.runs.decisions import decision_of
         from llm_lightning.runs.load import load_classifier
 
@@ -24,20 +25,25 @@ class Classify(litserve.LitAPI):
         self.decision = decision_of(summary)
 
     def decode_request(self, request: dict[str, str]) -> str:
+        """See LitServe."""
         return request["text"]
 
     def batch(self, inputs: list[str]) -> list[str]:
+        """See LitServe."""
         return inputs
 
     def predict(self, x: list[str]) -> list[dict[str, Any]]:
+        """See LitServe."""
         from llm_lightning.runs.prediction import predict
 
         return [found.fields() for found in predict(self.model, x, self.decision)]
 
     def unbatch(self, output: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """See LitServe."""
         return output
 
     def encode_response(self, output: dict[str, Any]) -> dict[str, Any]:
+        """See LitServe."""
         return output
 
 

@@ -17,7 +17,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ def running(arguments: list[str]) -> Iterator[tuple[str, subprocess.Popen[bytes]
     )
     url = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(600):
+        for _ in range(1800):
             try:
                 with urllib.request.urlopen(f"{url}/health", timeout=1):
                     break
@@ -61,10 +61,8 @@ def running(arguments: list[str]) -> Iterator[tuple[str, subprocess.Popen[bytes]
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         time.sleep(1)
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         server.wait()
 
 

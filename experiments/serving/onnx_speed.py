@@ -2,9 +2,8 @@
 
     python experiments/serving/onnx_speed.py RUN FOLDER
 
-FOLDER is what `export --format onnx --quantize int8` wrote. Texts are those of the test split: one at
-a time, and 32 at a time sorted by length. Ways take turns, five rounds; medians are printed. Of
-files, a MiB is that of the weights as they are stored.
+FOLDER is what `export --format onnx --quantize int8` wrote. Texts are those of the test split: one
+at a time, and 32 at a time sorted by length. Ways take turns, five rounds; medians are printed.
 """
 
 import argparse
@@ -25,6 +24,7 @@ from llm_lightning.tasks.classifier import Classifier
 
 ROUNDS, SINGLE, BATCH = 5, 200, 32
 
+Ids = tuple[NDArray[np.int64], NDArray[np.int64]]
 Logits = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
 """Padded token ids (B, T) and lengths (B,) to logits (B, classes)."""
 
@@ -74,7 +74,7 @@ def main() -> None:
     padder = Padder(**model.hparams["text"])
     examples = padder.examples([model.tokenizer.encode(text) for text in table["text"]])
 
-    def collated(size: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    def collated(size: int) -> list[Ids]:
         parts = [padder.collate(own) for own in _parts(examples, size)]
         return [(part.input_ids.numpy(), part.lengths.numpy()) for part in parts]
 

@@ -20,7 +20,7 @@ class Body(BaseModel):
 
 
 def main() -> None:
-    classify = pipeline("text-classification", model=sys.argv[1], truncation=True, top_k=None)
+    classify = pipeline("text-classification", model=sys.argv[1], truncation=True)
     app = FastAPI()
 
     @app.get("/health")
@@ -29,8 +29,8 @@ def main() -> None:
 
     @app.post("/predict")
     def predict(body: Body) -> dict[str, object]:
-        found = classify(body.text)
-        return {"label": found[0]["label"], "probability": found[0]["score"]}
+        (found,) = classify(body.text)
+        return {"label": found["label"], "probability": found["score"]}
 
     uvicorn.run(app, port=int(sys.argv[2]), log_level="warning", access_log=False)
 

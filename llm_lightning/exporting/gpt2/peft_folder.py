@@ -63,3 +63,4 @@ def _write_base(task: Task, model: Dense, base: Dense, folder: Path) -> None:
     tensors = {f"transformer.{k}": value for k, value in to_transformers(base.backbone).items()}
     # Its head, unless tied to the embedding, is saved with the adapter, and replaces this one's.
     write_folder(folder, tensors, described(base.config) | head_config(task, model))
+    write_tokenizer(folder, max_length(task))  # `pipeline` looks for it beside the base

@@ -123,6 +123,7 @@ class TransformersExporter:
         if hub_base(self._task) is None:
             base = plain_models.plain_model(self._task, dense(self._task, merge=False))
             plain_models.save(base, folder / BASE)
+            write_tokenizer(self._task, folder / BASE)  # `pipeline` looks for it beside the base
 
     def write_tokenizer(self, folder: Path) -> None:
         """See :class:`~llm_lightning.exporting.exporter.Exporter`."""
