@@ -84,10 +84,11 @@ def export(
             )
         for what, logits in written.items():
             difference = verification.largest_difference(reference, logits)
-            limit, same = TOLERANCE, None
+            found = LogitDifference(what + against, difference, TOLERANCE)
             if any(lossy in (kind, what.split()[-1]) for lossy in formats.LOSSY):
-                limit, same = math.inf, verification.same_top_choices(reference, logits)
-            differences.append(LogitDifference(what + against, difference, limit, same))
+                found.limit = math.inf
+                found.same_top = verification.same_top_choices(reference, logits)
+            differences.append(found)
         _check(differences, out)
         write_card(folder, kind, task, summary, model, differences)
         point_at_base(folder, out)

@@ -16,14 +16,14 @@ from llm_lightning.presentation.extras import require
 from llm_lightning.presentation.terminal import console, errors, facts_grid, print_error, working
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
+    from starlette.applications import Starlette
 
     from llm_lightning.run_format.summary import Summary
     from llm_lightning.serving.limits import Limits
     from llm_lightning.tasks.classifier import Classifier
     from llm_lightning.tasks.language_model import LanguageModel
 
-_LIBRARIES = {"fastapi": "FastAPI", "uvicorn": "uvicorn"}
+_LIBRARIES = {"starlette": "Starlette", "uvicorn": "uvicorn"}
 _VERSION = f"llm_lightning-{llm_lightning.__version__}"
 
 
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def application_of(run: Path, limits: "Limits") -> tuple["FastAPI", "Summary"]:
+def application_of(run: Path, limits: "Limits") -> tuple["Starlette", "Summary"]:
     """Loads a run's model, on the GPU if there is one, and makes the application that serves it.
 
     Args:
@@ -76,7 +76,7 @@ def application_of(run: Path, limits: "Limits") -> tuple["FastAPI", "Summary"]:
     return _language_model(task, summary, limits), summary
 
 
-def _classifier(model: "Classifier", summary: "Summary", limits: "Limits") -> "FastAPI":
+def _classifier(model: "Classifier", summary: "Summary", limits: "Limits") -> "Starlette":
     from llm_lightning.runs.decisions import decision_of
     from llm_lightning.runs.prediction import best_device, predict
     from llm_lightning.serving.application import application
@@ -85,7 +85,7 @@ def _classifier(model: "Classifier", summary: "Summary", limits: "Limits") -> "F
     model = model.to(best_device())
     decide = partial(predict, model, decision=decision_of(summary))
     decide(["the first text takes longer than all others"])
-    router, batcher = classification(
+    path, batcher = classification(
         lambda texts: [found.fields() for found in decide(texts)],
         limits,
         can_share=model.why_not_cacheable() is None,
@@ -97,10 +97,10 @@ def _classifier(model: "Classifier", summary: "Summary", limits: "Limits") -> "F
         "precision": "fp32",
         "device": str(model.device),
     }
-    return application(router, [batcher], facts, limits)
+    return application([path], [batcher], facts, limits)
 
 
-def _language_model(model: "LanguageModel", summary: "Summary", limits: "Limits") -> "FastAPI":
+def _language_model(model: "LanguageModel", summary: "Summary", limits: "Limits") -> "Starlette":
     from llm_lightning.data.prompts import Prompts
     from llm_lightning.runs.prediction import best_device
     from llm_lightning.runs.responses import precision_of, ready_to_generate
@@ -111,7 +111,7 @@ def _language_model(model: "LanguageModel", summary: "Summary", limits: "Limits"
     style = model.hparams["text"].get("prompt_style")
     prompts = None if style is None else Prompts(style, model.tokenizer)
     served = ServedModel(summary.name, model, prompts, _VERSION, limits)
-    router, writer = writing(served)
+    paths, writer = writing(served)
     facts = _facts(summary) | {
         "prompt_style": style,
         "context_length": model.backbone.context_length,
@@ -119,7 +119,7 @@ def _language_model(model: "LanguageModel", summary: "Summary", limits: "Limits"
         "precision": precision_of(model),
         "device": str(model.device),
     }
-    return application(router, [writer], facts, limits)
+    return application(paths, [writer], facts, limits, served.listed)
 
 
 def _facts(summary: "Summary") -> dict[str, Any]:

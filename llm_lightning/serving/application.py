@@ -1,20 +1,22 @@
-"""What every server has: /health, /info, limits, and errors of one line."""
+"""What every server has: /health, /info, /openapi.json, limits, and errors of one line."""
 
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
-from fastapi import APIRouter, FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from llm_lightning.serving.body_limit import BodyLimit
 from llm_lightning.serving.limits import Limits
 from llm_lightning.serving.refusals import Failed, Refused, of_validation
 
-logger = logging.getLogger(__name__)
+B = TypeVar("B", bound=BaseModel)
 
 
 class Worker(Protocol):
@@ -27,48 +29,90 @@ class Worker(Protocol):
         """Ends it, once everything is answered."""
 
 
+class Path(NamedTuple):
+    """A path that takes JSON."""
+
+    path: str
+    body: type[BaseModel]
+    answer: Callable[[Any, Request], Awaitable[Response]]
+    """From the body, and the request it came with."""
+
+
 def application(
-    router: APIRouter, workers: Sequence[Worker], facts: Mapping[str, Any], limits: Limits
-) -> FastAPI:
+    paths: Sequence[Path],
+    workers: Sequence[Worker],
+    facts: Mapping[str, Any],
+    limits: Limits,
+    models: Mapping[str, Any] | None = None,
+) -> Starlette:
     """Returns the application around the paths of one kind of model.
 
     Args:
-        router: these paths.
+        paths: of the model.
         workers: started and stopped with the server.
         facts: what /info tells about the run.
         limits: of a request; they are told too.
+        models: what /v1/models tells; ``None``: there is no such path.
     """
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
         for worker in workers:
             worker.start()
         yield
         for worker in workers:
             await worker.stop()
 
-    # The pages of /docs would load their scripts from elsewhere.
-    app = FastAPI(title="llm_lightning", docs_url=None, redoc_url=None, lifespan=lifespan)
-    app.include_router(router)
-    app.add_middleware(BodyLimit, kib=limits.body_kib)
-
-    @app.get("/health")
-    async def health() -> Response:
-        return JSONResponse({"status": "ok"})
-
-    @app.get("/info")
-    async def info() -> Response:
-        return JSONResponse(dict(facts) | {"limits": vars(limits)})
-
+    told: dict[str, Any] = {
+        "/health": {"status": "ok"},
+        "/info": dict(facts) | {"limits": vars(limits)},
+    }
+    if models is not None:
+        told["/v1/models"] = models
+    told["/openapi.json"] = _description([*told, "/openapi.json"], paths)
     handlers: dict[type[Exception], Callable[[Any], Refused]] = {
         Refused: lambda error: error,
-        RequestValidationError: of_validation,
         HTTPException: _of_http,
         Exception: Failed,
     }
-    for kind, refusal in handlers.items():
-        app.add_exception_handler(kind, _handler(refusal))
-    return app
+    return Starlette(
+        routes=[
+            *(Route(path, _telling(content)) for path, content in told.items()),
+            *(Route(path.path, _answering(path), methods=["POST"]) for path in paths),
+        ],
+        middleware=[Middleware(BodyLimit, kib=limits.body_kib)],
+        exception_handlers={kind: _handler(refusal) for kind, refusal in handlers.items()},
+        lifespan=lifespan,
+    )
+
+
+def _telling(content: Any) -> Callable[[Request], Awaitable[Response]]:
+    async def tell(_: Request) -> Response:
+        return JSONResponse(content)
+
+    return tell
+
+
+def _answering(path: Path) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        return await path.answer(await _body(path.body, request), request)
+
+    return answer
+
+
+async def _body(kind: type[B], request: Request) -> B:
+    """Reads and checks a body.
+
+    Raises:
+        Refused: naming the first thing that is wrong.
+    """
+    # A page of another site may send other types without asking this server first.
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        raise Refused(400, "send JSON, with the header Content-Type: application/json")
+    try:
+        return kind.model_validate_json(await request.body())
+    except ValidationError as error:
+        raise of_validation(error) from error
 
 
 def _handler(
@@ -87,3 +131,14 @@ def _of_http(error: HTTPException) -> Refused:
         405: "this path has no such method: GET /openapi.json lists them",
     }
     return Refused(error.status_code, reasons.get(error.status_code, str(error.detail)))
+
+
+def _description(told: Sequence[str], paths: Sequence[Path]) -> dict[str, Any]:
+    """All paths, in the form of OpenAPI 3.1."""
+    answers = {"200": {"description": "OK"}}
+    found: dict[str, Any] = {path: {"get": {"responses": answers}} for path in told}
+    for path in paths:
+        content = {"application/json": {"schema": path.body.model_json_schema()}}
+        body = {"required": True, "content": content}
+        found[path.path] = {"post": {"requestBody": body, "responses": answers}}
+    return {"openapi": "3.1.0", "info": {"title": "llm_lightning", "version": "1"}, "paths": found}

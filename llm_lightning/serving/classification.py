@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Annotated, Any
 
-from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from llm_lightning.serving.application import Path
 from llm_lightning.serving.batcher import Batcher
-from llm_lightning.serving.body_text import BodyText
 from llm_lightning.serving.limits import Limits
 from llm_lightning.serving.refusals import Refused
 
@@ -25,8 +25,8 @@ class PredictBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    text: BodyText | None = None
-    texts: Annotated[list[BodyText], Field(min_length=1)] | None = None
+    text: str | None = None
+    texts: Annotated[list[str], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _is_one_of_both(self) -> "PredictBody":
@@ -34,10 +34,15 @@ class PredictBody(BaseModel):
             raise ValueError('send either {"text": "…"} or {"texts": ["…", "…"]}')
         return self
 
+    @property
+    def all_texts(self) -> list[str]:
+        """The one, or the several."""
+        return [self.text or ""] if self.texts is None else self.texts
+
 
 def classification(
     classify: Classify, limits: Limits, *, can_share: bool
-) -> tuple[APIRouter, Batcher[Sequence[str], Any]]:
+) -> tuple[Path, Batcher[Sequence[str], Any]]:
     """Returns the path, and what computes its answers.
 
     Args:
@@ -54,11 +59,9 @@ def classification(
 
     largest = LARGEST_BATCH if can_share else 1
     batcher = Batcher(answers, len, largest, limits.waiting)
-    router = APIRouter()
 
-    @router.post("/predict")
-    async def predict(body: PredictBody) -> Response:
-        texts = [body.text] if body.texts is None else body.texts
+    async def predict(body: PredictBody, _: Request) -> Response:
+        texts = body.all_texts
         if len(texts) > limits.texts:
             raise Refused(
                 413,
@@ -69,7 +72,7 @@ def classification(
         shown = [_shown(own) for own in fields]
         return JSONResponse(shown[0] if body.texts is None else {"predictions": shown})
 
-    return router, batcher
+    return Path("/predict", PredictBody, predict), batcher
 
 
 def _shown(fields: dict[str, Any]) -> dict[str, Any]:

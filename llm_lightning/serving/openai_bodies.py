@@ -9,12 +9,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from llm_lightning.data.prompts import Record, Turn
-from llm_lightning.serving.body_text import BodyText
 from llm_lightning.serving.refusals import Refused
 
 _STRICT = ConfigDict(extra="forbid", strict=True)
 _Zero = Annotated[float, Field(ge=0, le=0)]
-_Stop = Annotated[BodyText, Field(min_length=1)]
+_Stop = Annotated[str, Field(min_length=1)]
 
 
 class StreamOptions(BaseModel):
@@ -75,7 +74,7 @@ class TextPart(BaseModel):
     model_config = _STRICT
 
     type: Literal["text"]
-    text: BodyText
+    text: str
 
 
 class Message(BaseModel):
@@ -84,7 +83,7 @@ class Message(BaseModel):
     model_config = _STRICT
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: BodyText | list[TextPart]
+    content: str | list[TextPart]
     name: str | None = None
     # As they are in answers, which clients send back.
     refusal: None = None
@@ -138,7 +137,7 @@ class ChatBody(WritingBody):
 class CompletionBody(WritingBody):
     """Of ``/v1/completions``."""
 
-    prompt: BodyText | Annotated[list[BodyText], Field(min_length=1)]
+    prompt: str | Annotated[list[str], Field(min_length=1)]
     best_of: Literal[1] | None = None
     echo: Literal[False] | None = None
     logprobs: None = None

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 from starlette.responses import JSONResponse
 
 _MOST_CHARACTERS = 300
@@ -65,18 +65,17 @@ class Failed(Refused):
         super().__init__(500, f"the model failed: {type(error).__name__}: {error}")
 
 
-def of_validation(error: RequestValidationError) -> Refused:
+def of_validation(error: ValidationError) -> Refused:
     """Returns the first thing that is wrong with a body."""
-    first: Mapping[str, Any] = error.errors()[0]
+    first: Mapping[str, Any] = error.errors(include_url=False)[0]
     if first["type"] == "json_invalid":
         return Refused(400, f"the body is not JSON: {first['ctx']['error']}")
-    where = ".".join(str(part) for part in first["loc"] if part != "body")
+    where = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
         return Refused(400, f"{where} is not supported: leave it out")
     if first["type"] == "missing":
-        what = f"{where} is missing" if where else "the body is missing: send a JSON object"
-        return Refused(400, what)
-    if first["type"] in ("model_attributes_type", "model_type") and not where:
-        return Refused(400, "the body must be a JSON object, sent as application/json")
+        return Refused(400, f"{where} is missing")
+    if not where and first["type"] == "model_type":
+        return Refused(400, "the body must be a JSON object")
     message = str(first["msg"]).removeprefix("Value error, ")
     return Refused(400, f"{where}: {message}" if where else message)

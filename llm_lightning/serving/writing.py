@@ -1,16 +1,18 @@
-"""OpenAI's ``/v1/chat/completions``, ``/v1/completions`` and ``/v1/models``."""
+"""OpenAI's ``/v1/chat/completions`` and ``/v1/completions``."""
 
 import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from fastapi import APIRouter, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from llm_lightning.backbone.sampling import GenerationOptions
 from llm_lightning.data.prompts import Prompts
 from llm_lightning.serving.answer_text import AnswerText
+from llm_lightning.serving.application import Path
 from llm_lightning.serving.limits import Limits
 from llm_lightning.serving.openai_answers import DONE, Answers, event
 from llm_lightning.serving.openai_bodies import ChatBody, CompletionBody, WritingBody
@@ -47,6 +49,12 @@ class ServedModel:
         """Of an answer."""
         context: int = self.model.backbone.context_length
         return min(self.limits.tokens or context, context)
+
+    @property
+    def listed(self) -> dict[str, Any]:
+        """What ``/v1/models`` tells."""
+        entry = {"id": self.name, "object": "model", "created": 0, "owned_by": "llm_lightning"}
+        return {"object": "list", "data": [entry]}
 
     def options(self, body: WritingBody, max_tokens: int | None) -> GenerationOptions:
         """Returns how tokens are chosen: as the run was configured, unless a request says else.
@@ -91,18 +99,11 @@ class ServedModel:
         return WrittenText(prompt, options)
 
 
-def writing(served: ServedModel) -> tuple[APIRouter, Writer]:
+def writing(served: ServedModel) -> tuple[list[Path], Writer]:
     """Returns the paths, and what computes their answers."""
     writer = Writer(served.model, served.stop_id, served.limits.waiting)
-    router = APIRouter()
     tokenizer = served.model.tokenizer
 
-    @router.get("/v1/models")
-    async def models() -> Response:
-        entry = {"id": served.name, "object": "model", "created": 0, "owned_by": "llm_lightning"}
-        return JSONResponse({"object": "list", "data": [entry]})
-
-    @router.post("/v1/chat/completions")
     async def chat(body: ChatBody, request: Request) -> Response:
         served.check_name(body.model)
         if served.prompts is None:
@@ -111,7 +112,6 @@ def writing(served: ServedModel) -> tuple[APIRouter, Writer]:
         ids = await asyncio.to_thread(served.prompts.prompt_ids, body.record(), _WHOLE)
         return await respond(body, request, [served.text(ids, options)], is_chat=True)
 
-    @router.post("/v1/completions")
     async def completions(body: CompletionBody, request: Request) -> Response:
         served.check_name(body.model)
         prompts = body.prompts
@@ -150,7 +150,11 @@ def writing(served: ServedModel) -> tuple[APIRouter, Writer]:
             _cancel(texts)
         return JSONResponse(answers.whole(whole, texts))
 
-    return router, writer
+    paths = [
+        Path("/v1/chat/completions", ChatBody, chat),
+        Path("/v1/completions", CompletionBody, completions),
+    ]
+    return paths, writer
 
 
 def _cancel(texts: Sequence[WrittenText]) -> None:

@@ -66,7 +66,7 @@ def test_a_classifier_answers_as_predict_and_ends_with_sigterm(
 ) -> None:
     start(
         monkeypatch, "+experiment=last_block", *SMOKE, "data.max_length=24",
-        "decide=accuracy", "decide.abstain_below=0.6", f"runs_dir={tmp_path}",
+        "decide.kind=accuracy", "decide.abstain_below=0.6", f"runs_dir={tmp_path}",
     )  # fmt: skip
     run = next(tmp_path.glob("*/seed_123"))
     model, summary = load_classifier(run)
@@ -158,4 +158,4 @@ def test_a_missing_library_is_named(
 ) -> None:
     monkeypatch.setattr("llm_lightning.presentation.extras.is_installed", lambda _: False)
     assert serve.main([str(tmp_path)]) == 1
-    assert "serve needs FastAPI and uvicorn: pip install" in words(capsys.readouterr().err)
+    assert "serve needs Starlette and uvicorn: pip install" in words(capsys.readouterr().err)

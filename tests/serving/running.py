@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.applications import Starlette
 
 from llm_lightning.serving.http_server import address_of, reserved
 
 
 @contextmanager
-def running(app: FastAPI) -> Iterator[str]:
+def running(app: Starlette) -> Iterator[str]:
     """Serves in a thread; yields the address."""
     with reserved("127.0.0.1", 0) as at:
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))

@@ -31,8 +31,8 @@ def classify(texts: Sequence[str]) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def client() -> Any:
-    router, batcher = classification(classify, LIMITS, can_share=True)
-    app = application(router, [batcher], {"run": "my run", "classes": ["ham", "spam"]}, LIMITS)
+    path, batcher = classification(classify, LIMITS, can_share=True)
+    app = application([path], [batcher], {"run": "my run", "classes": ["ham", "spam"]}, LIMITS)
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
 
@@ -63,15 +63,15 @@ def test_health_info_and_the_description_of_the_paths(client: TestClient) -> Non
 @pytest.mark.parametrize(
     ("body", "status", "message"),
     [
-        (b"{", 400, "the body is not JSON: Expecting property name enclosed in double quotes"),
-        (b"", 400, "the body is missing: send a JSON object"),
-        (b"[]", 400, "the body must be a JSON object, sent as application/json"),
+        (b"{", 400, "the body is not JSON: EOF while parsing an object"),
+        (b"", 400, "the body is not JSON: EOF while parsing a value"),
+        (b"[]", 400, "the body must be a JSON object"),
         (b"{}", 400, 'send either {"text": "…"} or {"texts": ["…", "…"]}'),
         (b'{"text": "a", "texts": ["b"]}', 400, "send either"),
         (b'{"texts": []}', 400, "texts: List should have at least 1 item"),
         (b'{"text": 7}', 400, "text: Input should be a valid string"),
         (b'{"texts": ["a", null]}', 400, "texts.1: Input should be a valid string"),
-        (b'{"text": "\\ud83d"}', 400, "text: character 0 is half of one (U+D83D)"),
+        (b'{"text": "\\ud83d"}', 400, "the body is not JSON: unexpected end of hex escape"),
         (b'{"text": "a", "threshold": 1}', 400, "threshold is not supported: leave it out"),
         (b'{"texts": ["a", "b", "c", "d"]}', 413, "4 texts in one request; at most 3"),
         (b'{"text": "' + b"a" * 3000 + b'"}', 413, "the body is larger than 2 KiB"),

@@ -36,8 +36,9 @@ def model() -> LanguageModel:
 
 
 def served(model: LanguageModel, prompts: Prompts | None, limits: Limits) -> Any:
-    router, writer = writing(ServedModel(NAME, model, prompts, "v1", limits))
-    return running(application(router, [writer], {"run": NAME}, limits))
+    found = ServedModel(NAME, model, prompts, "v1", limits)
+    paths, writer = writing(found)
+    return running(application(paths, [writer], {"run": NAME}, limits, found.listed))
 
 
 @pytest.fixture(scope="module")
