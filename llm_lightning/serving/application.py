@@ -44,6 +44,7 @@ def application(
     facts: Mapping[str, Any],
     limits: Limits,
     models: Mapping[str, Any] | None = None,
+    is_alive: Callable[[], bool] = lambda: True,
 ) -> Starlette:
     """Returns the application around the paths of one kind of model.
 
@@ -53,6 +54,7 @@ def application(
         facts: what /info tells about the run.
         limits: of a request; they are told too.
         models: what /v1/models tells; ``None``: there is no such path.
+        is_alive: whether the model can answer, for /health.
     """
 
     @asynccontextmanager
@@ -63,13 +65,15 @@ def application(
         for worker in workers:
             await worker.stop()
 
-    told: dict[str, Any] = {
-        "/health": {"status": "ok"},
-        "/info": dict(facts) | {"limits": vars(limits)},
-    }
+    async def health(_: Request) -> Response:
+        if not is_alive():
+            raise Refused(503, "the process of the model has ended")
+        return JSONResponse({"status": "ok"})
+
+    told: dict[str, Any] = {"/info": dict(facts) | {"limits": vars(limits)}}
     if models is not None:
         told["/v1/models"] = models
-    told["/openapi.json"] = _description([*told, "/openapi.json"], paths)
+    told["/openapi.json"] = _description(["/health", *told, "/openapi.json"], paths)
     handlers: dict[type[Exception], Callable[[Any], Refused]] = {
         Refused: lambda error: error,
         HTTPException: _of_http,
@@ -77,6 +81,7 @@ def application(
     }
     return Starlette(
         routes=[
+            Route("/health", health),
             *(Route(path, _telling(content)) for path, content in told.items()),
             *(Route(path.path, _answering(path), methods=["POST"]) for path in paths),
         ],

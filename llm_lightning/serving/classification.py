@@ -1,6 +1,6 @@
 """``POST /predict``: label and probabilities of one text, or of several."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import Annotated, Any
 
@@ -11,13 +11,11 @@ from starlette.responses import JSONResponse, Response
 from llm_lightning.serving.application import Path
 from llm_lightning.serving.batcher import Batcher
 from llm_lightning.serving.limits import Limits
+from llm_lightning.serving.model_process import Compute
 from llm_lightning.serving.refusals import Refused
 
 LARGEST_BATCH = 64
 """Texts that are sorted by length together; each half of them then needs little padding."""
-
-Classify = Callable[[Sequence[str]], Sequence[dict[str, Any]]]
-"""Texts to the fields of their predictions."""
 
 
 class PredictBody(BaseModel):
@@ -41,19 +39,20 @@ class PredictBody(BaseModel):
 
 
 def classification(
-    classify: Classify, limits: Limits, *, can_share: bool
+    compute: Compute, limits: Limits, *, can_share: bool
 ) -> tuple[Path, Batcher[Sequence[str], Any]]:
     """Returns the path, and what computes its answers.
 
     Args:
-        classify: the run's model and decision.
+        compute: texts to the fields of their predictions, by the run's model and decision.
         limits: of a request.
         can_share: whether texts of different requests may be in one batch: a model whose padding
             changes its answers must not see those of others.
     """
 
     def answers(requests: list[Sequence[str]]) -> list[Sequence[dict[str, Any]]]:
-        found = classify([text for texts in requests for text in texts])
+        texts = [text for own in requests for text in own]
+        found = compute(texts, _no_parts, _nobody_left)
         ends = list(accumulate(map(len, requests)))
         return [found[end - len(own) : end] for own, end in zip(requests, ends, strict=True)]
 
@@ -73,6 +72,15 @@ def classification(
         return JSONResponse(shown[0] if body.texts is None else {"predictions": shown})
 
     return Path("/predict", PredictBody, predict), batcher
+
+
+def _no_parts(_: Any) -> None:
+    """Predictions are answered as a whole."""
+
+
+def _nobody_left() -> tuple[()]:
+    """A batch of texts is over before anybody could be told."""
+    return ()
 
 
 def _shown(fields: dict[str, Any]) -> dict[str, Any]:

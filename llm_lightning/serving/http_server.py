@@ -2,7 +2,6 @@
 
 import signal
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -14,7 +13,6 @@ LONGEST_GOODBYE_S = 60
 """Seconds that answers have to finish after the signal."""
 
 _BACKLOG = 2048
-_TURN_S = 0.0002
 
 
 class AddressTaken(OSError):
@@ -77,24 +75,9 @@ def serve(app: Starlette, at: socket.socket) -> bool:
         timeout_graceful_shutdown=LONGEST_GOODBYE_S,
     )
     server = uvicorn.Server(config)
-    with _ended_by_signals(), _short_turns():
+    with _ended_by_signals():
         server.run(sockets=[at])
     return not server.force_exit and not server.server_state.tasks
-
-
-@contextmanager
-def _short_turns() -> Iterator[None]:
-    """Lets the thread of the model and that of the connections take turns more often.
-
-    Each operation of the model gives Python's lock away, and would get it back only after the other
-    thread's 5 ms: most of the time of a small model.
-    """
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(_TURN_S)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
 
 
 @contextmanager

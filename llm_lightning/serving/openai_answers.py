@@ -6,7 +6,8 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llm_lightning.serving.writer import Finish, WrittenText
+from llm_lightning.serving.writer import WrittenText
+from llm_lightning.serving.writing_batch import Finish
 
 DONE = "data: [DONE]\n\n"
 

@@ -54,6 +54,10 @@ class Overloaded(Refused):
         )
 
 
+class ModelFailed(Exception):
+    """What the model raised, in another process, as text."""
+
+
 class Failed(Refused):
     """The model failed at a request.
 
@@ -62,7 +66,10 @@ class Failed(Refused):
     """
 
     def __init__(self, error: BaseException) -> None:
-        super().__init__(500, f"the model failed: {type(error).__name__}: {error}")
+        reason = str(error)
+        if not isinstance(error, ModelFailed):
+            reason = f"{type(error).__name__}: {reason}"
+        super().__init__(500, f"the model failed: {reason}")
 
 
 def of_validation(error: ValidationError) -> Refused:

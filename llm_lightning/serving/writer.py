@@ -3,21 +3,17 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Hashable
-from dataclasses import replace
-from typing import Literal
 
-from llm_lightning.backbone.generation import stream_tokens
 from llm_lightning.backbone.sampling import GenerationOptions
 from llm_lightning.serving.batcher import Batcher
+from llm_lightning.serving.model_process import Compute
 from llm_lightning.serving.refusals import Failed
-from llm_lightning.tasks.language_model import LanguageModel
+from llm_lightning.serving.writing_batch import Asked, Finish, Written
 
 logger = logging.getLogger(__name__)
 
 LARGEST_BATCH = 32
 """Texts that are written together."""
-
-Finish = Literal["stop", "length"]
 
 
 class WrittenText:
@@ -36,7 +32,7 @@ class WrittenText:
         """Why it ended; right once there are no more tokens."""
         self.is_cancelled = False
         self._loop = asyncio.get_running_loop()
-        self._items: asyncio.Queue[int | Failed | None] = asyncio.Queue()
+        self._items: asyncio.Queue[Written | Failed] = asyncio.Queue()
 
     def cancel(self) -> None:
         """Ends it: nobody reads on."""
@@ -50,33 +46,32 @@ class WrittenText:
         """
         while True:
             item = await self._items.get()
-            if item is None:
-                return
             if isinstance(item, Failed):
                 raise item
+            if item.token is None:
+                self.finish = item.finish
+                return
             self.num_tokens += 1
-            yield item
+            yield item.token
 
-    def hand_over(self, item: int | Failed | None) -> None:
+    def hand_over(self, item: Written | Failed) -> None:
         """Adds a token, the end, or what went wrong; called in the thread of the model."""
         self._loop.call_soon_threadsafe(self._items.put_nowait, item)
 
 
 class Writer:
-    """A language model in a thread of its own.
+    """What has texts written in batches.
 
     Greedy texts share a batch. A sampled one is written alone, so that a seed always means the same
     text.
 
     Args:
-        model: in evaluation mode.
-        stop_id: the token that ends a text.
+        compute: of :func:`~llm_lightning.serving.writing_batch.writes`, here or elsewhere.
         most_waiting: texts that may wait.
     """
 
-    def __init__(self, model: LanguageModel, stop_id: int, most_waiting: int) -> None:
-        self._model = model
-        self._stop_id = stop_id
+    def __init__(self, compute: Compute, most_waiting: int) -> None:
+        self._compute = compute
         self._batcher: Batcher[WrittenText, None] = Batcher(
             self._write, lambda _: 1, LARGEST_BATCH, most_waiting, _kind
         )
@@ -99,47 +94,16 @@ class Writer:
 
     def _write(self, texts: list[WrittenText]) -> list[None]:
         try:
-            self._write_together(texts)
+            self._compute(
+                [Asked(text.prompt, text.options) for text in texts],
+                lambda item: texts[item.row].hand_over(item),
+                lambda: [row for row, text in enumerate(texts) if text.is_cancelled],
+            )
         except BaseException as error:  # a panic in a library written in Rust is no Exception
             logger.error("writing failed", exc_info=error)
             for text in texts:
                 text.hand_over(Failed(error))
         return [None] * len(texts)
-
-    def _write_together(self, texts: list[WrittenText]) -> None:
-        backbone = self._model.backbone
-        room = [
-            min(text.options.max_new_tokens, backbone.context_length - len(text.prompt))
-            for text in texts
-        ]
-        done = [0] * len(texts)
-        unfinished = set(range(len(texts)))
-
-        def end(row: int) -> None:
-            unfinished.discard(row)
-            texts[row].hand_over(None)
-
-        tokens = stream_tokens(
-            backbone,
-            self._model.head,
-            [text.prompt for text in texts],
-            replace(texts[0].options, max_new_tokens=max(room), batch_size=len(texts)),
-            stop_id=self._stop_id,
-        )
-        for row, token in tokens:
-            for other in [other for other in unfinished if texts[other].is_cancelled]:
-                end(other)
-            if row in unfinished:
-                done[row] += 1
-                texts[row].hand_over(token)
-                if done[row] == room[row]:
-                    end(row)
-            if not unfinished:
-                tokens.close()  # type: ignore[attr-defined]  # a generator
-                return
-        for row in list(unfinished):
-            texts[row].finish = "stop"
-            end(row)
 
 
 def _kind(text: WrittenText) -> Hashable:

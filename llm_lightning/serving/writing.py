@@ -10,15 +10,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from llm_lightning.backbone.sampling import GenerationOptions
+from llm_lightning.backbone.tokenizer import Tokenizer
 from llm_lightning.data.prompts import Prompts
 from llm_lightning.serving.answer_text import AnswerText
 from llm_lightning.serving.application import Path
 from llm_lightning.serving.limits import Limits
+from llm_lightning.serving.model_process import Compute
 from llm_lightning.serving.openai_answers import DONE, Answers, event
 from llm_lightning.serving.openai_bodies import ChatBody, CompletionBody, WritingBody
 from llm_lightning.serving.refusals import Refused
 from llm_lightning.serving.writer import Writer, WrittenText
-from llm_lightning.tasks.language_model import LanguageModel
 
 _WHOLE = 2**31
 """More tokens than any prompt has: nothing of it is cut."""
@@ -31,8 +32,12 @@ class ServedModel:
     """A run's language model, as it is served."""
 
     name: str
-    model: LanguageModel
-    """In evaluation mode."""
+    compute: Compute
+    """Writes, here or in another process."""
+    tokenizer: Tokenizer
+    context_length: int
+    generation: GenerationOptions
+    """As the run was configured."""
     prompts: Prompts | None
     """Of a run that follows instructions."""
     version: str
@@ -40,15 +45,9 @@ class ServedModel:
     limits: Limits
 
     @property
-    def stop_id(self) -> int:
-        """The token that ends a text."""
-        return self.model.tokenizer.end_id if self.prompts is None else self.prompts.stop_id
-
-    @property
     def most_tokens(self) -> int:
         """Of an answer."""
-        context: int = self.model.backbone.context_length
-        return min(self.limits.tokens or context, context)
+        return min(self.limits.tokens or self.context_length, self.context_length)
 
     @property
     def listed(self) -> dict[str, Any]:
@@ -62,7 +61,7 @@ class ServedModel:
         Raises:
             Refused: if it asks for more tokens than are allowed.
         """
-        default = self.model.options.generation
+        default = self.generation
         limit = self.limits.tokens
         if max_tokens is not None and limit is not None and max_tokens > limit:
             raise Refused(400, f"max_tokens is {max_tokens}; at most {limit} is allowed")
@@ -88,7 +87,7 @@ class ServedModel:
         Raises:
             Refused: if the prompt leaves no room in the context.
         """
-        context = self.model.backbone.context_length
+        context = self.context_length
         if len(prompt) >= context:
             raise Refused(
                 400,
@@ -101,8 +100,8 @@ class ServedModel:
 
 def writing(served: ServedModel) -> tuple[list[Path], Writer]:
     """Returns the paths, and what computes their answers."""
-    writer = Writer(served.model, served.stop_id, served.limits.waiting)
-    tokenizer = served.model.tokenizer
+    writer = Writer(served.compute, served.limits.waiting)
+    tokenizer = served.tokenizer
 
     async def chat(body: ChatBody, request: Request) -> Response:
         served.check_name(body.model)

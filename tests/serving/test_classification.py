@@ -13,7 +13,7 @@ from llm_lightning.serving.limits import Limits
 LIMITS = Limits(body_kib=2, texts=3)
 
 
-def classify(texts: Sequence[str]) -> list[dict[str, Any]]:
+def classify(texts: Sequence[str], emit: Any, cancelled: Any) -> list[dict[str, Any]]:
     if "bad" in texts:
         raise RuntimeError("no memory\nleft")
     return [

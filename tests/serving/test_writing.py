@@ -22,6 +22,7 @@ from llm_lightning.runs.generation import stream_text
 from llm_lightning.serving.application import application
 from llm_lightning.serving.limits import Limits
 from llm_lightning.serving.writing import ServedModel, writing
+from llm_lightning.serving.writing_batch import writes
 from llm_lightning.tasks.language_model import LanguageModel
 
 NAME = "instruct=1,a"
@@ -36,7 +37,11 @@ def model() -> LanguageModel:
 
 
 def served(model: LanguageModel, prompts: Prompts | None, limits: Limits) -> Any:
-    found = ServedModel(NAME, model, prompts, "v1", limits)
+    tokenizer = GPT2Tokenizer()
+    found = ServedModel(
+        NAME, writes(model, tokenizer.end_id), tokenizer, CONTEXT, model.options.generation,
+        prompts, "v1", limits,
+    )  # fmt: skip
     paths, writer = writing(found)
     return running(application(paths, [writer], {"run": NAME}, limits, found.listed))
 
