@@ -40,8 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from llm_lightning.serving.model_process import ModelProcess
 
         limits = Limits(options.max_kib, options.max_texts, options.max_tokens, options.max_waiting)
-        summary = read_summary(options.run)  # what is wrong with it is said at once
         with reserved(options.host, options.port) as at:
+            summary = read_summary(options.run)
             with working(f"loading {options.run}"):
                 model: ModelProcess[Any] = ModelProcess(
                     partial(load_served, options.run), lambda: os.kill(os.getpid(), signal.SIGTERM)
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 _print_start(options.run, address_of(at), summary.kind)
                 if not _is_loopback(at.getsockname()[0]):
                     errors.print(
-                        "every machine that reaches this one can ask: there is no password"
+                        "every machine that reaches this one may ask: there is no password"
                     )
                 logging.basicConfig(format="%(message)s")
                 is_whole = serve(app, at)
