@@ -22,7 +22,8 @@ COMMANDS = {
     "tune": "search with as many trials for every row, then fresh seeds",
     "report": "one page about many runs: which differences are real?",
     "audit": "find label errors, near-duplicates, and what to label next",
-    "export": "write a run's model for transformers, PEFT or llama.cpp",
+    "export": "write a run's model for transformers, PEFT, ONNX or llama.cpp",
+    "serve": "answer over HTTP with a run's model",
 }
 """Sub-commands: ``commands/<name>.py`` each, with a ``main(arguments) -> exit status``."""
 
