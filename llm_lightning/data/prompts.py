@@ -89,7 +89,7 @@ class Prompts:
 
     def __init__(self, style: str, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
-        self._name = style
+        self.name = style
         self.style = chat_style(tokenizer) if style == CHAT else PROMPT_STYLES[style]
         """The text around the fields of a record."""
         # A chat template has its own.
@@ -128,7 +128,7 @@ class Prompts:
         *pieces, end = self._tokenised([*self._pieces(record), end])
         # The last token is the one that ends the response.
         pieces = [*pieces, end._replace(tokens=end.tokens[:-1])]
-        pieces, cut = shortened(pieces, self._name, max_length)
+        pieces, cut = shortened(pieces, self.name, max_length)
         ids: list[int] = []
         parts: list[str] = []
         for piece in pieces:
@@ -165,8 +165,12 @@ class Prompts:
             ValueError: if ``max_length`` leaves no room beside the text of the style.
         """
         pieces = self._tokenised(self._pieces(replace(record, output="")))
-        pieces, _ = shortened(pieces, self._name, max_length)
+        pieces, _ = shortened(pieces, self.name, max_length)
         return [token.id for piece in pieces for token in piece.tokens]
+
+    def prompt_text(self, record: Record) -> str:
+        """Returns the text that :meth:`prompt_ids` encodes, whole; ``output`` is ignored."""
+        return "".join(piece.text for piece in self._pieces(replace(record, output="")))
 
     def _pieces(self, record: Record) -> list[Piece]:
         look = self.style
