@@ -96,7 +96,7 @@ def _print(rated: Ratings, judged: dict[str, Agreement]) -> None:
     if position.share is not None and position.interval is not None:
         low, high = position.interval.low, position.interval.high
         console.print(
-            f"the left response was preferred in {position.left} of {position.decided} decided "
+            f"the left response was preferred in {position.first} of {position.decided} decided "
             f"votes: {position.share:.0%} ({low:.0%} to {high:.0%}; 50 % is no position bias)"
         )
     for name, found in judged.items():

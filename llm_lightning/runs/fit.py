@@ -11,6 +11,7 @@ from pathlib import Path
 import lightning as L
 import torch
 
+from llm_lightning.callbacks.lr_finder import NoLearningRate
 from llm_lightning.data.module import DataModule
 from llm_lightning.finetuning.frozen_activations.activation_files import CacheFull
 from llm_lightning.runs.curves import set_curves_aside
@@ -48,7 +49,7 @@ def fit(
         print_resumed(before["epoch"] + 1)
         seconds = before["callbacks"]["StageTimer"]["time_elapsed"]["train"]
         expected = ValueError  # the base may have changed
-    with expect(expected, CacheFull), interruptible(trainer):
+    with expect(expected, CacheFull, NoLearningRate), interruptible(trainer):
         trainer.fit(task, datamodule=data, ckpt_path=resume_from)
     return seconds
 

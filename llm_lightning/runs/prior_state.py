@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from llm_lightning.presentation.terminal import errors
 from llm_lightning.run_format import files, status
+from llm_lightning.run_format.benchmarks import BENCHMARKS
 from llm_lightning.run_format.setting_effects import WITHOUT_EFFECT
 from llm_lightning.run_format.summary import Summary, read_summary
 from llm_lightning.runs.settings import Found, RunSettings
@@ -152,6 +153,7 @@ def _clear(folder: Path) -> None:
         f"{files.RESPONSES}*",  # .part of an interrupted run among them
         f"{files.UNTRAINED_RESPONSES}*",
         files.JUDGEMENTS,
+        BENCHMARKS,
         files.EVENTS,
     )
     for pattern in patterns:

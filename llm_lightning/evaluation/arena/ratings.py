@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_lightning.evaluation.arena.votes import Vote
-from llm_lightning.statistics.intervals import Interval, wilson_interval
+from llm_lightning.statistics.choices import PositionBias, cohens_kappa, position_bias
+from llm_lightning.statistics.intervals import Interval
 
 BOOTSTRAPS = 1000
 PRIOR_DRAWS = 1.0
@@ -45,20 +46,6 @@ class Rating:
     losses: int
     ties: int
     both_bad: int
-
-
-@dataclass(frozen=True)
-class PositionBias:
-    """Whether voters prefer one side, whoever is on it."""
-
-    left: int
-    """Votes for the left response."""
-    decided: int
-    """Votes for either."""
-    share: float | None
-    """Of the left; ``None`` if no vote is decided."""
-    interval: Interval | None
-    """95 % (Wilson)."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +114,9 @@ def ratings(
         runs=sorted(rated, key=lambda one: -one.rating),
         num_votes=len(votes),
         num_tasks=len(tasks),
-        position=position_bias(vote.choice for vote in votes),
+        position=position_bias(
+            vote.choice == "left" for vote in votes if vote.choice in ("left", "right")
+        ),
     )
 
 
@@ -154,20 +143,6 @@ def bradley_terry(wins: Floats) -> Floats:
     return rated
 
 
-def position_bias(choices: Iterable[str]) -> PositionBias:
-    """Counts which side is preferred.
-
-    Args:
-        choices: of ``CHOICES``.
-    """
-    decided = [choice for choice in choices if choice in ("left", "right")]
-    left = decided.count("left")
-    if not decided:
-        return PositionBias(0, 0, None, None)
-    interval = wilson_interval(left, len(decided))
-    return PositionBias(left, len(decided), left / len(decided), interval)
-
-
 def agreement(votes: Iterable[Vote], scores: Mapping[str, Mapping[str, float | None]]) -> Agreement:
     """Compares votes with a judge's scores.
 
@@ -185,23 +160,6 @@ def agreement(votes: Iterable[Vote], scores: Mapping[str, Mapping[str, float | N
             said.append((person, int(np.sign(left - right))))
     same = sum(person == judge for person, judge in said)
     return Agreement(len(said), same, cohens_kappa(said))
-
-
-def cohens_kappa(said: Sequence[tuple[int, int]]) -> float | None:
-    """Returns how much more often two raters agree than by chance, relative to always.
-
-    Cohen 1960, "A Coefficient of Agreement for Nominal Scales".
-
-    Args:
-        said: what each of the two said about each thing.
-    """
-    if not said:
-        return None
-    n = len(said)
-    one, other = zip(*said, strict=True)
-    observed = sum(a == b for a, b in said) / n
-    chance = sum(one.count(value) * other.count(value) for value in set(one)) / n**2
-    return None if chance == 1 else (observed - chance) / (1 - chance)
 
 
 def _counts(votes: Iterable[Vote], run: str) -> dict[str, int]:
