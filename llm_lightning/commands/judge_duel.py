@@ -12,7 +12,7 @@ from llm_lightning.evaluation.judging.judgement import Settings
 from llm_lightning.evaluation.judging.reply_cache import write_json
 from llm_lightning.presentation.plurals import counted
 from llm_lightning.presentation.terminal import console, facts_grid, results_table
-from llm_lightning.run_format.file_digest import sha256_of
+from llm_lightning.run_format.file_digest import file_sha256
 from llm_lightning.run_format.responses import responses_file
 
 
@@ -36,7 +36,7 @@ def duel(a: Path, b: Path, settings: Settings, limit: int | None) -> tuple[HeadT
         raise ValueError(f"--against {b} is the same run: an answer has no other to stand against")
     found = head_to_head(read_items(of_a)[:limit], read_items(of_b), settings)
     model = re.sub(r"[^A-Za-z0-9._-]+", "_", settings.model)
-    file = of_a.with_name(f"pairs-{model}-against-{sha256_of(of_b)[:8]}.json")
+    file = of_a.with_name(f"pairs-{model}-against-{file_sha256(of_b)[:8]}.json")
     write_json(file, {"a": of_a.name, "b": str(of_b), **found.report()})
     return found, file, of_b
 
