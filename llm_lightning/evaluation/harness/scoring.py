@@ -167,7 +167,9 @@ class ContinuationScorer:
         else:
             hidden = self._backbone(ids, None, positions=positions, lengths=lengths)
         kept = hidden[last < counts[:, None]]  # (N, C)
-        at, targets, requests = [], [], []
+        at: list[int] = []
+        targets: list[int] = []
+        requests: list[int] = []
         start = 0
         for family, body in zip(families, bodies, strict=True):
             for request in family.bodies[body]:
@@ -192,7 +194,9 @@ class ContinuationScorer:
         lengths = torch.tensor([len(body) for _, body in followed], device=states.device)
         of_tails = states[torch.arange(states.shape[1], device=states.device) < lengths[:, None]]
         starts = dict(zip(followed, _starts(len(families), lengths.tolist()), strict=True))
-        at, targets, requests = [], [], []
+        at: list[int] = []
+        targets: list[int] = []
+        requests: list[int] = []
         for row, family in enumerate(families):
             for body, of_body in family.bodies.items():
                 start = starts.get((row, body), 0)

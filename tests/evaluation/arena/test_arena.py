@@ -81,7 +81,7 @@ def test_a_vote_must_be_one(runs: list[Path], tmp_path: Path) -> None:
 
 def test_export_and_import_lose_and_repeat_nothing(runs: list[Path], tmp_path: Path) -> None:
     arena = open_arena(runs, tmp_path / "votes.sqlite")
-    for voter in ("Zoë, \"quoted\"\nline", "=1+1"):
+    for voter in ('Zoë, "quoted"\nline', "=1+1"):
         pair = next_pair(arena, voter)
         assert pair is not None
         record_vote(arena, pair, "both_bad", voter)
@@ -134,7 +134,9 @@ def test_the_command_votes_resumes_rates_and_exports(
     assert command.main([*base, "--vote", "--voter", "me"]) == 0
     out = capsys.readouterr().out
     assert "from 1 vote about 1 task" in out
-    assert command.main([*base, "--vote", "--voter", "me", "--export", str(tmp_path / "v.csv")]) == 0
+    assert (
+        command.main([*base, "--vote", "--voter", "me", "--export", str(tmp_path / "v.csv")]) == 0
+    )
     out = capsys.readouterr().out
     assert "There is no further pair for you." in out
     assert "from 3 votes about 3 tasks" in out

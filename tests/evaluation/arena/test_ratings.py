@@ -16,7 +16,7 @@ def vote(left: str, right: str, choice: str, item: str = "i", voter: str = "v") 
 
 def test_strengths_of_ten_to_one_are_400_points_apart() -> None:
     wins = np.array([[[0.0, 10_000.0], [1_000.0, 0.0]]])
-    (a, b), = bradley_terry(wins).tolist()
+    ((a, b),) = bradley_terry(wins).tolist()
     assert a - b == pytest.approx(400, abs=0.5)
     assert a + b == pytest.approx(2000, abs=1), "the average is 1000"
 
@@ -43,9 +43,7 @@ def test_known_strengths_are_recovered_within_their_intervals() -> None:
 def test_votes_about_one_task_are_resampled_together() -> None:
     together = [vote("a", "b", "left", item=str(n // 10)) for n in range(40)]
     together += [vote("a", "b", "right", item=str(10 + n // 10)) for n in range(40)]
-    apart = [
-        vote("a", "b", one.choice, item=str(number)) for number, one in enumerate(together)
-    ]
+    apart = [vote("a", "b", one.choice, item=str(number)) for number, one in enumerate(together)]
     widths = [
         one.interval.high - one.interval.low
         for votes in (together, apart)
@@ -88,7 +86,9 @@ def test_position_bias_counts_decided_votes() -> None:
     assert (position.first, position.decided, position.share) == (15, 20, 0.75)
     assert position.interval is not None
     # Wilson's interval for 15 of 20.
-    assert (position.interval.low, position.interval.high) == pytest.approx((0.531, 0.888), abs=1e-3)
+    assert (position.interval.low, position.interval.high) == pytest.approx(
+        (0.531, 0.888), abs=1e-3
+    )
     assert position_bias([]).interval is None
 
 

@@ -6,7 +6,22 @@ from pathlib import Path
 
 import yaml
 
-_WORDS = "red blue green tree house river stone cloud bird fish happy sad big small".split()
+_WORDS = [
+    "red",
+    "blue",
+    "green",
+    "tree",
+    "house",
+    "river",
+    "stone",
+    "cloud",
+    "bird",
+    "fish",
+    "happy",
+    "sad",
+    "big",
+    "small",
+]
 
 
 def write_tasks(folder: Path, questions: int = 12) -> Path:
