@@ -1,6 +1,7 @@
 """Lightning's learning-rate finder, whose result the schedule takes over too."""
 
 import csv
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, cast
 
@@ -69,9 +70,10 @@ class LearningRateFinder(LightningFinder):
         bars = [c for c in trainer.callbacks if isinstance(c, L.pytorch.callbacks.ProgressBar)]  # type: ignore[attr-defined]
         for bar in bars:
             trainer.callbacks.remove(bar)  # type: ignore[attr-defined]
+        metrics = deepcopy(task.metrics)
         self.lr_find(trainer, pl_module)
         trainer.callbacks[:0] = bars  # type: ignore[attr-defined]
-        task.metrics["train"].compute_and_reset()  # which counted the steps of the test
+        task.metrics = metrics  # those of the test counted its steps
         found: Any = self.optimal_lr
         _write(self._folder / CURVE, found.results)
         lr = found.suggestion()

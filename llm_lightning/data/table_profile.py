@@ -62,10 +62,10 @@ def profile(path: Path, text_column: str | None, label_column: str | None) -> Ta
     for option, column in (("--text-column", text_column), ("--label-column", label_column)):
         if column is not None and column not in columns:
             raise ValueError(f"{option}: {path} has no column {column!r}; it has {columns}")
+    if len(columns) < 2:
+        raise ValueError(f"{path} has one column, {columns[0]!r}: texts and labels need two")
     if text_column is None:
         others = [column for column in columns if column != label_column]
-        if not others:
-            raise ValueError(f"{path} has one column, {columns[0]!r}: texts and labels need two")
         lengths = {column: table[column].map(str).str.len().mean() for column in others}
         text_column = max(others, key=lambda column: lengths[column])
     if label_column is None:

@@ -1,4 +1,4 @@
-"""Task files of a user's own: MMLU's four letters, HellaSwag's endings, a generation task, a text."""
+"""Task files of a user's own: MMLU's letters, HellaSwag's endings, generated answers, texts."""
 
 import json
 import random
@@ -6,22 +6,7 @@ from pathlib import Path
 
 import yaml
 
-_WORDS = [
-    "red",
-    "blue",
-    "green",
-    "tree",
-    "house",
-    "river",
-    "stone",
-    "cloud",
-    "bird",
-    "fish",
-    "happy",
-    "sad",
-    "big",
-    "small",
-]
+_WORDS = ["red", "blue", "green", "tree", "house", "river", "stone", "cloud", "bird", "fish", "sad"]
 
 
 def write_tasks(folder: Path, questions: int = 12) -> Path:
