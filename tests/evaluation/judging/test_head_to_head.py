@@ -49,7 +49,7 @@ def compare() -> Iterator[Compare]:
     ) -> tuple[HeadToHead, JudgeServer]:
         server = JudgeServer(reply)
         servers.append(server)
-        settings = Settings("llama3", RUBRICS["score100"], url=server.url, timeout_s=5.0)
+        settings = Settings("llama3", RUBRICS["score100"], url=server.url, timeout_s=60.0)
         return head_to_head(a, b, settings), server
 
     yield asked
