@@ -64,9 +64,7 @@ def main() -> None:
                 batch_size=32,
             )
             started = time.process_time()
-            found = run_tasks(
-                ours, [name], include=Path(scratch), shots=SHOTS.get(name, 0), bootstraps=0
-            )
+            found = run_tasks(ours, [name], manager, shots=SHOTS.get(name, 0), bootstraps=0)
             seconds = time.process_time() - started
             rows.append((name, "evaluate", "", round(seconds, 2), ""))
             print(*rows[-1], flush=True)

@@ -65,12 +65,13 @@ def evaluate_run(
     """
     # After the check that the harness is there.
     from llm_lightning.data.prompts import Prompts
-    from llm_lightning.evaluation.harness.benchmarks import run_tasks
+    from llm_lightning.evaluation.harness.benchmarks import find_tasks, run_tasks
     from llm_lightning.evaluation.harness.model import HarnessModel
     from llm_lightning.runs.load import load_language_model
     from llm_lightning.runs.prediction import best_device
 
     started = time.perf_counter()
+    manager = find_tasks(tasks, options.include)
     task, summary = load_language_model(run)
     device = best_device()
     task = task.to(device).eval()
@@ -89,7 +90,7 @@ def evaluate_run(
     results = run_tasks(
         model,
         tasks,
-        include=options.include,
+        manager,
         shots=options.shots,
         limit=options.limit,
         chat=options.chat,

@@ -153,6 +153,7 @@ def _clear(folder: Path) -> None:
         f"{files.RESPONSES}*",  # .part of an interrupted run among them
         f"{files.UNTRAINED_RESPONSES}*",
         files.JUDGEMENTS,
+        files.PAIRS,
         BENCHMARKS,
         files.EVENTS,
     )

@@ -14,8 +14,8 @@ from llm_lightning.network import Unavailable, innermost, offline
 def run_tasks(
     model: HarnessModel,
     tasks: Sequence[str],
+    manager: Any,
     *,
-    include: Path | None = None,
     shots: int | None = None,
     limit: int | None = None,
     chat: bool = False,
@@ -26,7 +26,7 @@ def run_tasks(
     Args:
         model: the model.
         tasks: names of tasks, groups or tags.
-        include: folder with task files (YAML) of the user's own.
+        manager: that knows them, from :func:`find_tasks`.
         shots: solved examples ahead of each question; ``None``: as each task has it.
         limit: only the first examples of each task; ``None``: all.
         chat: whether questions are put in the model's prompt style.
@@ -36,17 +36,11 @@ def run_tasks(
         The harness's results, without samples.
 
     Raises:
-        ValueError: if there is no such task, or its files or settings are wrong.
+        ValueError: if a task's files or settings are wrong.
         Unavailable: if a task's data cannot be downloaded.
     """
-    if offline():
-        os.environ.setdefault("HF_DATASETS_OFFLINE", "1")  # read when datasets is imported
     from lm_eval import simple_evaluate
-    from lm_eval.tasks import TaskManager
 
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    manager = TaskManager(include_path=str(include) if include else None)
-    check_tasks(tasks, manager.all_tasks)
     try:
         results: dict[str, Any] | None = simple_evaluate(
             model=model,
@@ -69,6 +63,31 @@ def run_tasks(
     if results is None:
         raise ValueError("the harness gave no results: it ran in a process that is not the first")
     return results
+
+
+def find_tasks(tasks: Sequence[str], include: Path | None) -> Any:
+    """Returns the harness's TaskManager, which knows some tasks.
+
+    Args:
+        tasks: names of tasks, groups or tags.
+        include: folder with task files (YAML) of the user's own; ``None``: the harness's alone.
+
+    Raises:
+        ValueError: if there is no such task; with the nearest names.
+    """
+    if offline():
+        os.environ.setdefault("HF_DATASETS_OFFLINE", "1")  # read when datasets is imported
+    from lm_eval.tasks import TaskManager
+
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    if include is not None:
+        # To read the names of the harness's own fourteen thousand tasks takes seconds.
+        manager: Any = TaskManager(include_path=str(include), include_defaults=False)
+        if set(tasks) <= set(manager.all_tasks):
+            return manager
+    manager = TaskManager(include_path=str(include) if include else None)
+    check_tasks(tasks, manager.all_tasks)
+    return manager
 
 
 def check_tasks(wanted: Sequence[str], known: Sequence[str]) -> None:

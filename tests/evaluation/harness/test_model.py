@@ -50,17 +50,17 @@ def test_results_equal_those_of_hf_on_the_exported_folder(kind: str, tmp_path: P
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
 
-    from llm_lightning.evaluation.harness.benchmarks import run_tasks
+    from llm_lightning.evaluation.harness.benchmarks import find_tasks, run_tasks
 
     task = model(kind)
     (tmp_path / "hf").mkdir()
     write(task, dense(task), "hf", tmp_path / "hf", (), "run")
     include = write_tasks(tmp_path / "tasks")
-    ours = run_tasks(harness_model(task), TASKS, include=include, bootstraps=100)
+    ours = run_tasks(harness_model(task), TASKS, find_tasks(TASKS, include), bootstraps=100)
     theirs = simple_evaluate(
         model=HFLM(pretrained=str(tmp_path / "hf"), device="cpu", batch_size=3, dtype="float32"),
         tasks=TASKS,
-        task_manager=TaskManager(include_path=str(include)),
+        task_manager=TaskManager(include_path=str(include), include_defaults=False),
         bootstrap_iters=100,
         log_samples=False,
     )
