@@ -185,10 +185,6 @@ class Prompts:
         """Returns the text that :meth:`prompt_ids` encodes, whole; ``output`` is ignored."""
         return "".join(piece.text for piece in self._pieces(replace(record, output="")))
 
-    def prompt_text(self, record: Record) -> str:
-        """Returns the text that :meth:`prompt_ids` encodes, whole; ``output`` is ignored."""
-        return "".join(piece.text for piece in self._pieces(replace(record, output="")))
-
     def _pieces(self, record: Record) -> list[Piece]:
         look = self.style
         pieces = []
