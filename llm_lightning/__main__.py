@@ -2,13 +2,18 @@
 
 import sys
 
-from llm_lightning.commands.main import main as run_command_line
-from llm_lightning.commands.startup import run_and_exit
+from llm_lightning.training import stop_signals
 
 
 def main() -> None:
     """Runs the command line and ends the process with its exit status."""
-    run_and_exit(lambda: run_command_line(sys.argv[1:]))
+    with stop_signals.handled():  # before the imports, which take a moment
+        try:
+            from llm_lightning.commands.main import main as run_command_line
+            from llm_lightning.commands.startup import run_and_exit
+        except KeyboardInterrupt:
+            sys.exit(stop_signals.exit_status())
+        run_and_exit(lambda: run_command_line(sys.argv[1:]))
 
 
 if __name__ == "__main__":

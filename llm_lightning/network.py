@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -17,8 +17,14 @@ from urllib.parse import urlsplit
 
 import httpx2
 
+from llm_lightning.redaction import without_secrets
+
 ANSWER_TIMEOUT_S = 4.0
 """Seconds within which a host must respond: data and weights together then fail within 10."""
+
+STALLED_AFTER_S = 60.0
+LEAST_BYTES = 2**18
+"""A download is given up once fewer bytes than these arrive within so many seconds."""
 
 # The client logs every request at a lower level.
 logging.getLogger("httpx2").setLevel(logging.WARNING)
@@ -62,7 +68,8 @@ class Unavailable(OSError):
 
     def __init__(self, what: str, reason: str, advice: str) -> None:
         super().__init__()
-        self.what, self.reason, self.advice = what, reason, advice
+        self.what, self.advice = what, advice
+        self.reason = without_secrets(reason)
 
     def __str__(self) -> str:
         reason = "\n".join(f"  {line}" for line in self.reason.splitlines())
@@ -77,7 +84,7 @@ class Reachability:
     """Whether an address can be reached; the request is sent on construction, in the background.
 
     Redirects are followed and proxies set in the environment are used. Any HTTP response counts,
-    errors included.
+    errors included, except 429: the server is there, but wants to be left alone.
 
     Args:
         url: the address.
@@ -87,7 +94,7 @@ class Reachability:
     def __init__(self, url: str, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
         self._timeout_s = timeout_s
         self._deadline = time.monotonic() + timeout_s
-        self._host = urlsplit(url).netloc or url
+        self._host = urlsplit(url).netloc.rpartition("@")[2] or url
         # The request's own timeout only ends the thread; the deadline above is what counts.
         self._response = in_daemon(
             lambda: httpx2.head(url, timeout=2 * timeout_s, follow_redirects=True)
@@ -104,14 +111,83 @@ class Reachability:
     @cached_property
     def _problem(self) -> str | None:
         try:
-            self._response.result(max(0.0, self._deadline - time.monotonic()))
+            response = self._response.result(max(0.0, self._deadline - time.monotonic()))
         except (TimeoutError, httpx2.TimeoutException):
             return f"{self._host} did not answer within {self._timeout_s:g} s"
         # Not only HTTPError: a proxy setting that the client cannot use is a ValueError or an
         # ImportError, and a malformed address an InvalidURL.
         except Exception as error:
             return f"{self._host}: {innermost(error)}"
-        return None
+        return refusal(self._host, response) if response.status_code == 429 else None
+
+
+def refusal(host: str, response: httpx2.Response) -> str:
+    """Says that a server has had too many requests, and for how long it wants no more.
+
+    Args:
+        host: the server's name.
+        response: HTTP 429.
+    """
+    after = response.headers.get("Retry-After", "").strip()
+    asked = f", and asks to wait {int(after):,} s" if after.isdecimal() and len(after) < 10 else ""
+    return f"{host} has had too many requests (HTTP 429){asked}"
+
+
+def check_secure(asked: str, answered: str) -> None:
+    """Refuses an answer that came over plain HTTP though HTTPS was asked for.
+
+    Args:
+        asked: the address of the request.
+        answered: that of the response, after all redirects.
+
+    Raises:
+        ValueError: if a redirect left HTTPS.
+    """
+    if urlsplit(asked).scheme == "https" and urlsplit(answered).scheme != "https":
+        host = urlsplit(answered).hostname
+        raise ValueError(f"it redirects to {host} over plain HTTP, where anybody can change it")
+
+
+class Stalled(OSError):
+    """A download has all but stopped."""
+
+
+def while_moving(
+    download: Callable[[], T],
+    received: Callable[[], int],
+    *,
+    within_s: float | None = None,
+    least_bytes: int | None = None,
+) -> T:
+    """Runs a download, and gives it up once it hardly moves.
+
+    Clients limit the pause between two bytes, which a byte a second never exceeds, and obey a
+    server that asks them to come back in an hour.
+
+    Args:
+        download: in a thread that is left behind if it is given up.
+        received: returns how many bytes have arrived so far.
+        within_s: length of a window, in seconds; ``None``: ``STALLED_AFTER_S``.
+        least_bytes: that must arrive in each window; ``None``: ``LEAST_BYTES``.
+
+    Returns:
+        What ``download`` returns.
+
+    Raises:
+        Stalled: if fewer bytes arrive in one window; that is after two windows at the latest.
+    """
+    within_s = STALLED_AFTER_S if within_s is None else within_s
+    least_bytes = LEAST_BYTES if least_bytes is None else least_bytes
+    future, before = in_daemon(download), received()
+    while not wait({future}, within_s).done:
+        now = received()
+        if now - before < least_bytes:
+            raise Stalled(
+                f"only {now - before:,} bytes arrived within {within_s:g} s, "
+                f"fewer than {least_bytes:,}"
+            )
+        before = now
+    return future.result()
 
 
 def in_daemon(work: Callable[[], T]) -> Future[T]:

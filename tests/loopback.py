@@ -46,6 +46,10 @@ class _Route:
     failures: int = 0
     """Number of next responses that are HTTP 503."""
     silent: bool = False
+    trickle_s: float = 0.0
+    """Pause after each byte of the body, in seconds."""
+    retry_after: int | None = None
+    """Downloads are HTTP 429 with this header, in seconds."""
 
 
 class Loopback:
@@ -92,6 +96,8 @@ class Loopback:
         drops: int = 0,
         drop_after: int = 0,
         failures: int = 0,
+        trickle_s: float = 0.0,
+        retry_after: int | None = None,
     ) -> str:
         """Serve a file at a path, in place of what was there.
 
@@ -102,13 +108,21 @@ class Loopback:
             drops: How many responses end after `drop_after` bytes of the body.
             drop_after: Number of bytes of the body in such a response.
             failures: How many responses are HTTP 503, before all others.
+            trickle_s: Pause after each byte of the body, in seconds.
+            retry_after: Refuse downloads with HTTP 429, to be repeated after so many seconds.
 
         Returns:
             The address.
         """
         headers = {"Content-Type": "application/octet-stream", "ETag": f'"{etag or _etag(body)}"'}
         self._routes[path] = _Route(
-            headers=headers, body=body, drops=drops, drop_after=drop_after, failures=failures
+            headers=headers,
+            body=body,
+            drops=drops,
+            drop_after=drop_after,
+            failures=failures,
+            trickle_s=trickle_s,
+            retry_after=retry_after,
         )
         return self.url + path
 
@@ -187,6 +201,8 @@ class Loopback:
             if route.failures:
                 route.failures -= 1
                 return _Route(status=503), None
+            if request.method == "GET" and route.retry_after is not None:
+                return _Route(status=429, headers={"Retry-After": str(route.retry_after)}), None
             if request.method == "GET" and route.drops:
                 route.drops -= 1
                 return route, route.drop_after
@@ -254,8 +270,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Connection", "close")
         self.end_headers()
-        if self.command == "GET":
+        if self.command != "GET":
+            return
+        if not route.trickle_s:
             self.wfile.write(body[:hang_up_after])
+            return
+        for byte in body:
+            self.wfile.write(bytes([byte]))
+            if site._closing.wait(route.trickle_s):
+                return
 
     def _select(self, route: _Route) -> tuple[int, bytes, dict[str, str]]:
         """Status, body and further headers; the Hub client resumes with Range requests."""

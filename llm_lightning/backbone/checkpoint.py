@@ -6,23 +6,21 @@ Parameter names are the same; projections are transposed, because transformers s
 
 import hashlib
 import json
-import pickle
 import re
-import zipfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from llm_lightning.backbone.gpt2 import GPT2
 from llm_lightning.backbone.gpt_config import LAYER_NORM_EPSILON, GPTConfig
+from llm_lightning.backbone.tensor_files import MOST_LISTED, listed, num_not_finite, tensor_readers
 from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
+from llm_lightning.run_format.bounded_files import read_json_object
 from llm_lightning.run_format.file_digest import cached_sha256
 
 CONFIG_NAME = "config.json"
@@ -46,6 +44,8 @@ class Loaded:
     """Of the file."""
     heads: dict[str, tuple[int, ...]]
     """Shapes of the heads in the file, by their names in ``HEADS``."""
+    unused: list[str] = field(default_factory=list)
+    """Keys of tensors that nothing here uses: heads of other tasks, and poolers before them."""
 
 
 def load_weights(
@@ -71,7 +71,8 @@ def load_weights(
 
     Raises:
         ValueError: if the file is damaged, or its keys or shapes are not those of the model; the
-            message lists every missing, unexpected and mis-shaped key.
+            message lists missing, unexpected and mis-shaped keys. Also if values are NaN or
+            infinite, which is only found while they are copied: the model is then of no use.
     """
     sha256 = checked_sha256(path, expected_sha256)
     # The parameters of the plain architecture: adapters are not in a base checkpoint.
@@ -108,8 +109,9 @@ def load_weights(
     if problems:
         raise ValueError(
             f"model.weights: {path} does not fit this GPT-2 ({model.config.n_layer} layers, "
-            f"{model.config.n_embd} wide); {len(problems)} problems:\n  " + "\n  ".join(problems)
+            f"{model.config.n_embd} wide); {listed(problems)}"
         )
+    unused = []
     with torch.no_grad():
         # Largest first: the memory of an empty model is allocated as it is filled, so that the
         # largest temporary tensor never exists beside a full model.
@@ -119,7 +121,33 @@ def load_weights(
             wanted_head = (heads or {}).get(name)
             if wanted_head is not None and tuple(wanted_head.shape) == head.shape:
                 wanted_head.copy_(head.read())
-    return Loaded(sha256, {name: head.shape for name, head in found_heads.items()})
+                targets[name] = wanted_head
+            else:
+                unused.append(name)
+    check_finite(path, targets)
+    return Loaded(sha256, {name: head.shape for name, head in found_heads.items()}, unused)
+
+
+def check_finite(path: Path, loaded: Mapping[str, Tensor]) -> None:
+    """Checks the weights that a model now has.
+
+    Args:
+        path: where they came from.
+        loaded: by their names.
+
+    Raises:
+        ValueError: if any are NaN or infinite; the message names them.
+    """
+    problems = [
+        f"not finite: {name}, {number:,} of {value.numel():,} values"
+        for name, value in loaded.items()
+        if (number := num_not_finite(value))
+    ]
+    if problems:
+        raise ValueError(
+            f"model.weights: {path} contains values that are NaN or infinite, or too large for "
+            f"float32; {listed(problems)}"
+        )
 
 
 def checked_sha256(path: Path, expected: str | None) -> str:
@@ -141,12 +169,17 @@ def content_sha256(path: Path) -> str:
     """Returns the SHA-256 of a checkpoint; of one in parts, that of the SHA-256 of every part.
 
     Raises:
-        ValueError: if parts are missing.
+        ValueError: if parts are missing, or cannot be read.
     """
     files = checkpoint_files(path)
-    if files == [path]:
-        return cached_sha256(path)
-    return hashlib.sha256("".join(map(cached_sha256, files)).encode()).hexdigest()
+    try:
+        if files == [path]:
+            return cached_sha256(path)
+        return hashlib.sha256("".join(map(cached_sha256, files)).encode()).hexdigest()
+    except OSError as error:
+        raise ValueError(
+            f"model.weights: {error.filename or path} cannot be read: {error.strerror}"
+        ) from error
 
 
 def checkpoint_files(path: Path) -> list[Path]:
@@ -158,15 +191,30 @@ def checkpoint_files(path: Path) -> list[Path]:
     if path.suffix != ".json":
         return [path]
     try:
-        names = sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"model.weights: {path} is not a readable index: {error}") from error
-    files = [path.parent / name for name in names]
+        found = read_json_object(path)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"model.weights: no readable index of parts: {error}") from error
+    parts = found.get("weight_map")
+    names = list(parts.values()) if isinstance(parts, dict) else []
+    if not names or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"model.weights: {path} has no weight_map from keys to names of files")
+    if outside := sorted(name for name in names if not _is_file_name(name)):
+        raise ValueError(
+            f"model.weights: {path} lists parts outside its own folder: {outside[0]!r:.100}"
+        )
+    files = [path.parent / name for name in sorted(set(names))]
     if missing := [file.name for file in files if not file.is_file()]:
         raise ValueError(
-            f"model.weights: {path} lists parts that are missing: {', '.join(missing)}"
+            f"model.weights: {path} lists parts that are missing: "
+            f"{', '.join(missing[:MOST_LISTED])}"
+            + (f" and {len(missing) - MOST_LISTED:,} more" if len(missing) > MOST_LISTED else "")
         )
     return files
+
+
+def _is_file_name(name: str) -> bool:
+    """Whether a text can be the name of a file in a folder, and leads nowhere else."""
+    return Path(name).name == name and len(name.encode(errors="replace")) <= 255
 
 
 def save_weights(model: GPT2, folder: Path, dtype: torch.dtype = torch.float32) -> None:
@@ -219,9 +267,12 @@ def write_folder(folder: Path, tensors: Mapping[str, Tensor], config: Mapping[st
 
 def _config_problems(file: Path, config: GPTConfig) -> list[str]:
     """Differences in a ``config.json`` beside the weights that tensor shapes do not show."""
-    if not file.is_file():
+    try:
+        found = read_json_object(file)
+    except FileNotFoundError:
         return []
-    found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"model.weights: {error}") from error
     expected = {
         "n_head": (config.n_head,),
         "layer_norm_epsilon": (LAYER_NORM_EPSILON,),
@@ -234,52 +285,3 @@ def _config_problems(file: Path, config: GPTConfig) -> list[str]:
         for key, values in expected.items()
         if key in found and found[key] not in values
     ]
-
-
-@dataclass
-class Reader:
-    """One tensor of a checkpoint, read on demand."""
-
-    shape: tuple[int, ...]
-    is_floating: bool
-    read: Callable[[], Tensor]
-
-
-def tensor_readers(path: Path) -> dict[str, Reader]:
-    """Returns what reads each tensor of a checkpoint, by its key.
-
-    Raises:
-        ValueError: if the file is damaged, or contains anything but tensors.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            return _safetensors_readers(path)
-        # Files from before torch 1.6 are not zip archives and cannot be memory-mapped.
-        state = torch.load(
-            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
-        )
-        return {
-            key: Reader(tuple(value.shape), value.is_floating_point(), value.detach)
-            for key, value in state.items()
-        }
-    except (pickle.UnpicklingError, AttributeError) as error:
-        # torch's own message advises to turn this protection off.
-        raise ValueError(f"model.weights: {path} contains objects other than tensors") from error
-    except (SafetensorError, RuntimeError, EOFError) as error:
-        raise ValueError(f"model.weights: {path} is not a readable checkpoint: {error}") from error
-
-
-def _safetensors_readers(path: Path) -> dict[str, Reader]:
-    def read(key: str) -> Tensor:
-        # Opened for each tensor: closing the file releases its mapped pages, which would otherwise
-        # add up to a second copy of the model.
-        with safe_open(path, framework="pt") as file:
-            return cast(Tensor, file.get_tensor(key))
-
-    readers = {}
-    with safe_open(path, framework="pt") as file:
-        for key in file.keys():  # noqa: SIM118 (not a dict)
-            part = file.get_slice(key)
-            is_floating = "F" in part.get_dtype()  # F32, F16, BF16 ... rather than I64, BOOL
-            readers[key] = Reader(tuple(part.get_shape()), is_floating, partial(read, key))
-    return readers

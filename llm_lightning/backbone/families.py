@@ -1,5 +1,6 @@
 """Which code makes, finds and loads a backbone: GPT-2 in plain torch, or one of transformers."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,22 +11,35 @@ from llm_lightning.backbone import checkpoint, weights
 from llm_lightning.backbone.checkpoint import Loaded
 from llm_lightning.backbone.gpt2 import GPT2
 from llm_lightning.backbone.gpt_config import GPTConfig
+from llm_lightning.backbone.hub import HUB_ID, REVISION, BeforeDownload
 from llm_lightning.backbone.huggingface import loading, location
 from llm_lightning.backbone.huggingface import tokenizer as huggingface_tokenizer
 from llm_lightning.backbone.huggingface.configuration import own_context_length, read_config
 from llm_lightning.backbone.huggingface.model import TransformersBackbone
 from llm_lightning.backbone.huggingface.settings import HubModel
+from llm_lightning.backbone.memory import check_fits
 from llm_lightning.backbone.protocol import Backbone
 from llm_lightning.backbone.tokenizer import GPT2Tokenizer, Tokenizer
 from llm_lightning.backbone.weights import ModelConfig, Weights
-from llm_lightning.network import Reachability
+from llm_lightning.network import Reachability, Unavailable
+
+_FOLDER = re.compile(r"[\w-]+")
 
 Model = ModelConfig | HubModel
 """A model and the origin of its weights: what the ``model`` configuration group holds."""
 
 
 def model_from(fields: Mapping[str, Any]) -> Model:
-    """Rebuilds a model from the plain values of its ``source()``."""
+    """Rebuilds a model from the plain values of its ``source()``, perhaps in somebody's file.
+
+    Raises:
+        TypeError: if there are other fields.
+        ValueError: if a value is impossible.
+    """
+    for key, pattern in (("hub_id", HUB_ID), ("revision", REVISION), ("packaged", _FOLDER)):
+        value = fields.get(key)
+        if value is not None and not pattern.fullmatch(value):
+            raise ValueError(f"model.{key} is not possible: {value!r:.100}")
     return ModelConfig(**fields) if "n_layer" in fields else HubModel(**fields)
 
 
@@ -37,20 +51,32 @@ def ask_hub(model: Model) -> Reachability | None:
     return location.ask_hub(model) if isinstance(model, HubModel) else weights.ask_hub(model)
 
 
-def locate(model: Model, reachability: Reachability | None = None) -> Weights:
+def locate(
+    model: Model,
+    reachability: Reachability | None = None,
+    before_download: BeforeDownload | None = None,
+) -> Weights:
     """Finds the weights that ``model.weights`` names, downloading them if necessary.
 
     Args:
         model: the model and its ``weights`` setting.
         reachability: the result of :func:`ask_hub`, if it was called before.
+        before_download: called with what is about to be fetched; may raise. ``None``: nothing is.
 
     Raises:
         Unavailable: if weights from the Hub are unavailable; without a network, within 10 s.
         ValueError: if ``model.weights`` names nothing that exists.
     """
-    if isinstance(model, HubModel):
-        return location.locate(model, reachability)
-    return weights.locate(model, reachability)
+    try:
+        if isinstance(model, HubModel):
+            return location.locate(model, reachability, before_download)
+        return weights.locate(model, reachability, before_download)
+    except Unavailable:
+        raise
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise ValueError(
+            f"model.weights={model.weights[:100]} cannot be used: {error.strerror or error}"
+        ) from error
 
 
 def architecture(model: Model, found: Weights) -> dict[str, Any]:
@@ -130,11 +156,14 @@ def build(architecture: Mapping[str, Any]) -> Backbone:
         architecture: as from :func:`architecture` or :meth:`Backbone.architecture`.
 
     Raises:
-        ValueError: if a value is out of range, or the architecture is not supported.
+        ValueError: if a value is out of range, the architecture is not supported, or the model is
+            larger than the memory.
     """
     if "config" in architecture:
         return TransformersBackbone(**architecture)
-    return GPT2(GPTConfig(**architecture))
+    config = GPTConfig(**architecture)
+    check_fits(config.num_parameters, "model: this GPT-2")
+    return GPT2(config)
 
 
 def load_weights(

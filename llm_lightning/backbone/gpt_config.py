@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from llm_lightning.backbone.initialization import INITS
+from llm_lightning.backbone.memory import MOST_BLOCKS
 
 LAYER_NORM_EPSILON = 1e-5
 
@@ -12,7 +13,7 @@ class GPTConfig:
     """Architecture of one GPT-2, in the names of the published ``config.json``."""
 
     n_layer: int = 12
-    """Number of transformer blocks, at least 1."""
+    """Number of transformer blocks, from 1 to 2,000."""
     n_head: int = 12
     """Attention heads per block; divides ``n_embd``."""
     n_embd: int = 768
@@ -34,6 +35,13 @@ class GPTConfig:
     PyTorch's defaults (embeddings N(0, 1), linear layers uniform), as in the book's random row,
     ``empty`` leaves memory uninitialised, for weights that are loaded next."""
 
+    @property
+    def num_parameters(self) -> int:
+        """Number of parameters, of the network without a head."""
+        C = self.n_embd
+        block = 12 * C * C + 13 * C
+        return (self.vocab_size + self.n_positions + 2) * C + self.n_layer * block
+
     def __post_init__(self) -> None:
         """Checks every range.
 
@@ -43,6 +51,8 @@ class GPTConfig:
         for key in ("n_layer", "n_head", "n_embd", "n_positions", "vocab_size"):
             if getattr(self, key) < 1:
                 raise ValueError(f"model.{key} must be at least 1, got {getattr(self, key)}")
+        if self.n_layer > MOST_BLOCKS:
+            raise ValueError(f"model.n_layer must be at most {MOST_BLOCKS:,}, got {self.n_layer:,}")
         for key in ("embd_pdrop", "attn_pdrop", "resid_pdrop"):
             if not 0.0 <= getattr(self, key) < 1.0:
                 raise ValueError(f"model.{key} must lie in [0, 1), got {getattr(self, key)}")

@@ -10,6 +10,7 @@ MOST_BLOCKS = 2_000
 """Of a model: none that is published has so many, and a million would fill the memory however
 narrow they are."""
 
+_MOST_COUNTED = 10**18
 _CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
@@ -25,6 +26,7 @@ def check_fits(num_parameters: int, what: str) -> None:
     """
     if torch.get_default_device().type == "meta":
         return
+    num_parameters = min(num_parameters, _MOST_COUNTED)  # a file may hold a number of any length
     needed, there = num_parameters * torch.float32.itemsize, memory_bytes()
     if needed > there:
         raise ValueError(

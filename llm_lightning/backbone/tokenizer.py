@@ -6,6 +6,7 @@ GPT-2's byte-pair encoding is built from ranks packaged with the library: no net
 """
 
 import base64
+import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,14 @@ VOCAB_SIZE = 50257
 # GPT-2's pre-tokenisation (Radford et al. 2019, section 2.2; encoder.py of the published code).
 _SPLIT_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
+_LONG_RUN = 10_000
+"""Characters of white space from which tiktoken's pattern is not used: it backtracks over a run,
+and at some hundred thousand the process ends in a panic."""
+# White space as the pattern has it; Python's own also includes four separators of ASCII.
+_LONG_SPACE = re.compile(
+    r"[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]" rf"{{{_LONG_RUN},}}"
+)
+
 
 @runtime_checkable
 class Tokenizer(Protocol):
@@ -39,6 +48,10 @@ class Tokenizer(Protocol):
     @property
     def end_id(self) -> int:
         """Id that ends a text, of the training data or generated."""
+
+    @property
+    def start_id(self) -> int:
+        """Id that stands for the beginning of a text, of which the first token is predicted."""
 
     @property
     def prefix(self) -> tuple[int, ...]:
@@ -113,7 +126,18 @@ def gpt2_encoding() -> tiktoken.Encoding:
 
 def encode(text: str) -> list[int]:
     """Encodes a user's text as GPT-2 does; see :class:`GPT2Tokenizer`."""
-    return gpt2_encoding().encode_ordinary(text)
+    encoding = gpt2_encoding()
+    if len(text) < _LONG_RUN:
+        return encoding.encode_ordinary(text)
+    ids: list[int] = []
+    start = 0
+    for run in _LONG_SPACE.finditer(text):
+        # The last character of a run belongs to what follows, as the pattern has it.
+        end = run.end() - (run.end() < len(text))
+        ids += encoding.encode_ordinary(text[start : run.start()])
+        ids += encoding._encode_single_piece(text[run.start() : end])
+        start = end
+    return ids + encoding.encode_ordinary(text[start:])
 
 
 @dataclass(frozen=True)
@@ -123,6 +147,7 @@ class GPT2Tokenizer:
     vocab_size = VOCAB_SIZE
     pad_id = END_OF_TEXT_ID
     end_id = END_OF_TEXT_ID
+    start_id = END_OF_TEXT_ID
     prefix: tuple[int, ...] = ()
     suffix: tuple[int, ...] = ()
     has_chat_template = False
@@ -136,7 +161,10 @@ class GPT2Tokenizer:
     ) -> tuple[list[int], list[tuple[int, int]]]:
         """See :class:`Tokenizer`."""
         encoding = gpt2_encoding()
-        ids = encoding.encode(text, allowed_special="all") if special else encode(text)
+        parts = text.split(END_OF_TEXT) if special else [text]
+        ids = encode(parts[0])
+        for part in parts[1:]:
+            ids += [END_OF_TEXT_ID, *encode(part)]
         offsets = []
         end = 0
         for token in encoding.decode_tokens_bytes(ids):

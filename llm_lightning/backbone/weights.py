@@ -6,20 +6,27 @@
 import contextlib
 import re
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import constants, hf_hub_download, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError
+from huggingface_hub.utils import tqdm
 
 from llm_lightning.backbone.checkpoint import CONFIG_NAME, content_sha256
 from llm_lightning.backbone.gpt_config import GPTConfig
+from llm_lightning.backbone.hub import (
+    HUB_ID,
+    BeforeDownload,
+    hub_errors,
+    hub_is_off,
+    hub_source,
+    watched,
+)
 from llm_lightning.backbone.tokenizer import VOCAB_SIZE
-from llm_lightning.network import Reachability, Unavailable, offline
-
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
-"""A repository on the Hub, perhaps with a revision."""
+from llm_lightning.network import Reachability, Unavailable
 
 _FILE_NAMES = ("model.safetensors", "pytorch_model.bin")
 
@@ -109,7 +116,11 @@ def ask_hub(model: ModelConfig) -> Reachability | None:
     return Reachability(hf_hub_url(model.hub_id, _FILE_NAMES[0], revision=model.revision))
 
 
-def locate(model: ModelConfig, reachability: Reachability | None = None) -> Weights:
+def locate(
+    model: ModelConfig,
+    reachability: Reachability | None = None,
+    before_download: BeforeDownload | None = None,
+) -> Weights:
     """Finds the checkpoint that ``model.weights`` names, downloading it if necessary.
 
     Downloads use ``huggingface_hub``: HF_HOME, HF_ENDPOINT and HF_HUB_OFFLINE apply.
@@ -117,6 +128,7 @@ def locate(model: ModelConfig, reachability: Reachability | None = None) -> Weig
     Args:
         model: the model and its ``weights`` setting.
         reachability: the result of :func:`ask_hub`, if it was called before.
+        before_download: called with what is about to be fetched; may raise. ``None``: nothing is.
 
     Raises:
         Unavailable: if weights from the Hub are unavailable; without a network, within 10 s.
@@ -134,7 +146,7 @@ def locate(model: ModelConfig, reachability: Reachability | None = None) -> Weig
                 f"use model.weights=random, or a file, folder or Hub id"
             )
         what = f"the weights {hub_source(model.hub_id, model.revision)}"
-        return _from_hub(what, model.hub_id, model.revision, reachability)
+        return _from_hub(what, model.hub_id, model.revision, reachability, before_download)
     path = Path(model.weights).expanduser()
     if path.is_dir():
         for name in _FILE_NAMES:
@@ -148,7 +160,7 @@ def locate(model: ModelConfig, reachability: Reachability | None = None) -> Weig
     if HUB_ID.fullmatch(model.weights) and path.suffix not in {".safetensors", ".bin", ".pt"}:
         hub_id, _, revision = model.weights.partition("@")
         what = f"the weights {model.weights} (no file or folder here, so taken for a Hub id)"
-        return _from_hub(what, hub_id, revision or None, reachability)
+        return _from_hub(what, hub_id, revision or None, reachability, before_download)
     raise ValueError(
         f"model.weights must be pretrained, random, an existing file or folder, or a Hub id "
         f"(owner/name), got {model.weights!r}"
@@ -162,18 +174,12 @@ def _cached(hub_id: str, revision: str | None) -> Path | None:
     return Path(found) if isinstance(found, str) else None
 
 
-def hub_is_off() -> bool:
-    """Returns whether the environment forbids using the Hub."""
-    return constants.HF_HUB_OFFLINE or offline()
-
-
-def hub_source(hub_id: str, revision: str | None) -> str:
-    """Returns a repository and the beginning of its revision, for display."""
-    return f"{hub_id}@{revision[:7]}" if revision else hub_id
-
-
 def _from_hub(
-    what: str, hub_id: str, revision: str | None, reachability: Reachability | None
+    what: str,
+    hub_id: str,
+    revision: str | None,
+    reachability: Reachability | None,
+    before_download: BeforeDownload | None,
 ) -> Weights:
     source = hub_source(hub_id, revision)
     advice = (
@@ -186,21 +192,22 @@ def _from_hub(
     if hub_is_off():
         switch = "HF_HUB_OFFLINE" if constants.HF_HUB_OFFLINE else "LLM_LIGHTNING_OFFLINE"
         raise Unavailable(what, f"{switch} is set, and there is no cached copy", advice)
+    if before_download is not None:
+        before_download(source)
     # The client itself would retry for minutes if a host accepts connections and never responds.
     reachability = reachability or Reachability(hf_hub_url(hub_id, filename, revision=revision))
     if problem := reachability.problem():
         raise Unavailable(what, problem, advice)
-    try:
-        path = Path(hf_hub_download(hub_id, filename, revision=revision))
-        with contextlib.suppress(EntryNotFoundError):  # checked against the model when loading
-            hf_hub_download(hub_id, CONFIG_NAME, revision=revision)
+    with hub_errors(what, advice):
+        path = watched(partial(_fetch, hub_id, revision))
         return Weights(source, path, _promised_sha256(path))
-    # Besides its own errors the Hub client raises those of its HTTP library, which differ between
-    # its versions and share no base class. All of them mean that the file is unavailable.
-    except Exception as error:
-        first_line = (str(error).strip() or "no message").splitlines()[0]
-        reason = f"{constants.ENDPOINT}: {type(error).__name__}: {first_line}"
-        raise Unavailable(what, reason, advice) from error
+
+
+def _fetch(hub_id: str, revision: str | None, bar: type[tqdm]) -> Path:
+    path = Path(hf_hub_download(hub_id, _FILE_NAMES[0], revision=revision, tqdm_class=bar))
+    with contextlib.suppress(EntryNotFoundError):  # checked against the model when loading
+        hf_hub_download(hub_id, CONFIG_NAME, revision=revision, tqdm_class=bar)
+    return path
 
 
 def _promised_sha256(path: Path) -> str | None:

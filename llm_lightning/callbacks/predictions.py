@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from llm_lightning.data.classification import ClassificationData
-from llm_lightning.data.splits import Splits
+from llm_lightning.data.splits import Splits, quoting_for
+from llm_lightning.run_format.atomic_files import replacing
 from llm_lightning.run_format.class_metrics import class_metrics, write_class_metrics
 from llm_lightning.run_format.files import (
     CLASS_METRICS,
@@ -119,4 +120,6 @@ def write_predictions(
         probabilities, index=table.index, columns=[probability(name) for name in class_names]
     )
     table = pd.concat([table, by_class], axis="columns")
-    table.to_csv(file, index=False, lineterminator="\n", na_rep="nan")
+    quoting = quoting_for(table[TEXT])
+    with replacing(file) as new:
+        table.to_csv(new, index=False, lineterminator="\n", na_rep="nan", quoting=quoting)

@@ -34,12 +34,19 @@ class FitProgress(ProgressBar):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Opens a bar over all batches of all epochs."""
         epochs = (trainer.max_epochs or 0) - trainer.current_epoch
-        batches = epochs * int(trainer.num_training_batches)
+        done = trainer.fit_loop.epoch_loop.batch_progress.current.completed
+        is_within = trainer.fit_loop.restarted_mid_epoch
+        batches = epochs * int(trainer.num_training_batches) - (done if is_within else 0)
         self._open("training", batches if batches > 0 else None)
+        if is_within:
+            self._start_epoch(trainer)
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Prints the results of the previous epoch, which are complete only now."""
         self._report(trainer)
+        self._start_epoch(trainer)
+
+    def _start_epoch(self, trainer: L.Trainer) -> None:
         self._epoch_start = time.monotonic()
         self._title = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
         self._describe(self._title)

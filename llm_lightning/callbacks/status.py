@@ -1,14 +1,17 @@
 """Keeps ``status.json`` up to date while a run trains."""
 
+import time
 from pathlib import Path
 
 import lightning as L
 
 from llm_lightning.run_format import status
 
+_SECONDS_BETWEEN_WRITES = 2.0
+
 
 class EpochStatus(L.Callback):
-    """Writes how many epochs are complete.
+    """Writes how many epochs are complete, but not many times a second.
 
     Args:
         folder: the run's folder.
@@ -16,7 +19,22 @@ class EpochStatus(L.Callback):
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._epoch: int | None = None  # not written yet
+        self._written_at = -_SECONDS_BETWEEN_WRITES
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Writes after each epoch."""
-        status.write(self._folder, "running", epoch=trainer.current_epoch + 1)
+        self._epoch = trainer.current_epoch + 1
+        if time.monotonic() - self._written_at >= _SECONDS_BETWEEN_WRITES:
+            self._write()
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        """Writes how far an interrupted run came."""
+        self._write()
+
+    def _write(self) -> None:
+        if self._epoch is not None:
+            status.write(self._folder, "running", epoch=self._epoch)
+            self._epoch, self._written_at = None, time.monotonic()

@@ -43,6 +43,10 @@ class Throughput(L.Callback):
             dtype = torch.bfloat16 if is_half else torch.float32
             self._peak = get_available_flops(device, dtype)
 
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Starts the clock; a run that is resumed within an epoch measures the rest of it."""
+        self.on_train_epoch_start(trainer, pl_module)
+
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Starts the clock; each epoch is measured separately, which shows disturbances."""
         self._seconds, self._tokens = 0.0, 0

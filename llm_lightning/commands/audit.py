@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
+from llm_lightning.commands.command_line import ALLOW_DOWNLOAD
 from llm_lightning.commands.failures import refused
 from llm_lightning.network import Unavailable
 from llm_lightning.presentation.extras import require
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         require("audit", {"cleanlab": "cleanlab", "datasketch": "datasketch"}, "audit")
         # Imported only now: the help should not wait for torch.
+        from llm_lightning.commands.consent import consent
         from llm_lightning.runs.audit import audit
         from llm_lightning.runs.audited_texts import read_audited, read_unlabeled
 
@@ -57,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 similarity=options.similarity,
                 most=options.most,
                 seed=options.seed,
+                before_download=consent(options.allow_download),
             )
         _write(found, options.out, safe_csv=options.safe_csv)
     except (ValueError, Unavailable) as error:
@@ -114,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
         default=MOST_TO_LABEL,
         help=f"how many of them (default: {MOST_TO_LABEL})",
     )
+    parser.add_argument("--allow-download", action="store_true", help=ALLOW_DOWNLOAD)
     parser.add_argument("--seed", type=int, default=0, help="of the folds (default: 0)")
     return parser
 

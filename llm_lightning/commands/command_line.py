@@ -16,6 +16,9 @@ _TAKE_A_WORD = ("--cfg", "-c", "--package", "-p", "--config-name", "-cn", "--con
 MULTIRUN = {"-m", "--multirun"}
 """Options that make a sweep."""
 
+ALLOW_DOWNLOAD = "fetch the run's base from the Hub if it is not on this machine"
+"""Help of ``--allow-download``, of every command that loads a run's model."""
+
 
 def command_line_problem(
     arguments: Sequence[str], experiments: Collection[str], commands: Collection[str]

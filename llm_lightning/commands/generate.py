@@ -14,6 +14,8 @@ import torch
 from rich.markup import escape
 
 from llm_lightning.backbone.sampling import GenerationOptions
+from llm_lightning.commands.command_line import ALLOW_DOWNLOAD
+from llm_lightning.commands.consent import consent
 from llm_lightning.commands.failures import USER, refused
 from llm_lightning.commands.given_texts import check_utf8, decoded_lines
 from llm_lightning.data.prompts import Record
@@ -21,7 +23,7 @@ from llm_lightning.network import Unavailable
 from llm_lightning.presentation.harmless import harmless
 from llm_lightning.presentation.terminal import errors, print_error
 from llm_lightning.run_format import files
-from llm_lightning.run_format.summary import Summary
+from llm_lightning.run_format.summary import Summary, write_summary
 from llm_lightning.runs.generation import stream_text, what_is_lost
 from llm_lightning.runs.load import load_language_model
 from llm_lightning.runs.prediction import best_device, check_weights
@@ -34,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     options = _parser().parse_args(arguments)
     try:
-        model, summary = load_language_model(options.run)
+        model, summary = load_language_model(options.run, consent(options.allow_download))
         given = {
             field.name: getattr(options, field.name)
             for field in fields(GenerationOptions)
@@ -82,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help=f"respond to the test split into {files.RESPONSES}, continuing where that stopped",
     )
+    parser.add_argument("--allow-download", action="store_true", help=ALLOW_DOWNLOAD)
     choice = parser.add_argument_group("how tokens are chosen (default: as the run was configured)")
     choice.add_argument("--max-new-tokens", type=int, help="longest response")
     choice.add_argument("--temperature", type=float, help="0 takes the most likely token")
@@ -125,6 +128,7 @@ def _respond_to_test_split(
         print_error(f"{folder} has no test split: there are no test instructions")
         return USER
     summary = respond(model, device, summary, folder)
+    write_summary(folder, summary)
     if summary.responses:
         print_response_scores(summary.responses)
     return 0

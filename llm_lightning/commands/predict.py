@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
+from llm_lightning.commands.command_line import ALLOW_DOWNLOAD
 from llm_lightning.commands.failures import refused
 from llm_lightning.commands.given_texts import check_utf8, decoded_lines
 from llm_lightning.network import Unavailable
@@ -37,18 +38,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("text", nargs="*", metavar="TEXT", help="texts to classify")
     parser.add_argument("--file", type=Path, help="UTF-8 file with one text per line")
     parser.add_argument("--json", action="store_true", help="print one JSON object per text")
+    parser.add_argument("--allow-download", action="store_true", help=ALLOW_DOWNLOAD)
     options = parser.parse_intermixed_args(arguments)
     if len(options.text) == 1 and Path(options.text[0]).is_file():
         errors.print(f"{options.text[0]} is taken as a text; --file reads it", soft_wrap=True)
     try:
         texts = _texts(options.text, options.file)
         # Imported only now: the help should not wait for torch.
+        from llm_lightning.commands.consent import consent
         from llm_lightning.runs.decisions import decision_of
         from llm_lightning.runs.load import load_classifier
         from llm_lightning.runs.prediction import best_device, predict
         from llm_lightning.runs.terminal_output import print_reminder
 
-        model, summary = load_classifier(options.run)
+        model, summary = load_classifier(options.run, consent(options.allow_download))
         print_reminder(summary.fallbacks)
         predictions = predict(model.to(best_device()), texts, decision_of(summary))
     except (ValueError, Unavailable, OSError) as error:

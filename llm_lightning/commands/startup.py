@@ -10,10 +10,11 @@ from typing import NoReturn
 from rich.markup import escape
 
 from llm_lightning.presentation.terminal import errors
+from llm_lightning.training import stop_signals
 from llm_lightning.training.allocator import keep_freed_memory
 
-INTERRUPTED = 130
-"""Exit status after Ctrl-C, as shells have it."""
+HELD = 75
+"""Exit status of a run whose folder another process holds: EX_TEMPFAIL of sysexits.h."""
 
 
 @contextlib.contextmanager
@@ -39,16 +40,23 @@ def run_and_exit(main: Callable[[], int]) -> NoReturn:
     """Runs a command and ends the process with its exit status.
 
     Args:
-        main: the command. The message of a KeyboardInterrupt that it raises is printed.
+        main: the command. The message of a KeyboardInterrupt that it raises, as Ctrl-C and signals
+            do, is printed, and the exit status is 128 and the signal's number.
     """
     keep_freed_memory()
     try:
-        status = main()
-        sys.stdout.flush()
+        with stop_signals.handled():
+            status = main()
+            sys.stdout.flush()
+        if stop_signals.name():
+            status = stop_signals.exit_status()  # ended early, in its own way
     except KeyboardInterrupt as stop:
-        message = f"interrupted: {stop}" if str(stop) else "interrupted"
-        errors.print(escape(message), soft_wrap=True)
-        status = INTERRUPTED
+        name = stop_signals.name()
+        how = f"interrupted by {name}" if name else "interrupted"
+        errors.print(escape(f"{how}: {stop}" if str(stop) else how), soft_wrap=True)
+        if queued := stop_signals.requeue_if_asked():
+            errors.print(escape(queued), soft_wrap=True)
+        status = stop_signals.exit_status()
     except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0

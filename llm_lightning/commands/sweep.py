@@ -7,6 +7,7 @@ Jobs may run in this process, in others, or on other machines; all that is known
 import math
 import os
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from rich.markup import escape
 
 from llm_lightning.commands.job_output import OUTPUT_TO_FILE
+from llm_lightning.commands.startup import HELD
 from llm_lightning.config.experiments import conf_dir, list_experiments
 from llm_lightning.dry_run.plan import read_plans
 from llm_lightning.dry_run.printing import print_power, print_total
@@ -27,6 +29,7 @@ from llm_lightning.presentation.durations import duration
 from llm_lightning.presentation.extras import missing_extra
 from llm_lightning.presentation.terminal import console, errors, print_error, results_table
 from llm_lightning.run_format import status
+from llm_lightning.run_format.folder_lock import holder_of
 from llm_lightning.run_format.objectives import LESS_IS_BETTER
 from llm_lightning.run_format.status import SweepProgress
 from llm_lightning.run_format.summary import read_summary
@@ -130,29 +133,44 @@ class SweepWatcher(Callback):
         """Lists what failed.
 
         Raises:
-            SystemExit: with status 1, if anything did.
+            SystemExit: with status 1, if anything did or did not end, and 75 if all that is left
+                is held by other processes.
         """
+        try:
+            code = self._end(config)
+        except Exception:  # which Hydra would turn into a warning
+            print_error(traceback.format_exc())
+            code = 1
+        if code:
+            raise SystemExit(code)
+
+    def _end(self, config: DictConfig) -> int:
         if config.dry_run:
             refused = status.read_progress(self._runs_dir, self._since, None).failed
             plans = read_plans(self._runs_dir)
             print_total(plans, len(refused))
             print_power(plans, Path(config.runs_dir))
-            if refused:
-                raise SystemExit(1)
-            return
+            return 1 if refused else 0
         self._stop.set()
         if self._watcher is not None:
             self._watcher.join()
         os.environ.pop(OUTPUT_TO_FILE, None)
         progress = status.read_progress(self._runs_dir, self._since, self._total)
-        failures = {folder: _first_line(folder) for folder in progress.failed}
-        _print_end(progress, failures)
+        held = [folder for folder in progress.unfinished if holder_of(folder)]
+        failures = {folder: status.reason(folder) for folder in progress.failed}
+        failures |= {
+            folder: "its process ended before it did"
+            for folder in progress.unfinished
+            if folder not in held
+        }
+        _print_end(progress, failures, held)
         _print_results(progress.finished, self._runs_dir)
         best = self._runs_dir / _SEARCHED
         if not _is_basic(config.hydra.sweeper) and best.is_file():
             _print_best(OmegaConf.load(best), config.objective, best)
         if failures:
-            raise SystemExit(1)
+            return 1
+        return HELD if held else 0
 
     def _prepare_dry_run(self, config: DictConfig) -> None:
         """Runs are measured one after another: side by side they would slow each other down."""
@@ -205,9 +223,11 @@ def _progress_text(progress: SweepProgress) -> str:
     return f"sweep: {', '.join(parts)}"
 
 
-def _print_end(progress: SweepProgress, failures: dict[Path, str]) -> None:
+def _print_end(progress: SweepProgress, failures: dict[Path, str], held: Sequence[Path]) -> None:
     took = duration(progress.seconds)
-    console.print(f"\nsweep: {progress.done} done, {len(failures)} failed, in {took}", style="bold")
+    others = f", {len(held)} held by other processes" if held else ""
+    line = f"\nsweep: {progress.done} done, {len(failures)} failed{others}, in {took}"
+    console.print(line, style="bold")
     for folder, reason in failures.items():
         errors.print(f"[red]failed[/red] {escape(str(folder))}\n       {escape(reason)}")
 
@@ -242,8 +262,3 @@ def _print_best(found: Any, objective: str, file: Path) -> None:
 
 def _is_basic(part: DictConfig) -> bool:
     return bool(part._target_.startswith("hydra._internal."))
-
-
-def _first_line(folder: Path) -> str:
-    found = status.read(folder) or {}
-    return (found.get("error") or "no reason was recorded").splitlines()[0]

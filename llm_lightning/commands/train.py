@@ -23,6 +23,7 @@ from llm_lightning.commands.failures import (
     wants_trace,
 )
 from llm_lightning.commands.job_output import redirected
+from llm_lightning.commands.startup import HELD
 from llm_lightning.config import schema
 from llm_lightning.config.experiments import conf_dir
 from llm_lightning.config.jobs import job_of
@@ -30,9 +31,10 @@ from llm_lightning.dry_run import printing
 from llm_lightning.dry_run.planning import plan_run
 from llm_lightning.presentation.terminal import print_error
 from llm_lightning.run_format import files, status
-from llm_lightning.runs.errors import expect
+from llm_lightning.runs.errors import FolderHeld, expect
 from llm_lightning.runs.prior_state import is_free
 from llm_lightning.runs.run import objective_value, remove_if_empty, run
+from llm_lightning.training import stop_signals
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -66,15 +68,16 @@ def _start(arguments: Sequence[str], *, is_dry: bool) -> int:
 def train(cfg: DictConfig) -> float | None:
     """Does one job, unless it is done already; in a dry run, prints what it would take.
 
-    What goes wrong is a framed message and an exit status, as :mod:`.failures` explains. In a sweep
-    a job that fails leaves ``status.json``, and the sweep goes on.
+    What goes wrong is a framed message and an exit status, as :mod:`.failures` explains; a folder
+    that another process holds is exit status 75. In a sweep a job that fails leaves
+    ``status.json``, and the sweep goes on.
 
     Returns:
         The validation metric that ``objective`` names; ``None`` where it is undefined or the job
         failed, and 0 in a dry run.
     """
     run_dir = Path(cfg.run_dir)
-    with redirected(run_dir / files.OUTPUT):
+    with stop_signals.handled(), redirected(run_dir / files.OUTPUT):
         return _attempt(cfg, run_dir, HydraConfig.get().mode is RunMode.MULTIRUN)
 
 
@@ -88,6 +91,11 @@ def _attempt(cfg: DictConfig, run_dir: Path, is_sweep: bool) -> float | None:
             (printing.print_line if is_sweep else printing.print_plan)(plan)
             return 0.0
         return objective_value(job, run(job))
+    except FolderHeld as error:
+        print_error(str(error))
+        if not is_sweep:
+            raise SystemExit(HELD) from None
+        return None  # the other process does it; how it ended is looked up when the sweep ends
     except BaseException as error:
         if wants_trace() or not is_failure(error):
             raise

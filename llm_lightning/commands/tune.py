@@ -23,7 +23,7 @@ from llm_lightning.commands.failures import refused
 from llm_lightning.config.composition import composed
 from llm_lightning.config.experiments import list_experiments
 from llm_lightning.config.overrides import first, parse, values
-from llm_lightning.presentation.terminal import console, print_error
+from llm_lightning.presentation.terminal import console, errors, print_error
 from llm_lightning.run_format import status
 from llm_lightning.run_format.objectives import LESS_IS_BETTER
 from llm_lightning.run_format.summary import Summary, read_summary
@@ -137,7 +137,7 @@ def best_trial(tuning: Tuning, since: datetime) -> Summary | None:
     lower validation loss counts.
     """
     found = status.read_progress(tuning.runs_dir, since, None).finished
-    trials = [summary for folder in found if _has_value(summary := read_summary(folder), tuning)]
+    trials = [one for one in map(_readable, found) if one is not None and _has_value(one, tuning)]
     sign = 1 if tuning.objective in LESS_IS_BETTER else -1
 
     def rank(summary: Summary) -> tuple[float, float]:
@@ -146,6 +146,15 @@ def best_trial(tuning: Tuning, since: datetime) -> Summary | None:
         return sign * (metrics[tuning.objective] or 0.0), float("inf") if loss is None else loss
 
     return min(trials, key=rank, default=None)
+
+
+def _readable(folder: Path) -> Summary | None:
+    """A trial's summary; ``None``, with a line, if it is damaged and cannot be compared."""
+    try:
+        return read_summary(folder)
+    except ValueError as error:
+        errors.print(escape(f"left out: {error}"), soft_wrap=True)
+        return None
 
 
 def _has_value(summary: Summary, tuning: Tuning) -> bool:

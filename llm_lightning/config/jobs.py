@@ -22,6 +22,7 @@ from llm_lightning.backbone.huggingface.settings import HubModel
 from llm_lightning.config.checks import check, explained
 from llm_lightning.config.experiments import conf_dir
 from llm_lightning.config.run_name import run_name
+from llm_lightning.config.secrets import check_no_secrets
 from llm_lightning.data.module import DataModule
 from llm_lightning.evaluation.baselines import Baseline
 from llm_lightning.evaluation.decisions import Decide
@@ -52,6 +53,7 @@ def job_of(cfg: DictConfig, choices: Mapping[str, str | None] | None = None) -> 
     choices = HydraConfig.get().runtime.choices if choices is None else choices
     check(cfg)
     with explained():
+        check_no_secrets(plain(cfg))
         task = OmegaConf.to_object(cfg.task)
         settings, data = _run_settings(cfg, choices), _data(cfg, choices)
         decide = _decide(cfg, data, needs_callback=not isinstance(task, Baseline))

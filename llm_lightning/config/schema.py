@@ -68,6 +68,10 @@ class Config:
     rerun: bool = False
     """Whether a finished or interrupted run of the same settings starts over; by default the first
     is skipped and the second is resumed."""
+    checkpoint_every: Any = "5min"
+    """How often a run saves within an epoch what it would resume from: a number of optimizer steps,
+    or a time as ``30s``, ``5min`` or ``2h``. It saves after epochs, too. Less than 2 % of its time
+    goes into that, unless a number of steps is asked for."""
     evaluate: Checkpoint = Checkpoint.last
     """Checkpoint that the final evaluation uses."""
     dry_run: bool = False

@@ -4,6 +4,7 @@ A batch carries the lengths of its rows. Padding is never recognised by token va
 contain any token, the padding token included.
 """
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -15,8 +16,13 @@ from torch.utils.data import Sampler
 
 from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID, Tokenizer
 
+logger = logging.getLogger(__name__)
+
 PADDINGS = ("max_length", "batch", "none")
 TRUNCATIONS = ("end", "start", "middle")
+
+MUCH_TRUNCATED = 0.1
+"""Share of truncated texts of which a run warns."""
 
 _BATCHES_PER_POOL = 50
 """Batches whose examples are sorted together; a larger pool means less padding, less shuffling."""
@@ -189,6 +195,42 @@ class Padder:
             lengths=torch.tensor(lengths),
             labels=torch.tensor([example.label for example in examples]),
             indices=torch.tensor([example.index for example in examples]),
+        )
+
+
+def warn_of_truncation(num_truncated: int, num_texts: int, what: str) -> None:
+    """Warns if more than a tenth of the texts lose tokens.
+
+    Args:
+        num_truncated: texts that do.
+        num_texts: all texts.
+        what: what they lose, in words.
+    """
+    if num_truncated > MUCH_TRUNCATED * num_texts:
+        logger.warning(
+            "%s of %s texts (%.0f %%) are truncated: %s; a larger data.max_length keeps more",
+            f"{num_truncated:,}",
+            f"{num_texts:,}",
+            100 * num_truncated / num_texts,
+            what,
+        )
+
+
+def check_batches(num_examples: int, batch_size: int, *, drop_last: bool) -> None:
+    """Checks that an epoch of training has a batch.
+
+    Args:
+        num_examples: in the training split.
+        batch_size: examples per batch.
+        drop_last: whether a smaller last batch is dropped.
+
+    Raises:
+        ValueError: if it has none.
+    """
+    if drop_last and num_examples < batch_size:
+        raise ValueError(
+            f"data.drop_last=true drops all training examples: there are {num_examples:,}, fewer "
+            f"than data.batch_size={batch_size}; set data.drop_last=false or a smaller batch_size"
         )
 
 

@@ -16,7 +16,15 @@ import numpy as np
 import pandas as pd
 from torch.utils.data import DataLoader
 
-from llm_lightning.data.batching import TRUNCATIONS, Batch, Example, Padder, longest_first
+from llm_lightning.data.batching import (
+    TRUNCATIONS,
+    Batch,
+    Example,
+    Padder,
+    check_batches,
+    longest_first,
+    warn_of_truncation,
+)
 from llm_lightning.data.folds import check_folds, split_fold
 from llm_lightning.data.module import DataModule
 from llm_lightning.data.splits import (
@@ -124,7 +132,13 @@ class ClassificationData(DataModule, ABC):
             )
         if isinstance(self.max_length, int) and self.max_length < 1:
             raise ValueError(f"data.max_length must be at least 1 token, got {self.max_length}")
-        self._num_dropped = {"duplicates": 0, "undersampling": 0, "num_train": 0}
+        self._num_dropped = {
+            "contradictions": 0,
+            "duplicates": 0,
+            "rare": 0,
+            "undersampling": 0,
+            "num_train": 0,
+        }
         self._splits: Splits | None = None
         self._padder: Padder | None = None
         self._examples: dict[str, list[Example]] = {}
@@ -175,6 +189,7 @@ class ClassificationData(DataModule, ABC):
             kept = first_of_each_class(splits.train, self.num_train)
             self._num_dropped["num_train"] = len(splits.train) - len(kept)
             splits.train = kept
+        check_batches(len(splits.train), self.batch_size, drop_last=self.drop_last)
         encoded = {
             name: [encode(text) for text in table[SPLIT_TEXT]] for name, table in splits.items()
         }
@@ -185,6 +200,11 @@ class ClassificationData(DataModule, ABC):
             self._num_truncated[name] = sum(map(self._padder.truncates, encoded[name]))
             self._examples[name] = self._padder.examples(encoded[name], list(table[SPLIT_LABEL]))
         self._splits = splits
+        warn_of_truncation(
+            sum(self._num_truncated.values()),
+            sum(len(table) for _, table in splits.items()),
+            f"a text longer than {max_length} tokens loses its {self.truncate}",
+        )
 
     @property
     def splits(self) -> Splits:
@@ -222,6 +242,7 @@ class ClassificationData(DataModule, ABC):
             "padding": self.padder.padding,
             "test_in_train": self.test_in_train,
             "duplicates_dropped": self._num_dropped["duplicates"],
+            "rows_dropped": dict(self._num_dropped),
             "folds": self.folds,
             "fold": self.fold,
             **{f"{name}_examples": len(table) for name, table in splits.items()},
@@ -259,6 +280,8 @@ class ClassificationData(DataModule, ABC):
 
     def _describe_dropped(self) -> list[str]:
         texts = {
+            "contradictions": ("text", "with contradictory labels dropped"),
+            "rare": ("text", "of rare classes dropped"),
             "duplicates": ("duplicate text", "dropped"),
             "undersampling": ("text", "dropped to balance the classes"),
             "num_train": ("training text", f"dropped by data.num_train={self.num_train}"),

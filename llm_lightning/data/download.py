@@ -6,6 +6,7 @@ reached at all, which of several mirrors is used, and which error the user gets 
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from llm_lightning.network import (
     ANSWER_TIMEOUT_S,
     Reachability,
     Unavailable,
+    check_secure,
     innermost,
     offline,
 )
@@ -36,6 +38,15 @@ from llm_lightning.run_format.file_digest import file_sha256
 
 logger = logging.getLogger(__name__)
 pooch.get_logger().setLevel(logging.WARNING)  # below that it prints addresses and checksums
+
+MAX_BYTES = 2 << 30
+"""Largest download: the largest known one, the IMDb reviews, has 84 MB."""
+TOTAL_TIMEOUT_S = 3600.0
+"""Longest download of one address, its repetitions included, in seconds."""
+SLOW_AFTER_S = 60.0
+"""Seconds after which a download must have been faster than ``LEAST_RATE``, on average."""
+LEAST_RATE = 1000
+"""Bytes a second."""
 
 _BACKOFF_S = 0.5
 """Pause before the first retry, in seconds; doubles with each further one."""
@@ -52,6 +63,9 @@ def fetch(
     reach_timeout_s: float = ANSWER_TIMEOUT_S,
     read_timeout_s: float = 15.0,
     retries: int = 3,
+    total_timeout_s: float = TOTAL_TIMEOUT_S,
+    slow_after_s: float = SLOW_AFTER_S,
+    max_bytes: int = MAX_BYTES,
 ) -> Path:
     """Downloads a file from the first of several mirrors that works.
 
@@ -68,6 +82,11 @@ def fetch(
         reach_timeout_s: time within which one of the hosts must respond, in seconds.
         read_timeout_s: longest pause of a server during the download, in seconds.
         retries: further attempts per mirror after a lost connection or HTTP 5xx.
+        total_timeout_s: time within which a mirror must deliver the file, retries included, in
+            seconds.
+        slow_after_s: time after which a download is given up that is slower than ``LEAST_RATE``,
+            in seconds.
+        max_bytes: largest file to accept, in bytes.
 
     Returns:
         ``destination``.
@@ -92,8 +111,9 @@ def fetch(
             if _problem_with(destination, known_hash, verify) is None:
                 return destination  # another process was faster
             destination.unlink(missing_ok=True)
+            limits = _Limits(total_timeout_s, slow_after_s, max_bytes)
             downloader = _Downloader(
-                what, verify, reach_timeout_s, read_timeout_s, retries, progress
+                what, verify, reach_timeout_s, read_timeout_s, retries, limits, progress
             )
             for url in (url for url, host in hosts.items() if host.problem() is None):
                 try:
@@ -128,6 +148,35 @@ def _problem_with(
 
 
 @dataclass(frozen=True)
+class _Limits:
+    """What ends a download that would not end by itself."""
+
+    total_timeout_s: float
+    slow_after_s: float
+    max_bytes: int
+
+    def check(self, num_bytes: int, seconds: float, seconds_in_all: float) -> None:
+        """Raises ValueError if a download is too large, too long or too slow.
+
+        Args:
+            num_bytes: received so far, or announced.
+            seconds: since this attempt began.
+            seconds_in_all: since the first attempt began.
+        """
+        if num_bytes > self.max_bytes:
+            raise ValueError(f"the file has more than {self.max_bytes:,} bytes")
+        if seconds_in_all > self.total_timeout_s:
+            raise ValueError(
+                f"given up after {self.total_timeout_s:g} s, with {num_bytes:,} bytes received"
+            )
+        if seconds > self.slow_after_s and num_bytes < LEAST_RATE * seconds:
+            raise ValueError(
+                f"given up: only {num_bytes:,} bytes in {seconds:.0f} s, less than "
+                f"{LEAST_RATE:,} a second"
+            )
+
+
+@dataclass(frozen=True)
 class _Downloader:
     """What pooch calls to write the content of an address to a temporary file."""
 
@@ -136,6 +185,7 @@ class _Downloader:
     connect_timeout_s: float
     read_timeout_s: float
     retries: int
+    limits: _Limits
     progress: Progress
 
     def __call__(self, url: str, output_file: str, _: object) -> None:
@@ -150,13 +200,14 @@ class _Downloader:
                 wait=wait_exponential(multiplier=_BACKOFF_S),
                 retry=retry_if_exception(_is_temporary),
                 before_sleep=before_sleep_log(logger, logging.INFO),
-            )(self._stream, url, file, task)
+            )(self._stream, url, file, task, time.monotonic())
         finally:
             self.progress.remove_task(task)
         if self.verify:
             self.verify(file)
 
-    def _stream(self, url: str, file: Path, task: TaskID) -> None:
+    def _stream(self, url: str, file: Path, task: TaskID, started: float) -> None:
+        began = time.monotonic()
         timeout = httpx2.Timeout(self.read_timeout_s, connect=self.connect_timeout_s)
         # Not compressed, so that Content-Length counts the bytes of the file.
         headers = {"Accept-Encoding": "identity"}
@@ -164,10 +215,14 @@ class _Downloader:
             "GET", url, headers=headers, timeout=timeout, follow_redirects=True
         ) as response:
             response.raise_for_status()
+            check_secure(url, str(response.url))
             length = response.headers.get("Content-Length")
+            self.limits.check(int(length or 0), 0.0, 0.0)
             self.progress.reset(task, total=int(length) if length else None)
             with file.open("wb") as target:
                 for chunk in response.iter_bytes():
+                    now = time.monotonic()
+                    self.limits.check(response.num_bytes_downloaded, now - began, now - started)
                     target.write(chunk)
                     self.progress.update(task, completed=response.num_bytes_downloaded)
 

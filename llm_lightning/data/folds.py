@@ -57,19 +57,24 @@ def split_fold(
         Training, validation and test rows, each with a new index.
 
     Raises:
-        ValueError: if a class has too few texts to be in every split; names the class.
+        ValueError: if classes have too few texts to be in every split; names all of them.
     """
     is_tested = _deal(table, np.full(folds, 1 / folds), seed) == fold
     rest, test = table[~is_tested], table[is_tested]
     is_validation = _deal(rest, np.array([1 - val, val]), seed) == 1
     parts = (rest[~is_validation], rest[is_validation], test)
-    for name, part in zip(SPLITS, parts, strict=True):
-        for label in sorted(set(table[SPLIT_LABEL]) - set(part[SPLIT_LABEL])):
-            rows = counted(int((table[SPLIT_LABEL] == label).sum()), "row")
-            raise ValueError(
-                f"class {class_names[label]!r} has {rows}, too few for data.folds={folds}: fold "
-                f"{fold} has none of them in {name}"
-            )
+    lacking = {
+        label: name
+        for name, part in zip(SPLITS, parts, strict=True)
+        for label in sorted(set(table[SPLIT_LABEL]) - set(part[SPLIT_LABEL]))
+    }
+    if lacking:
+        small = "; ".join(
+            f"class {class_names[label]!r} has "
+            f"{counted(int((table[SPLIT_LABEL] == label).sum()), 'row')}, none of them in {name}"
+            for label, name in sorted(lacking.items())
+        )
+        raise ValueError(f"too few rows for data.folds={folds}, fold {fold}: {small}")
     train_rows, val_rows, test_rows = (
         part.iloc[permutation(len(part), seed)].reset_index(drop=True) for part in parts
     )

@@ -21,7 +21,7 @@ import pandas as pd
 from llm_lightning.data import download
 from llm_lightning.data.classification import ClassificationData
 from llm_lightning.data.splits import Splits, permutation, split_in_order
-from llm_lightning.data.text_files import decode_utf8
+from llm_lightning.data.text_files import decode_utf8, existing_file, read_bytes
 from llm_lightning.network import cache_dir
 from llm_lightning.run_format.file_digest import file_sha256
 from llm_lightning.run_format.files import SPLIT_LABEL, SPLIT_TEXT
@@ -32,6 +32,11 @@ ARCHIVE = "aclImdb_v1.tar.gz"
 FOLDER = "aclImdb"
 CLASS_NAMES = ["neg", "pos"]
 FRACTIONS = (0.7, 0.1)  # of training and validation
+
+MAX_BYTES = 2 << 30
+"""Largest content of an archive: that of the published one has 0.3 GB."""
+MAX_REVIEW = 1 << 20
+"""Bytes of the longest review: the published ones have 14,000."""
 
 _CHUNK_BYTES = 1 << 20
 _ORDER = [(subset, name) for subset in ("test", "train") for name in ("pos", "neg")]
@@ -146,13 +151,13 @@ def _in_folder(folder: Path) -> Iterator[tuple[str, str, str, bytes]]:
     """Yields subset, class, file name and content of each review."""
     for subset, class_name in _ORDER:
         for file in (folder / subset / class_name).glob("*.txt"):
-            yield subset, class_name, file.name, file.read_bytes()
+            yield subset, class_name, file.name, read_bytes(file, MAX_REVIEW)
 
 
 def _in_archive(archive: Path) -> Iterator[tuple[str, str, str, bytes]]:
     """Yields subset, class, file name and content of each review."""
     try:
-        with gzip.open(archive) as stream, tarfile.open(fileobj=stream, mode="r|") as source:
+        with _LimitedGzip(archive) as stream, tarfile.open(fileobj=stream, mode="r|") as source:
             for member in source:
                 if not (_REVIEW.fullmatch(member.name) and member.isreg()):
                     # Refuses links, devices, absolute paths and those that lead out of the folder.
@@ -161,9 +166,13 @@ def _in_archive(archive: Path) -> Iterator[tuple[str, str, str, bytes]]:
                 _, subset, class_name, file_name = PurePosixPath(member.name).parts
                 content = source.extractfile(member)
                 if class_name in CLASS_NAMES and content is not None:
+                    if member.size > MAX_REVIEW:
+                        raise _TooLarge(f"{archive}: {member.name} has {member.size:,} bytes")
                     yield subset, class_name, file_name, content.read()
             while stream.read(_CHUNK_BYTES):
                 pass  # to its end, where gzip compares checksums
+    except _TooLarge:
+        raise
     except tarfile.FilterError as error:
         raise ValueError(f"{archive} is not safe to read: {error}") from error
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
@@ -173,6 +182,20 @@ def _in_archive(archive: Path) -> Iterator[tuple[str, str, str, bytes]]:
             f"{archive} is damaged or not a .tar.gz archive ({error}): delete it and download it "
             f"again"
         ) from error
+
+
+class _TooLarge(ValueError):
+    """The archive holds more than reviews can."""
+
+
+class _LimitedGzip(gzip.GzipFile):
+    """Stops unpacking what would not end."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        content = super().read(size)
+        if self.tell() > MAX_BYTES:
+            raise _TooLarge(f"{self.name} holds more than {MAX_BYTES:,} bytes when unpacked")
+        return content
 
 
 def find_reviews(path: Path) -> Path:
@@ -185,12 +208,12 @@ def find_reviews(path: Path) -> Path:
         ValueError: if there is none.
     """
     if path.is_file():
-        return path
+        return existing_file(str(path), "data.path")
     for folder in (path, path / FOLDER):
         if (folder / "train").is_dir() or (folder / "test").is_dir():
             return folder
     if (path / ARCHIVE).is_file():
-        return path / ARCHIVE
+        return existing_file(str(path / ARCHIVE), "data.path")
     if path.is_dir():
         raise ValueError(f"data.path: {path} contains neither {ARCHIVE} nor the folder {FOLDER}")
     raise ValueError(f"data.path must be an existing file or folder, got {path}")

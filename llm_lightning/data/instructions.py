@@ -6,17 +6,20 @@ Records are split in file order: training, then test, then validation, as in the
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar
 
 from llm_lightning.data import download
+from llm_lightning.data.batching import warn_of_truncation
 from llm_lightning.data.language import LanguageData
 from llm_lightning.data.prompt_styles import CHAT, PROMPT_STYLES
 from llm_lightning.data.prompts import MASKS, Prompts, Record
-from llm_lightning.data.records import read_records
+from llm_lightning.data.records import RecordFile, read_record_file
 from llm_lightning.data.sequences import TokenSequence
+from llm_lightning.data.table_format import TableFormat
+from llm_lightning.data.text_files import existing_file, parse_json, read_text, refuse_other_kinds
 from llm_lightning.network import cache_dir
 from llm_lightning.presentation.plurals import counted
 from llm_lightning.run_format.files import split_file
@@ -28,7 +31,7 @@ BOOK_SHA256 = "7e09a9af353722ca15c18bc580f093f9c39d3178335a75177319cb1e1d163944"
 
 
 @dataclass(eq=False)
-class Instructions(LanguageData):
+class Instructions(TableFormat, LanguageData):
     """Records with an instruction, an optional input, and the response to learn.
 
     Raises:
@@ -46,7 +49,7 @@ class Instructions(LanguageData):
     sha256: str | None = None
     """SHA-256 of the download, if it is known."""
     path: str | None = None
-    """Your own file instead of the download: JSON, JSON Lines or Parquet."""
+    """Your own file instead of the download: JSON, JSON Lines, CSV, TSV or Parquet."""
     prompt_style: str = "alpaca"
     """``alpaca`` (as in the book), ``phi3`` or ``plain``; or ``chat``, the chat template of a model
     that was trained on conversations, with its own token at the end of a response."""
@@ -62,7 +65,9 @@ class Instructions(LanguageData):
                 raise ValueError(
                     f"data.{key} must be one of {', '.join(choices)}, got {getattr(self, key)!r}"
                 )
+        self._given = self.given_format()
         self._file: Path | None = None
+        self._read: RecordFile | None = None
         self._origin = ""
         self._records: dict[str, list[Record]] = {}
         self._num_cut: dict[str, int] = {}
@@ -82,7 +87,7 @@ class Instructions(LanguageData):
         if self._file is not None:
             return
         if self.path is not None:
-            self._file, self._origin = Path(self.path).expanduser(), str(self.path)
+            self._file, self._origin = existing_file(self.path, "data.path"), str(self.path)
         elif self.url is not None:
             # The address is part of the name: another data.url must not use this file.
             digest = hashlib.sha256(self.url.encode()).hexdigest()[:8]
@@ -120,14 +125,19 @@ class Instructions(LanguageData):
         self.prepare_data()
         if self._file is None:
             raise RuntimeError("prepare_data() found no file and raised nothing")
-        records = read_records(self._file)
-        self._records = split_in_file_order(records, str(self._file))
+        self._read = read_record_file(self._file, self._given)
+        self._records = split_in_file_order(self._read.records, str(self._file))
         prompts = Prompts(self.prompt_style, self.tokenizer)
         sequences = {}
         for split, own in self._records.items():
             encoded = [prompts.encode(record, self.mask, self.longest) for record in own]
             sequences[split] = [one.sequence for one in encoded]
             self._num_cut[split] = sum(bool(one.cut) for one in encoded)
+        warn_of_truncation(
+            sum(self._num_cut.values()),
+            sum(map(len, sequences.values())),
+            f"a record of more than {self.longest} tokens loses parts of its fields",
+        )
         return sequences
 
     @property
@@ -149,6 +159,7 @@ class Instructions(LanguageData):
         return facts | {
             "prompt_style": self.prompt_style,
             "mask": self.mask,
+            **self._reading_facts(),
             "test_in_train": sum(record.question in in_train for record in self.records["test"]),
             "val_in_train": sum(record.question in in_train for record in self.records["val"]),
         }
@@ -169,7 +180,27 @@ class Instructions(LanguageData):
             f"prompt style {self.prompt_style}, mask {self.mask}, at most {self.longest} tokens; "
             f"{facts['test_in_train']} of {facts['splits']['test']['examples']} test instructions "
             f"also occur in training",
+            *self._notes(),
         ]
+
+    def _reading_facts(self) -> dict[str, Any]:
+        """How the file was read, where there was a choice."""
+        read = self._read
+        if read is None:
+            return {}
+        return {
+            "file": read.reading.facts() if read.reading else None,
+            "fields_renamed": read.renamed,
+            "fields_not_read": read.unread,
+            "messages_not_learnt": read.num_not_learnt,
+            "messages_left_out": read.num_left_out,
+        }
+
+    def _notes(self) -> list[str]:
+        if self._read is None:
+            return []
+        reading = self._read.reading
+        return [*([f"read as: {reading.describe()}"] if reading else []), *self._read.notes()]
 
     def task_arguments(self) -> dict[str, Any]:
         """Returns the settings of the prompts."""
@@ -185,16 +216,15 @@ class Instructions(LanguageData):
         """Writes ``train.json``, ``val.json`` and ``test.json``."""
         folder.mkdir(parents=True, exist_ok=True)
         for name, own in self.records.items():
-            text = json.dumps([asdict(record) for record in own], indent=1, ensure_ascii=False)
+            text = json.dumps([record.fields() for record in own], indent=1, ensure_ascii=False)
             (folder / split_file(name, self.kind)).write_text(text + "\n", encoding="utf-8")
 
 
 def _verify_list(file: Path) -> None:
     """Checks that a download is a JSON list and not, say, an error page."""
-    try:
-        entries = json.loads(file.read_text(encoding="utf-8-sig"))
-    except ValueError as error:  # JSON and UTF-8 errors alike
-        raise ValueError(f"it is not JSON: {error}") from error
+    text = read_text(file)
+    refuse_other_kinds(text[:200].encode(errors="replace"), Path("it"))
+    entries = parse_json(text, "it")
     if not isinstance(entries, list) or not entries:
         raise ValueError("it is not a list of records")
 

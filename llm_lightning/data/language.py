@@ -13,7 +13,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-from llm_lightning.data.batching import longest_first
+from llm_lightning.data.batching import check_batches, longest_first
 from llm_lightning.data.module import DataModule
 from llm_lightning.data.sequences import NO_LABEL, SequenceBatch, TokenSequence, collate
 from llm_lightning.run_format.splits import SPLITS
@@ -82,7 +82,9 @@ class LanguageData(DataModule, ABC):
         """Reads and numbers the sequences; further calls do nothing."""
         if self._sequences is None:
             self._check_max_length()
-            self._sequences = self.read()
+            found = self.read()
+            check_batches(len(found["train"]), self.batch_size, drop_last=self.drop_last)
+            self._sequences = found
             for sequences in self._sequences.values():
                 for index, sequence in enumerate(sequences):
                     sequence.index = index

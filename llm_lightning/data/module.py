@@ -8,10 +8,11 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import lightning as L
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sampler
 
 from llm_lightning.backbone.tokenizer import GPT2Tokenizer, Tokenizer
 from llm_lightning.data.batching import LengthGroupedBatches
+from llm_lightning.data.shuffled_loader import EpochPosition, ShuffledLoader
 
 
 class DataModule(L.LightningDataModule, ABC):
@@ -35,6 +36,8 @@ class DataModule(L.LightningDataModule, ABC):
     by a run, where neither padding nor a limit on the evaluation makes the order matter."""
     _order: torch.Generator | None = None
     _resumed_order: Tensor | None = None
+    _resume_at: EpochPosition | None = None
+    _shuffled_loader: ShuffledLoader | None = None
 
     def use_model(self, tokenizer: Tokenizer, context_length: int) -> None:
         """Prepares the data for a model; to be called before ``setup``.
@@ -111,19 +114,27 @@ class DataModule(L.LightningDataModule, ABC):
             drop_last: whether to drop a smaller last batch.
         """
         order = self._new_order()
+        batches: Sampler[list[int]]
         if lengths is None:
-            return self._loader(
-                examples,
-                collate,
-                batch_size=self.batch_size,
-                shuffle=True,
-                drop_last=drop_last,
-                generator=order,
+            # What DataLoader(shuffle=True) makes, and in the same order.
+            random = RandomSampler(examples, generator=order)  # type: ignore[arg-type]
+            batches = BatchSampler(random, self.batch_size, drop_last)
+        else:
+            batches = LengthGroupedBatches(
+                lengths, self.batch_size, drop_last=drop_last, generator=order
             )
-        batches = LengthGroupedBatches(
-            lengths, self.batch_size, drop_last=drop_last, generator=order
+        self._shuffled_loader = ShuffledLoader(
+            examples,
+            batches,
+            order=order,
+            resume_at=self._resume_at,
+            generator=order if lengths is None else torch.Generator(),
+            collate_fn=collate,
+            num_workers=self.num_workers,
+            pin_memory=torch.cuda.is_available(),
         )
-        return self._loader(examples, collate, batch_sampler=batches, generator=torch.Generator())
+        self._resume_at = None
+        return self._shuffled_loader
 
     def _in_order(self, examples: Sequence[Any], collate: Callable[[Any], Any]) -> DataLoader[Any]:
         """Makes a loader of batches for evaluation, in the order of the examples or by length."""
@@ -161,6 +172,21 @@ class DataModule(L.LightningDataModule, ABC):
                 f"start it over with rerun=true"
             )
         self._resumed_order = state_dict["order"]
+
+    def position(self, num_batches: int, *, is_whole: bool) -> EpochPosition | None:
+        """Returns how far the present epoch has come; ``None`` before the first.
+
+        Args:
+            num_batches: that were trained on.
+            is_whole: whether these are all.
+        """
+        if self._shuffled_loader is None:
+            return None
+        return EpochPosition(self._shuffled_loader.order_at_start, num_batches, is_whole)
+
+    def resume_within_epoch(self, position: EpochPosition) -> None:
+        """Makes the next training loader start where an epoch was interrupted."""
+        self._resume_at = position
 
     def _new_order(self) -> torch.Generator:
         """Makes the random generator of the order of training examples in every epoch."""

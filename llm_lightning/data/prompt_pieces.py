@@ -23,7 +23,8 @@ class Piece(NamedTuple):
     field: str
     """The field that the piece belongs to; pieces of ``FRAME`` are never dropped."""
     part: str
-    """``question``, ``header`` or ``response``, which the masks refer to."""
+    """``question``, ``header`` or ``response``, which the masks refer to; or ``ignored``, which is
+    never in the loss."""
     text: str
     is_given: bool = False
     """Whether the text comes from the record, and not from the prompt style."""

@@ -8,9 +8,9 @@ token that spans two pieces all the same belongs to the one in which it ends.
 """
 
 from bisect import bisect_left
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -44,12 +44,18 @@ class Record:
     """System message, ahead of everything else; may be empty."""
     history: tuple[Turn, ...] = ()
     """Earlier turns, oldest first."""
+    not_learnt: tuple[int, ...] = ()
+    """Numbers of the earlier turns, from 0, whose response is never in the loss."""
 
     def __post_init__(self) -> None:
         """Strips every field, so that pieces do not share tokens."""
         for name in ("instruction", "input", "output", "system"):
             setattr(self, name, getattr(self, name).strip())
         self.history = tuple(Turn(*(text.strip() for text in turn)) for turn in self.history)
+
+    def fields(self) -> dict[str, Any]:
+        """Returns the fields as plain values, without ``not_learnt`` where it is empty."""
+        return {k: v for k, v in asdict(self).items() if v or k != "not_learnt"}
 
     @property
     def question(self) -> tuple[str, tuple[Turn, ...], str, str]:
@@ -89,7 +95,7 @@ class Prompts:
 
     def __init__(self, style: str, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
-        self._name = style
+        self.name = style
         self.style = chat_style(tokenizer) if style == CHAT else PROMPT_STYLES[style]
         """The text around the fields of a record."""
         # A chat template has its own.
@@ -128,7 +134,7 @@ class Prompts:
         *pieces, end = self._tokenised([*self._pieces(record), end])
         # The last token is the one that ends the response.
         pieces = [*pieces, end._replace(tokens=end.tokens[:-1])]
-        pieces, cut = shortened(pieces, self._name, max_length)
+        pieces, cut = shortened(pieces, self.name, max_length)
         ids: list[int] = []
         parts: list[str] = []
         for piece in pieces:
@@ -172,8 +178,12 @@ class Prompts:
 
     def _prompt(self, record: Record, max_length: int) -> tuple[list[int], tuple[str, ...]]:
         pieces = self._tokenised(self._pieces(replace(record, output="")))
-        pieces, cut = shortened(pieces, self._name, max_length)
+        pieces, cut = shortened(pieces, self.name, max_length)
         return [token.id for piece in pieces for token in piece.tokens], cut
+
+    def prompt_text(self, record: Record) -> str:
+        """Returns the text that :meth:`prompt_ids` encodes, whole; ``output`` is ignored."""
+        return "".join(piece.text for piece in self._pieces(replace(record, output="")))
 
     def _pieces(self, record: Record) -> list[Piece]:
         look = self.style
@@ -192,12 +202,13 @@ class Prompts:
         earlier_header = look.header if look.earlier_header is None else look.earlier_header
         for index, turn in enumerate(record.history):
             field = f"{TURN}{index}"
+            response = "ignored" if index in record.not_learnt else "response"
             pieces += [
                 Piece(field, "question", look.before_instruction),
                 Piece(field, "question", turn.user, is_given=True),
                 Piece(field, "header", earlier_header),
-                Piece(field, "response", turn.assistant, is_given=True),
-                Piece(field, "response", look.end),
+                Piece(field, response, turn.assistant, is_given=True),
+                Piece(field, response, look.end),
                 Piece(field, "question", look.after_turn),
             ]
         pieces += [

@@ -6,6 +6,7 @@ the training split. ``clean`` has none of these flaws and gives trustworthy numb
 """
 
 import csv
+import io
 import logging
 import tempfile
 import warnings
@@ -27,6 +28,7 @@ from llm_lightning.data.splits import (
     split_in_order,
     text_key,
 )
+from llm_lightning.data.text_files import existing_file, read_bytes, refuse_other_kinds
 from llm_lightning.network import cache_dir
 from llm_lightning.presentation.plurals import counted
 from llm_lightning.run_format.file_digest import file_sha256
@@ -43,6 +45,10 @@ SHA256 = "7d039a24a6083ed9ef0f806ebad56bbb976e3aeb8de05669173bfdc4996c239d"
 CLASS_NAMES = ["ham", "spam"]
 RECIPES = ("table", "chapter", "clean")
 FRACTIONS = (0.7, 0.1, 0.2)
+MAX_BYTES = 64 << 20
+"""Largest file of messages: the published one has 477,907 bytes."""
+MAX_ROW = 100_000
+"""Characters of the longest message: the published ones have 910."""
 
 
 @dataclass(eq=False)
@@ -149,12 +155,14 @@ def read_collection(file: Path, *, quoting: bool) -> pd.DataFrame:
             unknown label, or there is a single class. Names the file and, where there is one, the
             row, counted from 1 without blank lines.
     """
+    content = read_bytes(file, MAX_BYTES)
+    refuse_other_kinds(content, file)
     try:
         with warnings.catch_warnings():
             # With index_col=False pandas only warns of a first row with two tabs or more.
             warnings.simplefilter("error", pd.errors.ParserWarning)
             table = pd.read_csv(
-                file,
+                io.BytesIO(content),
                 sep="\t",
                 header=None,
                 names=[SPLIT_LABEL, SPLIT_TEXT],
@@ -175,6 +183,13 @@ def read_collection(file: Path, *, quoting: bool) -> pd.DataFrame:
             f"data.path: {file}, row {row + 1}: an empty text or no tab; each line must be "
             f"label<TAB>text, got {table[SPLIT_LABEL].iloc[row][:60]!r} "
             f"({counted(int(no_text.sum()), 'such row')})"
+        )
+    long = (table[SPLIT_TEXT].str.len() > MAX_ROW).to_numpy()
+    if long.any():
+        raise ValueError(
+            f"data.path: {file}, row {int(long.argmax()) + 1}: a message of "
+            f"{len(table[SPLIT_TEXT].iloc[int(long.argmax())]):,} characters, which is none "
+            f"({counted(int(long.sum()), 'such row')}); for other texts use data=table"
         )
     labels = table[SPLIT_LABEL].map({name: label for label, name in enumerate(CLASS_NAMES)})
     if labels.isna().any():
@@ -211,11 +226,12 @@ def find_collection(path: Path) -> Path:
         path = found
     if not path.is_file():
         raise ValueError(f"data.path must be an existing file or folder, got {path}")
+    path = existing_file(str(path), "data.path")
     if not zipfile.is_zipfile(path):
         return path
     # Extracted on each use: it is cheap, and an earlier copy may have been damaged since.
     folder = cache_dir() / "sms_spam" / file_sha256(path)[:16]
-    return extract_member(path, MEMBER, folder / MEMBER)
+    return extract_member(path, MEMBER, folder / MEMBER, MAX_BYTES)
 
 
 def download_collection(folder: Path, urls: tuple[str, ...] = URLS) -> Path:
@@ -246,7 +262,7 @@ def download_collection(folder: Path, urls: tuple[str, ...] = URLS) -> Path:
             "data.path=<zip, file or folder>"
         ),
     )
-    return extract_member(archive, MEMBER, extracted)
+    return extract_member(archive, MEMBER, extracted, MAX_BYTES)
 
 
 def verify_archive(archive: Path) -> None:
@@ -256,7 +272,7 @@ def verify_archive(archive: Path) -> None:
         ValueError: if the checksum is not the published one.
     """
     with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
-        found = file_sha256(extract_member(archive, MEMBER, Path(folder) / MEMBER))
+        found = file_sha256(extract_member(archive, MEMBER, Path(folder) / MEMBER, MAX_BYTES))
     if found != SHA256:
         raise ValueError(
             f"the checksum of {MEMBER} is wrong: expected sha256 {SHA256}, got {found}"

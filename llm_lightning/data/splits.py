@@ -3,9 +3,10 @@
 Pure functions that read no files and no global random state: the seed determines the result.
 """
 
+import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -33,10 +34,23 @@ class Splits:
 
 
 def as_csv(table: pd.DataFrame) -> bytes:
-    """Returns a split as CSV (header ``Label,Text``, no index), whose SHA-256 identifies it."""
+    """Returns a split as CSV (header ``Label,Text``, no index), whose SHA-256 identifies it.
+
+    It reads back equal: before CPython 3.11.9 the writer leaves texts with a carriage return
+    unquoted, so files that hold one have every text quoted. All others are as the book's.
+    """
     return table.to_csv(
-        index=False, lineterminator="\n", columns=[SPLIT_LABEL, SPLIT_TEXT]
+        index=False,
+        lineterminator="\n",
+        columns=[SPLIT_LABEL, SPLIT_TEXT],
+        quoting=quoting_for(table[SPLIT_TEXT]),
     ).encode()
+
+
+def quoting_for(texts: pd.Series) -> Literal[0, 2]:
+    """Returns how the CSV writer must quote so that these texts read back equal."""
+    has_return = texts.str.contains("\r", regex=False).any()
+    return csv.QUOTE_NONNUMERIC if has_return else csv.QUOTE_MINIMAL
 
 
 def permutation(size: int, seed: int, take: int | None = None) -> np.ndarray:
@@ -163,19 +177,26 @@ def split_stratified(
         Training, validation and test rows, each with a new index.
 
     Raises:
-        ValueError: if a class has too few rows to be in every split; names the class.
+        ValueError: if classes have fewer than three rows; names all of them.
     """
     parts: list[list[pd.DataFrame]] = [[], [], []]
+    sizes = table[SPLIT_LABEL].value_counts()
+    if small := [label for label in sorted(sizes.index) if sizes[label] < len(SPLITS)]:
+        names = ", ".join(
+            f"{class_names[label]!r} has {counted(int(sizes[label]), 'row')}" for label in small
+        )
+        raise ValueError(
+            f"{counted(len(small), 'class is', 'classes are')} too small: {names}; every class "
+            f"needs a row in each split"
+        )
     for _, rows in table.groupby(SPLIT_LABEL, sort=True):
         shuffled = rows.iloc[permutation(len(rows), seed)]
-        cuts = np.round(np.cumsum(fractions)[:2] * len(rows)).astype(int)
-        for part, piece in zip(parts, np.split(np.arange(len(rows)), cuts), strict=True):
-            if not len(piece):
-                raise ValueError(
-                    f"class {class_names[int(rows[SPLIT_LABEL].iloc[0])]!r} has "
-                    f"{counted(len(rows), 'row')}, too few for fractions "
-                    f"{list(fractions)}: every class needs a row in each split"
-                )
+        first, second = np.round(np.cumsum(fractions)[:2] * len(rows)).astype(int)
+        # Rounding may leave a small class out of a split.
+        first = min(max(first, 1), len(rows) - 2)
+        second = min(max(second, first + 1), len(rows) - 1)
+        pieces = np.split(np.arange(len(rows)), [first, second])
+        for part, piece in zip(parts, pieces, strict=True):
             part.append(shuffled.iloc[piece])
     train, val, test = (pd.concat(part) for part in parts)
     return _shuffled(train, seed), _shuffled(val, seed), _shuffled(test, seed)

@@ -4,11 +4,8 @@ Either one file, which is split here, or three files that are split already. Err
 column and row; rows count from 1, without the header.
 """
 
-import csv
-import numbers
-import warnings
+from collections import Counter
 from dataclasses import dataclass, field
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +13,21 @@ import numpy as np
 import pandas as pd
 
 from llm_lightning.data.classification import ClassificationData
+from llm_lightning.data.labelled_files import LabelledFile, read_labelled_file
+from llm_lightning.data.labels import Spelling, in_order, listed, spelling
+from llm_lightning.data.rare_classes import OTHER, RARE, without_rare
 from llm_lightning.data.splits import Splits, text_key
-from llm_lightning.data.text_files import read_json_lines, read_parquet, read_text
+from llm_lightning.data.table_format import TableFormat
+from llm_lightning.data.text_files import existing_file
 from llm_lightning.presentation.plurals import counted
-from llm_lightning.run_format.files import SPLIT_LABEL, SPLIT_TEXT
+from llm_lightning.run_format.files import SPLIT_LABEL
+from llm_lightning.run_format.splits import SPLITS
+
+CONTRADICTIONS = ("refuse", "drop")
 
 
 @dataclass(eq=False)
-class Table(ClassificationData):
+class Table(TableFormat, ClassificationData):
     """Texts and labels from CSV, TSV, JSON Lines or Parquet, with two or more classes.
 
     ``balance=undersample`` applies to the training split only: validation and test keep the
@@ -47,14 +51,24 @@ class Table(ClassificationData):
     label_column: str = "label"
     """Name of the column with the labels, which are strings or numbers."""
     class_names: list[str] | None = None
-    """All labels in the order of their class index; by default sorted. Of two classes the second
-    is the positive one, for which precision and recall are computed."""
+    """All labels in the order of their class index; by default sorted, numbers by value and words
+    without regard to case. Of two classes the second is the positive one, for which precision and
+    recall are computed."""
+    merge_labels: bool | None = None
+    """Whether labels that differ only in case, blanks, Unicode form or as a number is written
+    (``1`` and ``1.0``) are one class, under its most frequent spelling; if false, they are
+    different classes; if null, they are refused."""
     fractions: list[float] = field(default_factory=lambda: [0.7, 0.1, 0.2])
     """Shares of training, validation and test in ``path``; they sum to 1."""
     deduplicate: bool = True
     """Whether to keep only the first of equal texts in ``path``, so that no text is in two splits.
-    Surrounding white space is ignored, and equal texts with different labels are an error. Three
-    files are never deduplicated."""
+    Surrounding white space is ignored. Three files are never deduplicated."""
+    contradictions: str = "refuse"
+    """What happens to equal texts with different labels in ``path``: ``refuse`` them, or ``drop``
+    every row of such a text. Only with ``deduplicate``."""
+    rare: str = "refuse"
+    """What happens to classes of ``path`` with fewer texts than there are splits: ``refuse`` them,
+    ``drop`` their rows, or ``merge`` them into one class, ``other``."""
 
     def __post_init__(self) -> None:
         """Checks ranges; touches neither network nor disk."""
@@ -70,13 +84,26 @@ class Table(ClassificationData):
             raise ValueError("data.folds needs data.path: three files are split already")
         if (
             len(self.fractions) != 3
-            or min(self.fractions) <= 0
-            or abs(sum(self.fractions) - 1) > 1e-6
+            or not min(self.fractions) > 0
+            or not abs(sum(self.fractions) - 1) <= 1e-6
         ):
             raise ValueError(
                 f"data.fractions must be three positive numbers that sum to 1, "
                 f"got {list(self.fractions)}"
             )
+        for key, choices in (("contradictions", CONTRADICTIONS), ("rare", RARE)):
+            if getattr(self, key) not in choices:
+                raise ValueError(
+                    f"data.{key} must be one of {', '.join(choices)}, got {getattr(self, key)!r}"
+                )
+            if getattr(self, key) != "refuse" and self.path is None:
+                raise ValueError(f"data.{key} needs data.path: three files are taken as they are")
+        if self.contradictions == "drop" and not self.deduplicate:
+            raise ValueError("data.contradictions=drop needs data.deduplicate=true")
+        self._given = self.given_format()
+        self._files: list[LabelledFile] = []
+        self._spelling = Spelling({})
+        self._rare: dict[str, int] = {}
 
     @property
     def _three_paths(self) -> tuple[str | None, str | None, str | None]:
@@ -94,8 +121,8 @@ class Table(ClassificationData):
             ValueError: if one does not exist.
         """
         for name in (self.path, *self._three_paths):
-            if name is not None and not Path(name).expanduser().is_file():
-                raise ValueError(f"data=table: {name} does not exist or is not a file")
+            if name is not None:
+                existing_file(name, "data=table")
 
     def read(self) -> Splits:
         """Reads one file and splits it, or reads three files.
@@ -103,187 +130,154 @@ class Table(ClassificationData):
         Raises:
             ValueError: if a file cannot be read or used; names file, column and row.
         """
-        if self.path is not None:
-            splits = self._read_one(Path(self.path).expanduser())
-        else:
-            splits = self._read_three()
+        names = [self.path] if self.path is not None else self._three_paths
+        self._files = [
+            read_labelled_file(
+                Path(str(name)).expanduser(),
+                text_column=self.text_column,
+                label_column=self.label_column,
+                given=self._given,
+            )
+            for name in names
+        ]
+        self._name_classes()
+        splits = self._split_one(self._files[0]) if self.path is not None else self._three()
         if self.balance == "undersample":
             splits.train = self._undersampled(splits.train)
         return splits
 
-    def _read_one(self, path: Path) -> Splits:
-        table = self._read_file(path)
+    def _name_classes(self) -> None:
+        """Replaces labels by the names of their classes."""
+        where = ", ".join(str(file.path) for file in self._files)
+        labels = [label for file in self._files for label in file.table[SPLIT_LABEL]]
+        self._spelling = spelling(
+            labels, f"{where}, column {self.label_column!r}", merge=self.merge_labels
+        )
+        for file in self._files:
+            file.table[SPLIT_LABEL] = file.table[SPLIT_LABEL].map(dict(self._spelling.name_of))
+
+    def _split_one(self, file: LabelledFile) -> Splits:
+        table, path = file.table, file.path
         class_names = self._class_names(table, path)
+        self._check_known(file, class_names)
+        rows_before = Counter(table[SPLIT_LABEL])
         if self.deduplicate:
-            self._check_labels_agree(table, path)
-        table[SPLIT_LABEL] = _to_index(table[SPLIT_LABEL], class_names, path, self.label_column)
-        if self.deduplicate:
+            table = self._without_contradictions(table, path)
             table = self._without_duplicates(table)
         try:
+            table, class_names, self._rare = without_rare(
+                table,
+                class_names,
+                rows_before,
+                least=max(len(SPLITS), self.folds or 0),
+                rare=self.rare,
+            )
+            if self.rare == "drop":
+                self._num_dropped["rare"] = sum(self._rare.values())
+            table = table.assign(**{SPLIT_LABEL: _to_index(table[SPLIT_LABEL], class_names)})
             parts = self._split_stratified(table, self.fractions, class_names)
             return Splits(*parts, class_names)
         except ValueError as error:
             raise ValueError(f"{path}, column {self.label_column!r}: {error}") from error
 
-    def _check_labels_agree(self, table: pd.DataFrame, path: Path) -> None:
+    def _without_contradictions(self, table: pd.DataFrame, path: Path) -> pd.DataFrame:
         keys = text_key(table)
         contradicts = (
             table[SPLIT_LABEL] != table[SPLIT_LABEL].groupby(keys).transform("first")
         ).to_numpy()
         if not contradicts.any():
-            return
+            return table
+        if self.contradictions == "drop":
+            is_contradictory = keys.isin(set(keys[contradicts]))
+            self._num_dropped["contradictions"] = int(is_contradictory.sum())
+            return table[~is_contradictory]
         row = int(contradicts.argmax())
         first = int((keys == keys.iloc[row]).to_numpy().argmax())
         raise ValueError(
             f"{path}, column {self.text_column!r}, rows {first + 1} and {row + 1}: the same text "
             f"is labelled {table[SPLIT_LABEL].iloc[first]!r} and {table[SPLIT_LABEL].iloc[row]!r} "
-            f"({counted(keys[contradicts].nunique(), 'such text')}); correct the labels, or keep "
-            f"every row with data.deduplicate=false"
+            f"({counted(keys[contradicts].nunique(), 'such text')}); correct the labels, leave "
+            f"such texts out with data.contradictions=drop, or keep every row with "
+            f"data.deduplicate=false"
         )
 
-    def _read_three(self) -> Splits:
-        paths = [Path(str(path)).expanduser() for path in self._three_paths]
-        train, val, test = (self._read_file(path) for path in paths)
-        class_names = self._class_names(train, paths[0])
-        for table, path in zip((train, val, test), paths, strict=True):
-            table[SPLIT_LABEL] = _to_index(table[SPLIT_LABEL], class_names, path, self.label_column)
+    def _three(self) -> Splits:
+        class_names = self._class_names(self._files[0].table, self._files[0].path)
+        for file in self._files:
+            self._check_known(file, class_names)
+            file.table[SPLIT_LABEL] = _to_index(file.table[SPLIT_LABEL], class_names)
+        train, val, test = (file.table for file in self._files)
         return Splits(train, val, test, class_names)
 
-    def _read_file(self, path: Path) -> pd.DataFrame:
-        return read_labelled(path, text_column=self.text_column, label_column=self.label_column)
-
     def _class_names(self, train: pd.DataFrame, path: Path) -> list[str]:
-        present = set(train[SPLIT_LABEL])
-        if len(present) < 2:
+        counts = Counter(train[SPLIT_LABEL])
+        if len(counts) < 2:
             raise ValueError(
-                f"{path}, column {self.label_column!r}: a single class, {present.pop()!r}; "
+                f"{path}, column {self.label_column!r}: a single class, {next(iter(counts))!r}; "
                 f"a classifier needs at least two"
             )
         if self.class_names is None:
-            if all(name.removeprefix("-").isdecimal() for name in present):
-                return sorted(present, key=lambda name: (int(name), name))  # int("01") == int("1")
-            return sorted(present)
-        if unused := set(self.class_names) - present:
-            raise ValueError(f"data.class_names: {path} has no rows labelled {sorted(unused)}")
-        return list(self.class_names)
-
-
-def read_labelled(path: Path, *, text_column: str, label_column: str) -> pd.DataFrame:
-    """Reads the labelled texts of a table.
-
-    Args:
-        path: see :func:`read_table`.
-        text_column: name of the column with the texts.
-        label_column: name of the column with the labels, strings or numbers.
-
-    Returns:
-        A ``Label`` (as text) and a ``Text`` a row of the file, in its order.
-
-    Raises:
-        ValueError: if a column is missing, or a text or label is empty; names file and row.
-    """
-    raw = read_table(path)
-    for key, column in (("text_column", text_column), ("label_column", label_column)):
-        if column not in raw.columns:
+            return in_order(counts)
+        found = {name: self._spelling.class_name(name) for name in self.class_names}
+        if unused := [name for name, known in found.items() if known not in counts]:
+            own = in_order(counts)
+            shown = ",".join(f'"{name}"' for name in own) if len(own) <= 20 else '"...","..."'
             raise ValueError(
-                f"{path} has no column {column!r} (data.{key}); it has "
-                f"{', '.join(map(repr, raw.columns))}"
+                f"data.class_names: {path} has no rows labelled {sorted(unused)}; its labels are "
+                f"{listed(own, counts)}: write 'data.class_names=[{shown}]'"
             )
-    if raw.empty:
-        raise ValueError(f"{path} has a header but no rows")
-    texts, labels = raw[text_column], raw[label_column].map(_label)
-    for column, bad, what in (
-        (text_column, ~texts.map(lambda text: isinstance(text, str)), "not a text"),
-        (text_column, texts.map(str).str.strip() == "", "an empty text"),
-        (label_column, labels.isna(), "no label (a string or a number)"),
-    ):
-        if bad.any():
+        names = [str(name) for name in found.values()]
+        if len(set(names)) < len(self.class_names):
+            raise ValueError(f"data.class_names: a class occurs twice in {self.class_names}")
+        return names
+
+    def _check_known(self, file: LabelledFile, class_names: list[str]) -> None:
+        labels = file.table[SPLIT_LABEL]
+        unknown = ~labels.isin(class_names)
+        if unknown.any():
+            row = int(unknown.to_numpy().argmax())
             raise ValueError(
-                f"{path}, column {column!r}, row {int(bad.to_numpy().argmax()) + 1}: {what} "
-                f"({counted(int(bad.sum()), 'such row')})"
+                f"{file.path}, column {self.label_column!r}, row {row + 1}: the label "
+                f"{labels.iloc[row]!r} is not one of the training labels {class_names} "
+                f"({counted(int(unknown.sum()), 'such row')})"
             )
-    return pd.DataFrame({SPLIT_LABEL: labels, SPLIT_TEXT: texts}).reset_index(drop=True)
 
+    def facts(self) -> dict[str, Any]:
+        """Adds how files and labels were read, and what was dropped or merged."""
+        return super().facts() | {
+            "files": {str(file.path): file.reading.facts() for file in self._files if file.reading},
+            "labels_merged": dict(self._spelling.merged),
+            "rare_classes": {"treatment": self.rare, "rows": self._rare} if self._rare else None,
+            "notes": self._notes(),
+        }
 
-def read_table(path: Path) -> pd.DataFrame:
-    """Reads a table, in the format given by the file's extension.
+    def describe(self) -> list[str]:
+        """Adds how files and labels were read, and the positive class."""
+        readings: dict[str, list[str]] = {}
+        for file in self._files:
+            if file.reading is not None:
+                readings.setdefault(file.reading.describe(), []).append(file.path.name)
+        lines = [
+            f"read as: {reading}" + (f" ({', '.join(names)})" if len(readings) > 1 else "")
+            for reading, names in readings.items()
+        ]
+        lines += self._notes()
+        if len(names := self.splits.class_names) == 2:
+            lines.append(f"positive class: {names[1]}")
+        return [*super().describe(), *lines]
 
-    CSV and TSV cells stay strings: the text ``NA`` is not a missing value, the label ``01`` is not
-    ``1``. Double quotes delimit cells in CSV, also across lines; in TSV they are ordinary
-    characters.
-
-    Args:
-        path: a ``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson`` or ``.parquet`` file.
-
-    Returns:
-        All columns of the file.
-
-    Raises:
-        ValueError: if the file is missing, empty, not UTF-8 or not in the format of its extension.
-    """
-    if not path.is_file():
-        raise ValueError(f"data=table: {path} does not exist or is not a file")
-    if path.stat().st_size == 0:
-        raise ValueError(f"{path} is empty")
-    suffix = path.suffix.lower()
-    if suffix == ".parquet":
-        return read_parquet(path)
-    if suffix in (".jsonl", ".ndjson"):
-        return _read_objects(path)
-    if suffix not in (".csv", ".tsv"):
-        raise ValueError(
-            f"{path}: the extension must be .csv, .tsv, .jsonl, .ndjson or .parquet, "
-            f"got {path.suffix!r}"
-        )
-    read_text(path)  # pandas' own error about invalid UTF-8 names neither byte nor line
-    try:
-        with warnings.catch_warnings():
-            # With index_col=False pandas only warns of rows longer than the header; without it, it
-            # would silently use the first cell of such rows as the index.
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            return pd.read_csv(
-                path,
-                sep="\t" if suffix == ".tsv" else ",",
-                # TSV has no quoting: with it, two stray quotes would merge all rows between them.
-                quoting=csv.QUOTE_NONE if suffix == ".tsv" else csv.QUOTE_MINIMAL,
-                dtype=str,
-                keep_default_na=False,
-                encoding="utf-8-sig",
-                index_col=False,
+    def _notes(self) -> list[str]:
+        notes = [f"{file.path.name}: {note}" for file in self._files for note in file.notes]
+        notes += self._spelling.notes
+        if self._rare and self.rare == "merge":
+            names = ", ".join(f"{name} ({number:,})" for name, number in self._rare.items())
+            notes.append(
+                f"{counted(len(self._rare), 'rare class', 'rare classes')} merged into "
+                f"{OTHER!r}: {names}"
             )
-    except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError) as error:
-        raise ValueError(f"{path} is not a readable table: {error}") from error
+        return notes
 
 
-def _read_objects(path: Path) -> pd.DataFrame:
-    records = []
-    for number, record in read_json_lines(path):
-        if not isinstance(record, dict):
-            raise ValueError(f"{path}, line {number} must be a JSON object, got {record!r:.60}")
-        records.append(record)
-    return pd.DataFrame(records)
-
-
-def _label(value: Any) -> str | None:
-    """The label as text, equal for all file formats; ``None`` if neither text nor number."""
-    if isinstance(value, str):
-        return value.strip() or None
-    if isinstance(value, bool | np.bool_):
-        return str(bool(value)).lower()
-    if isinstance(value, numbers.Integral):
-        return str(int(value))  # not through float, which is exact only up to 2**53
-    if not isinstance(value, float | np.floating | Decimal) or value != value:
-        return None  # null, NaN, lists, dates
-    # pandas turns a column with both 4 and 4.5 into floats; the 4 is still the label "4".
-    return str(int(value)) if float(value).is_integer() else str(value)
-
-
-def _to_index(labels: pd.Series, class_names: list[str], path: Path, column: str) -> pd.Series:
-    index = labels.map({name: position for position, name in enumerate(class_names)})
-    if index.isna().any():
-        row = int(index.isna().to_numpy().argmax())
-        raise ValueError(
-            f"{path}, column {column!r}, row {row + 1}: the label {labels.iloc[row]!r} is not one "
-            f"of the training labels {class_names}"
-        )
-    return index.astype(int)
+def _to_index(labels: pd.Series, class_names: list[str]) -> pd.Series:
+    index = {name: position for position, name in enumerate(class_names)}
+    return labels.map(index).astype(np.int64)

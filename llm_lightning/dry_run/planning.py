@@ -14,6 +14,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
 
 from llm_lightning.callbacks.frozen_activations import FrozenActivations
+from llm_lightning.callbacks.resume import Resume
 from llm_lightning.callbacks.sample_responses import SampleResponses
 from llm_lightning.data.classification import ClassificationData
 from llm_lightning.data.instructions import Instructions
@@ -146,7 +147,7 @@ def _plan_training(plan: Plan, job: NetworkJob, built: Built) -> None:
     tests = [_Batches.of(loader, trainer.limit_test_batches) for loader in data.test_dataloader()]
 
     # Callbacks that watch steps are part of a step's time; bars and checkpoints are not.
-    aside = (ModelCheckpoint, ProgressBar, FrozenActivations)
+    aside = (ModelCheckpoint, ProgressBar, FrozenActivations, Resume)
     frozen = FrozenActivationsMeasure()
     callbacks[:] = [c for c in before if not isinstance(c, aside)]
     callbacks += [frozen] if any(isinstance(c, FrozenActivations) for c in before) else []

@@ -5,7 +5,6 @@ file beside it, from which the next call continues.
 """
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -19,6 +18,7 @@ from llm_lightning.backbone.protocol import Backbone
 from llm_lightning.backbone.sampling import GenerationOptions
 from llm_lightning.data.prompts import Prompts, Record
 from llm_lightning.presentation.progress import progress_bar
+from llm_lightning.run_format.atomic_files import write_text
 from llm_lightning.run_format.files import RESPONSE
 
 
@@ -86,7 +86,7 @@ def generate_responses(
     made_with = {"options": asdict(options), "prompts": given}
     responses = _read_part(part, made_with)
     if not responses:
-        part.write_text(json.dumps(made_with) + "\n", encoding="utf-8")
+        write_text(part, json.dumps(made_with) + "\n")
 
     # Fixed batches: an interrupted call leaves whole ones, and a seed means the same afterwards.
     order = sorted(range(len(given)), key=lambda index: len(given[index]))
@@ -122,10 +122,11 @@ def _read_part(part: Path, made_with: dict[str, Any]) -> dict[int, str]:
     try:
         if json.loads(lines[0]) != made_with:
             return {}
-        # What follows the last line end is an incomplete line, or empty.
         found = [json.loads(line) for line in lines[1:-1]]
     except json.JSONDecodeError:
         return {}
+    if lines[-1]:  # a line that a kill cut off, to which the next must not be appended
+        write_text(part, "\n".join(lines[:-1]) + "\n")
     return {int(entry["index"]): str(entry[RESPONSE]) for entry in found}
 
 
@@ -133,9 +134,7 @@ def _write(file: Path, records: Sequence[Record], responses: Sequence[str]) -> N
     entries = []
     for record, response in zip(records, responses, strict=True):
         fields = asdict(record)
-        optional = {key: fields.pop(key) for key in ("system", "history")}
+        optional = {key: fields.pop(key) for key in ("system", "history", "not_learnt")}
         chat = {key: value for key, value in optional.items() if value}
         entries.append({**fields, **chat, RESPONSE: response})
-    whole = file.with_name(file.name + ".new")
-    whole.write_text(json.dumps(entries, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(whole, file)
+    write_text(file, json.dumps(entries, indent=4, ensure_ascii=False) + "\n")

@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from llm_lightning.run_format.atomic_files import replacing
+
 COLUMNS = ("class", "precision", "recall", "f1", "support", "predicted")
 """Of the file; ``predicted`` counts the examples that were given the class."""
 
@@ -94,7 +96,7 @@ def class_metrics(
 def write_class_metrics(file: Path, found: ClassMetrics) -> None:
     """Writes a row a class in the order of their indices; empty cells for what is not defined."""
     columns = (getattr(found, name) for name in COLUMNS[1:])
-    with file.open("w", newline="", encoding="utf-8") as opened:
+    with replacing(file) as new, new.open("w", newline="", encoding="utf-8") as opened:
         writer = csv.writer(opened, lineterminator="\n")
         writer.writerow(COLUMNS)
         for name, *values in zip(found.class_names, *columns, strict=True):

@@ -4,7 +4,8 @@
 
     config.yaml            the resolved configuration
     status.json            running, finished, failed (and why) or interrupted
-    summary.json           final metrics, parameter counts, fingerprints, versions, times
+    summary.json           final metrics, parameter counts, fingerprints, versions, times; written
+                           last, when the run is finished
     metrics.csv            curves (and TensorBoard events)
     predictions_test.csv   a classifier's prediction for each test text
     predictions_val.csv    the same for each validation text
@@ -14,6 +15,8 @@
     response_scores.csv    how close each response is to its reference
     responses_untrained.json, response_scores_untrained.csv  the same before fine-tuning
     judge-*.json           a judge's scores of these responses
+    pairs-*.json           a judge's choices between these and another run's
+    benchmarks-*.json      results of lm-evaluation-harness
     splits/                the texts of each split
     tokenizer/             the model's tokenizer, unless it is GPT-2's, which this package brings
     checkpoints/           best.ckpt (lowest validation loss) and last.ckpt: what trained, and
@@ -27,7 +30,7 @@ STATUS = "status.json"
 SUMMARY = "summary.json"
 CURVES = "metrics.csv"
 CURVES_BEFORE = "metrics_before_interruption.csv"
-"""Curves of the interrupted part of a run that is going on."""
+"""What versions up to 0.2 left of an interrupted run."""
 PREDICTIONS = "predictions_test.csv"
 VAL_PREDICTIONS = "predictions_val.csv"
 CLASS_METRICS = "class_metrics_test.csv"
@@ -39,6 +42,7 @@ RESPONSE_SCORES = "response_scores.csv"
 UNTRAINED_SCORES = "response_scores_untrained.csv"
 """Scores of these."""
 JUDGEMENTS = "judge-*.json"
+PAIRS = "pairs-*.json"
 DECISIONS = "decisions_test.csv"
 SPLITS_FOLDER = "splits"
 SPLIT_TEXT, SPLIT_LABEL = "Text", "Label"
@@ -54,6 +58,8 @@ PLAN = "plan.json"
 HPARAMS = "hparams.yaml"
 """What Lightning's loggers leave, which ``CONFIG`` makes superfluous."""
 EVENTS = "events.out.tfevents.*"
+DAMAGED = ".damaged"
+"""Ends the name of a damaged file that was set aside."""
 
 TEXT, LABEL, PREDICTED = "text", "label", "predicted"
 """Columns of ``PREDICTIONS`` and ``VAL_PREDICTIONS``, beside a probability for each class."""
@@ -64,6 +70,9 @@ INDEX = "index"
 """The column of ``RESPONSE_SCORES`` and ``DECISIONS`` that numbers the items, from 0."""
 RESPONSE = "model_response"
 """The field of ``RESPONSES`` that the model wrote, beside those of the record."""
+
+MOST_LEVELS = 3
+"""Below a folder, in which runs are looked for to name one: as deep as a sweep of sweeps."""
 
 
 def split_file(split: str, kind: str) -> str:

@@ -4,11 +4,14 @@ import re
 
 WITHOUT_EFFECT = frozenset(
     {
-        "baselines", "dry_run", "objective", "offline_fallback", "rerun", "run_dir", "runs_dir",
-        "trial", "untrained_responses",
+        "baselines", "checkpoint_every", "dry_run", "objective", "offline_fallback", "rerun",
+        "run_dir", "runs_dir", "trial", "untrained_responses",
     }
 )  # fmt: skip
 """Where a run is kept, whether it starts, and what is computed beside it or from its results."""
+
+OF_FILES = ("callbacks.resume", "callbacks.progress", "loggers")
+"""Parts that only say how a run is watched and kept safe; in its name, but no other run."""
 
 DRAWS = ("init_seed", "order_seed", "data.split_seed", "data.fold")
 """Beside ``seed``, what tells apart runs that try the same setting again: with other initial

@@ -8,7 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from llm_lightning.redaction import without_secrets
+from llm_lightning.run_format.atomic_files import write_text
+from llm_lightning.run_format.bounded_files import read_json_object
 from llm_lightning.run_format.files import STATUS
+
+DAMAGED = f"its {STATUS} is damaged, so how it ended is unknown"
+_MOST_BYTES = 2**20
 
 
 def write(folder: Path, state: str, *, error: str | None = None, **facts: Any) -> None:
@@ -23,6 +29,7 @@ def write(folder: Path, state: str, *, error: str | None = None, **facts: Any) -
     now = datetime.now(UTC).isoformat()
     before = read(folder) or {"started_at": now}
     before.pop("refused_at", None)
+    error = None if error is None else without_secrets(error)
     _replace(folder, before | {"state": state, "error": error, "updated_at": now} | facts)
 
 
@@ -37,24 +44,50 @@ def refuse(folder: Path, error: str) -> None:
     if before is None or before["state"] != "finished":
         write(folder, "failed", error=error)
         return
-    _replace(folder, before | {"error": error, "refused_at": datetime.now(UTC).isoformat()})
+    refused = {"error": without_secrets(error), "refused_at": datetime.now(UTC).isoformat()}
+    _replace(folder, before | refused)
 
 
 def _replace(folder: Path, status: dict[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    # Replaced as a whole, because others read it while it is written.
-    draft = folder / f"{STATUS}.part"
-    draft.write_text(json.dumps(status, indent=2) + "\n", encoding="utf-8")
-    draft.replace(folder / STATUS)
+    write_text(folder / STATUS, json.dumps(status, indent=2) + "\n")
 
 
 def read(folder: Path) -> dict[str, Any] | None:
-    """Reads the state of a run; ``None`` if there is none."""
-    file = folder / STATUS
-    if not file.is_file():
+    """Reads the state of a run; ``None`` if there is none that can be read."""
+    try:
+        return checked(folder / STATUS)
+    except (FileNotFoundError, ValueError):
         return None
-    status: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return status
+
+
+def checked(file: Path) -> dict[str, Any]:
+    """Reads a ``status.json`` and checks what others rely on.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: naming the file, if it is damaged.
+    """
+    found = read_json_object(file, _MOST_BYTES)
+    for key in ("state", "updated_at"):
+        if not isinstance(found.get(key), str):
+            raise ValueError(f"{file} is damaged: {key} must be a text, got {found.get(key)!r:.60}")
+    for key in ("updated_at", "refused_at"):
+        _check_time(file, key, found.get(key))
+    if not isinstance(found.get("error"), str | None):
+        raise ValueError(f"{file} is damaged: error must be a text, got {found['error']!r:.60}")
+    return found
+
+
+def _check_time(file: Path, key: str, value: Any) -> None:
+    """Refuses what is no time with a time zone, which cannot be compared with others."""
+    if value is None:
+        return
+    try:
+        is_time = datetime.fromisoformat(value).tzinfo is not None
+    except (TypeError, ValueError):
+        is_time = False
+    if not is_time:
+        raise ValueError(f"{file} is damaged: {key} must be a time with a zone, got {value!r:.60}")
 
 
 @contextmanager
@@ -81,8 +114,9 @@ class SweepProgress:
     finished: list[Path]
     """Folders."""
     failed: list[Path]
-    """Folders."""
-    running: int
+    """Folders of runs that failed, were interrupted, or left a status that cannot be read."""
+    unfinished: list[Path]
+    """Folders of runs that are running, or were when their process died."""
     seconds: float
     """Since the sweep began."""
 
@@ -90,6 +124,11 @@ class SweepProgress:
     def done(self) -> int:
         """Runs that are finished."""
         return len(self.finished)
+
+    @property
+    def running(self) -> int:
+        """Runs that are under way."""
+        return len(self.unfinished)
 
     @property
     def left(self) -> int | None:
@@ -111,20 +150,38 @@ class SweepProgress:
 
 def read_progress(runs_dir: Path, since: datetime, total: int | None) -> SweepProgress:
     """Counts the runs below a folder whose status changed since a moment."""
-    running = 0
     finished: list[Path] = []
     failed: list[Path] = []
+    unfinished: list[Path] = []
     for file in sorted(runs_dir.glob(f"*/*/{STATUS}")):
-        found = read(file.parent)
+        folder, found = file.parent, read(file.parent)
         if found is None:
+            if _changed_at(file) >= since:
+                failed.append(folder)
             continue
         if datetime.fromisoformat(found.get("refused_at", found["updated_at"])) < since:
             continue
-        if "refused_at" in found or found["state"] == "failed":
-            failed.append(file.parent)
-            continue
-        if found["state"] == "finished":
-            finished.append(file.parent)
-        running += found["state"] == "running"
+        if "refused_at" in found or found["state"] in ("failed", "interrupted"):
+            failed.append(folder)
+        elif found["state"] == "finished":
+            finished.append(folder)
+        else:
+            unfinished.append(folder)
     seconds = (datetime.now(UTC) - since).total_seconds()
-    return SweepProgress(total, finished, failed, running, seconds)
+    return SweepProgress(total, finished, failed, unfinished, seconds)
+
+
+def reason(folder: Path) -> str:
+    """Returns in a line why a run counts as failed."""
+    found = read(folder)
+    if found is None:
+        return DAMAGED
+    said = found.get("error") or ("it was interrupted" if found["state"] == "interrupted" else "")
+    return (said or "no reason was recorded").splitlines()[0]
+
+
+def _changed_at(file: Path) -> datetime:
+    try:
+        return datetime.fromtimestamp(file.stat().st_mtime, UTC)
+    except OSError:
+        return datetime.min.replace(tzinfo=UTC)

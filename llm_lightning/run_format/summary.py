@@ -6,8 +6,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from llm_lightning.run_format.atomic_files import write_text
+from llm_lightning.run_format.bounded_files import read_json
 from llm_lightning.run_format.decision_facts import DecisionFacts
-from llm_lightning.run_format.files import SUMMARY
+from llm_lightning.run_format.files import MOST_LEVELS, SUMMARY
 from llm_lightning.run_format.parts import PART, Amount, Count, Finite, Positive, Share, Text
 from llm_lightning.run_format.published import Published
 from llm_lightning.run_format.splits import SPLITS, Split
@@ -90,6 +92,10 @@ class WeightFacts(_Part):
     """Of the file; ``None`` for random weights."""
     head_loaded: bool = False
     """Whether the file's head was taken over too."""
+    unused: Count = 0
+    """Tensors of the file that nothing here uses: other heads, and poolers before them."""
+    unused_names: list[str] = []
+    """The first of them."""
 
 
 class Score(_Part):
@@ -112,6 +118,8 @@ class ResponseFacts(_Part):
     """Scores of the model before fine-tuning, on the same instructions."""
     seconds: Amount
     tokens_per_second: Amount
+    precision: str | None = None
+    """Of the weights that wrote them, ``fp32`` or ``bf16``; ``None`` if it is not recorded."""
 
 
 class FrozenActivations(_Part):
@@ -233,12 +241,26 @@ class Summary(_Part):
                 raise ValueError(f"metrics.{split}.accuracy must lie in [0, 1], got {accuracy}")
         return self
 
+    @model_validator(mode="after")
+    def _decision_fits_the_classes(self) -> "Summary":
+        if self.decision is None:
+            return self
+        number = len(self.class_names or [])
+        costs = self.decision.costs
+        if costs is not None and [len(row) for row in costs] != [number] * number:
+            raise ValueError(
+                f"decision.costs must have a row and a column for each of the {number} classes"
+            )
+        if self.decision.threshold is not None and number != 2:
+            raise ValueError(f"decision.threshold needs two classes, got {number}")
+        return self
+
 
 def write_summary(folder: Path, summary: Summary) -> None:
     """Writes ``summary.json`` into a run's folder."""
     fields = summary.model_dump(mode="json")
     text = json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False)
-    (folder / SUMMARY).write_text(text + "\n", encoding="utf-8")
+    write_text(folder / SUMMARY, text + "\n")
 
 
 def parse_summary(content: str) -> Summary:
@@ -248,9 +270,10 @@ def parse_summary(content: str) -> Summary:
         ValueError: naming the key, the rule and the value of the first thing that is wrong.
     """
     try:
-        return Summary.model_validate(json.loads(content))
-    except ValidationError as error:
-        raise ValueError(_first_problem(error)) from error
+        found = json.loads(content)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    return _checked(found)
 
 
 def read_summary(folder: Path) -> Summary:
@@ -262,13 +285,35 @@ def read_summary(folder: Path) -> Summary:
     """
     file = folder / SUMMARY
     if not file.is_file():
-        inside = sorted(str(found.parent) for found in folder.glob(f"**/{SUMMARY}"))
-        hint = f"; did you mean {inside[0]}?" if inside else ""
-        raise ValueError(f"{folder} is not the folder of a finished run (no {SUMMARY}){hint}")
+        raise ValueError(f"{folder} {_why_no_run(folder)}")
+    found = read_json(file)
     try:
-        return parse_summary(file.read_text(encoding="utf-8"))
+        return _checked(found)
     except ValueError as error:
-        raise ValueError(f"{file} is damaged: {error}") from error
+        raise ValueError(f"{file} is damaged: {error}; its run must be made again") from error
+
+
+def _checked(found: Any) -> Summary:
+    try:
+        return Summary.model_validate(found)
+    except ValidationError as error:
+        raise ValueError(_first_problem(error)) from error
+
+
+def _why_no_run(folder: Path) -> str:
+    """Why a folder is not that of a finished run, as the end of a sentence."""
+    if not folder.is_dir():
+        return "is a file, and no run folder" if folder.exists() else "does not exist"
+    if (folder / SUMMARY).exists():
+        return f"is not the folder of a finished run ({SUMMARY} is no file)"
+    # Not the whole tree below: it may be a disk's.
+    inside = sorted(
+        str(found.parent)
+        for depth in range(1, MOST_LEVELS + 1)
+        for found in folder.glob("*/" * depth + SUMMARY)
+    )
+    hint = f"; did you mean {inside[0]}?" if inside else ""
+    return f"is not the folder of a finished run (no {SUMMARY}){hint}"
 
 
 def _first_problem(error: ValidationError) -> str:

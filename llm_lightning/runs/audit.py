@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -30,6 +31,9 @@ from llm_lightning.run_format.summary import read_summary
 from llm_lightning.runs.audited_texts import AuditedTexts
 from llm_lightning.runs.label_doubts import label_errors
 
+if TYPE_CHECKING:
+    from llm_lightning.backbone.hub import BeforeDownload
+
 _MODELS = {"words": "logistic regression on words", "run": "the run"}
 
 
@@ -40,6 +44,7 @@ def audit(
     similarity: float,
     most: int,
     seed: int,
+    before_download: "BeforeDownload | None" = None,
 ) -> AuditPage:
     """Audits labelled texts.
 
@@ -49,6 +54,7 @@ def audit(
         similarity: least Jaccard similarity of near-duplicates.
         most: how many texts to label at most.
         seed: of the folds.
+        before_download: see :func:`~llm_lightning.runs.load.load_classifier`.
 
     Raises:
         ValueError: if the model of a run is needed and cannot be loaded.
@@ -71,7 +77,7 @@ def audit(
     ]
     tables = {LABEL_ERRORS: errors, NEAR_DUPLICATES: near, CONFLICTS: conflicts}
     if unlabeled is not None:
-        tables[TO_LABEL], model = _to_label(texts, unlabeled, most)
+        tables[TO_LABEL], model = _to_label(texts, unlabeled, most, before_download)
         facts.append(
             (
                 "to label",
@@ -106,20 +112,26 @@ def _across_in_words(near: pd.DataFrame) -> str:
     return f"near-duplicates: {said}; {differing} of them with another label there"
 
 
-def _to_label(texts: AuditedTexts, unlabeled: Sequence[str], most: int) -> tuple[pd.DataFrame, str]:
+def _to_label(
+    texts: AuditedTexts,
+    unlabeled: Sequence[str],
+    most: int,
+    before_download: "BeforeDownload | None",
+) -> tuple[pd.DataFrame, str]:
     """Unlabelled texts that are most worth a label.
 
     Args:
         texts: that have labels.
         unlabeled: that have none.
         most: how many at most.
+        before_download: of a run's base.
 
     Returns:
         The texts; and the name of the model whose uncertainty decided, a key of ``_MODELS``.
     """
     name, probabilities = "words", None
     if texts.run is not None and read_summary(texts.run).checkpoint is not None:
-        name, probabilities = "run", _by_network(texts.run, unlabeled)
+        name, probabilities = "run", _by_network(texts.run, unlabeled, before_download)
     if probabilities is None:
         fitted = Baseline("logreg").fit(texts.table[TEXT].tolist(), texts.labels.tolist())
         probabilities = fitted.probabilities(unlabeled)
@@ -129,11 +141,13 @@ def _to_label(texts: AuditedTexts, unlabeled: Sequence[str], most: int) -> tuple
     ), name
 
 
-def _by_network(folder: Path, texts: Sequence[str]) -> Probabilities:
+def _by_network(
+    folder: Path, texts: Sequence[str], before_download: "BeforeDownload | None"
+) -> Probabilities:
     # Only now: an audit of a file should not wait for torch.
     from llm_lightning.runs.load import load_classifier
     from llm_lightning.runs.prediction import best_device, predict
 
-    model, _ = load_classifier(folder)
+    model, _ = load_classifier(folder, before_download)
     found = predict(model.to(best_device()), texts)
     return np.array([list(one.probabilities.values()) for one in found])

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from llm_lightning.data.labelled_files import read_labelled, read_table
 from llm_lightning.data.spam import CLASS_NAMES, find_collection, read_collection
-from llm_lightning.data.table import read_labelled, read_table
 from llm_lightning.data.text_files import read_text
 from llm_lightning.reporting.read.run_tables import read_split
 from llm_lightning.run_format import files
@@ -91,8 +91,12 @@ def _of_run(folder: Path) -> AuditedTexts:
     for split in SPLITS:
         try:
             found = read_split(folder, split, len(names))
-        except (OSError, KeyError) as error:
-            raise ValueError(f"{folder} has no readable {split} split: {error}") from error
+        # pandas' errors of an empty or torn file name no file.
+        except (OSError, KeyError, ValueError) as error:
+            lines = str(error).splitlines() or [""]
+            raise ValueError(
+                f"{folder} has no readable {split} split: {lines[0]}; train the run again"
+            ) from error
         found[files.SPLIT_LABEL] = [names[label] for label in found[files.SPLIT_LABEL]]
         parts.append(_numbered(found, split))
     return AuditedTexts(str(folder), pd.concat(parts, ignore_index=True), names, folder)

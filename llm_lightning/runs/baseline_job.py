@@ -14,12 +14,13 @@ from llm_lightning.data.module import DataModule
 from llm_lightning.evaluation.baselines import Baseline, Probabilities
 from llm_lightning.evaluation.metrics import METRICS, ClassificationMetrics
 from llm_lightning.run_format import files, status
+from llm_lightning.run_format.atomic_files import replacing_inside
 from llm_lightning.run_format.files import SPLIT_LABEL, SPLIT_TEXT
 from llm_lightning.run_format.summary import Metrics, Summary, write_summary
 from llm_lightning.runs import terminal_output as terminal
 from llm_lightning.runs.decisions import decide
 from llm_lightning.runs.job import Job, prepare
-from llm_lightning.runs.prior_state import PriorState, start
+from llm_lightning.runs.prior_state import PriorState, start, tidy
 from llm_lightning.runs.record import averaged_classes, common_facts
 from llm_lightning.runs.settings import Found
 from llm_lightning.training.peak_memory import peak_memory_mib
@@ -50,16 +51,20 @@ class BaselineJob(Job):
         with status.recorded(self.settings.run_dir):
             terminal.print_heading(self.settings, [found.data.source, *found.data.describe()])
             summary = self.fit(found)
-            terminal.show(summary, self.settings)
+            terminal.draw(summary, self.settings.run_dir)
+            write_summary(self.settings.run_dir, summary)
+        tidy(self.settings.run_dir)
+        terminal.show(summary, self.settings)
         return summary
 
     def fit(self, found: Found) -> Summary:
-        """Fits, evaluates and writes splits, predictions and summary into the run's folder."""
+        """Fits, evaluates and writes splits and predictions into the run's folder."""
         started = time.perf_counter()
         folder = self.settings.run_dir
         data = cast(ClassificationData, found.data)
         splits = data.splits
-        data.write_splits(folder / files.SPLITS_FOLDER)
+        with replacing_inside(folder / files.SPLITS_FOLDER) as new:
+            data.write_splits(new)
         fitted = self.baseline.fit(
             splits.train[SPLIT_TEXT].tolist(), splits.train[SPLIT_LABEL].tolist()
         )
@@ -88,7 +93,6 @@ class BaselineJob(Job):
         }
         summary = Summary.model_validate(facts)
         summary.decision = decide(self.decide, folder, splits.class_names)
-        write_summary(folder, summary)
         return summary
 
 

@@ -10,6 +10,7 @@ from llm_lightning.evaluation.decisions import Decide, Decided, Decision
 from llm_lightning.reporting.analyse.probabilities import calibration
 from llm_lightning.reporting.read.run_record import Predictions
 from llm_lightning.reporting.read.run_tables import read_predictions
+from llm_lightning.run_format.atomic_files import replacing
 from llm_lightning.run_format.class_metrics import class_metrics
 from llm_lightning.run_format.decision_facts import DecisionEffect, DecisionFacts, Outcome
 from llm_lightning.run_format.files import (
@@ -79,7 +80,8 @@ def _write(file: Path, test: Predictions, decided: Decided) -> None:
             ABSTAINED: decided.abstained,
         }
     )
-    table.to_csv(file, index=False, lineterminator="\n")
+    with replacing(file) as new:
+        table.to_csv(new, index=False, lineterminator="\n")
 
 
 def _effect(predictions: Predictions, decided: Decided, decision: Decision) -> DecisionEffect:

@@ -7,14 +7,16 @@ import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import torch
 
+from llm_lightning.callbacks.lr_finder import NoLearningRate
+from llm_lightning.callbacks.resume import KEY, Resume, resume_curves
 from llm_lightning.data.module import DataModule
 from llm_lightning.finetuning.frozen_activations.activation_files import CacheFull
-from llm_lightning.runs.curves import set_curves_aside
-from llm_lightning.runs.errors import expect
+from llm_lightning.runs.errors import UserError, expect
 from llm_lightning.runs.terminal_output import print_resumed
 from llm_lightning.tasks.task import Task
 from llm_lightning.training.divergence import Diverged
@@ -43,14 +45,45 @@ def fit(
     seconds = 0.0
     expected: type[ValueError] = Diverged
     if resume_from is not None:
-        before = torch.load(resume_from, map_location="cpu", weights_only=True)
-        set_curves_aside(folder, before["global_step"])
-        print_resumed(before["epoch"] + 1)
+        before = read_resume(resume_from, data)
+        resume_curves(trainer, before)
+        is_within = before[KEY]["position"] is not None
+        print_resumed(before["epoch"], before["global_step"] if is_within else None)
         seconds = before["callbacks"]["StageTimer"]["time_elapsed"]["train"]
+        del before
         expected = ValueError  # the base may have changed
-    with expect(expected, CacheFull), interruptible(trainer):
+    with expect(expected, CacheFull, NoLearningRate), interruptible(trainer):
         trainer.fit(task, datamodule=data, ckpt_path=resume_from)
+    task.on_train_start()  # the random state, where nothing was left to train
     return seconds
+
+
+def read_resume(file: Path, data: DataModule) -> dict[str, Any]:
+    """Reads a checkpoint to resume from, and checks that it is of the same data.
+
+    Args:
+        file: in a run's folder.
+        data: after ``setup``.
+
+    Raises:
+        UserError: if the data have changed.
+        ValueError: if the checkpoint is damaged or an earlier version's.
+    """
+    try:
+        before: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        used = before[type(data).__qualname__]["sha256"]
+        is_whole = {KEY, "loops", "optimizer_states", "callbacks"} <= before.keys()
+    except Exception as error:  # of a damaged file, anything
+        raise ValueError(f"it cannot be read: {type(error).__name__}") from error
+    if not is_whole:
+        raise ValueError("it lacks what this version needs")
+    present = {name: split["sha256"] for name, split in data.facts()["splits"].items()}
+    if changed := [name for name, digest in present.items() if used.get(name) != digest]:
+        raise UserError(
+            f"the {', '.join(changed)} data have changed since this run was interrupted: start it "
+            f"over with rerun=true"
+        )
+    return before
 
 
 @contextlib.contextmanager
@@ -70,9 +103,15 @@ def interruptible(trainer: L.Trainer) -> Iterator[None]:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, handler)  # Lightning ignores it from then on
         where = f"in epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"
-        raise KeyboardInterrupt(
-            f"{where}; the same command continues after the last complete epoch"
-        ) from None
+        raise KeyboardInterrupt(f"{where}; {_how_to_go_on(trainer)}") from None
+
+
+def _how_to_go_on(trainer: L.Trainer) -> str:
+    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    stopped_at = next((c.stopped_at for c in callbacks if isinstance(c, Resume)), None)
+    if stopped_at is None:
+        return "the same command continues from the last checkpoint"
+    return f"saved; the same command continues after optimizer step {stopped_at}"
 
 
 def quiet_lightning() -> None:
@@ -83,6 +122,8 @@ def quiet_lightning() -> None:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     # The run's folder was emptied on purpose before the loggers start.
     warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+    # The run's own loader and checkpoints do what Lightning asks of a loader.
+    warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")
     # With few examples an epoch has fewer steps than are between two points of a curve.
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
     # Lightning's own use of a torch name that is going away.

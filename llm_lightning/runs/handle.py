@@ -13,7 +13,7 @@ from llm_lightning.run_format import files
 from llm_lightning.run_format.summary import Summary, read_summary
 from llm_lightning.runs.decisions import decision_of
 from llm_lightning.runs.generation import stream_text, what_is_lost
-from llm_lightning.runs.load import load_classifier, load_language_model
+from llm_lightning.runs.load import load_classifier, load_language_model, refuse_download
 from llm_lightning.runs.prediction import best_device, predict
 from llm_lightning.runs.responses import ready_to_generate
 from llm_lightning.tasks.classifier import Classifier
@@ -30,14 +30,17 @@ class Run:
 
     Args:
         folder: the run's, such as ``runs/last_block/seed_123``.
+        allow_download: whether the base that the folder names is fetched from the Hub if it is not
+            on this machine.
 
     Raises:
         ValueError: if it is not the folder of a finished run.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, *, allow_download: bool = False) -> None:
         self.folder = Path(folder)
         self.summary: Summary = read_summary(self.folder)
+        self._before_download = None if allow_download else refuse_download
         self._classifier: Classifier | None = None
         self._language_model: LanguageModel | None = None
 
@@ -87,7 +90,7 @@ class Run:
         if self.summary.kind != "classification":
             raise ValueError(f"{self.folder} is no classifier: use run.generate([...])")
         if self._classifier is None:
-            model, _ = load_classifier(self.folder)
+            model, _ = load_classifier(self.folder, self._before_download)
             self._classifier = model.to(best_device())
         rows = []
         for one in predict(self._classifier, list(texts), decision_of(self.summary)):
@@ -119,7 +122,7 @@ class Run:
         if inputs is not None and len(inputs) != len(instructions):
             raise ValueError(f"got {len(instructions)} instructions and {len(inputs)} inputs")
         if self._language_model is None:
-            model, summary = load_language_model(self.folder)
+            model, summary = load_language_model(self.folder, self._before_download)
             if not model.hparams["text"]:
                 raise ValueError(f"{self.folder} was trained on plain text, not on instructions")
             self._language_model = ready_to_generate(model, best_device(), summary.precision)
@@ -138,6 +141,6 @@ class Run:
         return f"Run({str(self.folder)!r}: test {shown})"
 
 
-def load(folder: str | Path) -> Run:
+def load(folder: str | Path, *, allow_download: bool = False) -> Run:
     """Opens a finished run; see :class:`Run`."""
-    return Run(folder)
+    return Run(folder, allow_download=allow_download)

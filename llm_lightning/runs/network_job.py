@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -17,32 +18,37 @@ from llm_lightning.backbone.families import (
     locate,
     save_tokenizer,
 )
+from llm_lightning.backbone.tensor_files import MOST_LISTED
 from llm_lightning.backbone.weights import Weights
 from llm_lightning.callbacks import frozen_activations
+from llm_lightning.callbacks.conditions import check_callbacks
+from llm_lightning.callbacks.resume import Resume
 from llm_lightning.callbacks.status import EpochStatus
 from llm_lightning.callbacks.timing import StageTimer
+from llm_lightning.data.module import DataModule
 from llm_lightning.finetuning.coverage import parameter_groups
 from llm_lightning.finetuning.strategies import Strategy
 from llm_lightning.network import Unavailable
 from llm_lightning.run_format import files, status
+from llm_lightning.run_format.atomic_files import replacing_inside
 from llm_lightning.run_format.summary import Summary, WeightFacts, write_summary
 from llm_lightning.runs import terminal_output as terminal
 from llm_lightning.runs.baseline_job import baseline_metrics
 from llm_lightning.runs.batch_counts import check_batches
 from llm_lightning.runs.built import Built
-from llm_lightning.runs.curves import join_curves
 from llm_lightning.runs.decisions import decide
-from llm_lightning.runs.errors import expect
+from llm_lightning.runs.errors import UserError, expect
 from llm_lightning.runs.evaluate import evaluate
-from llm_lightning.runs.fit import fit, quiet_lightning
+from llm_lightning.runs.fit import fit, quiet_lightning, read_resume
 from llm_lightning.runs.job import Job, describe_fallback, prepare
 from llm_lightning.runs.load import load_language_model
-from llm_lightning.runs.prior_state import PriorState, start
+from llm_lightning.runs.prior_state import PriorState, start, tidy
 from llm_lightning.runs.record import device_name, log_hparams, summarize
 from llm_lightning.runs.responses import respond, respond_untrained
 from llm_lightning.runs.settings import Checkpoint, Found
 from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.tasks.task import Task
+from llm_lightning.training import stop_signals
 from llm_lightning.training.allocator import keep_freed_memory
 from llm_lightning.training.optim import AdamW
 from llm_lightning.training.peak_memory import reset_peak_memory
@@ -142,12 +148,20 @@ class NetworkJob(Job):
             with status.recorded(folder), expect(ValueError, Unavailable):
                 model, summary = load_language_model(folder)
                 device = found.trainer.strategy.root_device
-                return self._finish(respond(model, device, summary, folder))
-        with expect(ValueError, Unavailable), _mention(found.fallbacks):
-            built = self.build(found)
-            resume_from = start(self.settings, prior, built.fallbacks)
-        with status.recorded(folder):
-            return self._finish(self._train(built, resume_from))
+                summary = respond(model, device, summary, folder)
+                complete(folder, summary)
+        else:
+            with expect(ValueError, Unavailable), _mention(found.fallbacks):
+                built = self.build(found)
+                if prior is PriorState.INTERRUPTED and not is_resumable(folder, found.data):
+                    prior = PriorState.NOTHING
+                resume_from = start(self.settings, prior, built.fallbacks)
+            with status.recorded(folder):
+                summary = self._train(built, resume_from)
+                complete(folder, summary)
+        tidy(folder)
+        terminal.show(summary, self.settings)
+        return summary
 
     def build(self, found: FoundNetwork) -> Built:
         """Builds the model and loads its weights.
@@ -173,21 +187,26 @@ class NetworkJob(Job):
         if self.compile:
             for block in task.backbone.blocks:
                 block.compile(dynamic=True)  # in place: names in checkpoints stay as they are
+        check_callbacks(task, found.trainer)
         facts = WeightFacts(
             model=self.model.name,
             source=str(found.weights_source),
             sha256=sha256,
             head_loaded=task.head_is_loaded,
+            unused=len(task.unused_weights),
+            unused_names=task.unused_weights[:MOST_LISTED],
         )
         return Built(found.data, task, found.trainer, found.timer, facts, found.fallbacks)
 
     def _trainer(self) -> tuple[L.Trainer, StageTimer]:
         timer = StageTimer()
-        watchers = [timer, EpochStatus(self.settings.run_dir)]
+        callbacks = {name: make() for name, make in self.callbacks.items()}
+        # First, so that what the others log for the next step is not in its checkpoints.
+        resume = callbacks.pop("resume", None) or Resume(None)
         trainer = self.trainer(
-            callbacks=[*watchers, *(make() for make in self.callbacks.values())],
+            callbacks=[resume, timer, EpochStatus(self.settings.run_dir), *callbacks.values()],
             logger=[make() for make in self.loggers.values()],
-            enable_checkpointing=not {"checkpoint", "resume"}.isdisjoint(self.callbacks),
+            enable_checkpointing="checkpoint" in callbacks,
         )
         return trainer, timer
 
@@ -195,8 +214,10 @@ class NetworkJob(Job):
         """Trains, evaluates and writes the run's folder."""
         started = time.perf_counter()
         folder = self.settings.run_dir
-        built.data.write_splits(folder / files.SPLITS_FOLDER)
-        save_tokenizer(built.task.tokenizer, folder / files.TOKENIZER)
+        with replacing_inside(folder / files.SPLITS_FOLDER) as new:
+            built.data.write_splits(new)
+        with replacing_inside(folder / files.TOKENIZER) as new:
+            save_tokenizer(built.task.tokenizer, new)
         terminal.print_fallbacks(built.fallbacks, in_brief=self.settings.is_later_of_sweep)
         terminal.print_start(
             settings=self.settings,
@@ -215,10 +236,13 @@ class NetworkJob(Job):
         reset_peak_memory(device)
         L.seed_everything(self.settings.order_seed, workers=True, verbose=False)
         seconds_before = fit(built.task, built.data, built.trainer, folder, resume_from)
+        stop_signals.check()
+        status.write(folder, "running", epoch=built.trainer.current_epoch)
         if "checkpoint" in self.callbacks:
             last = folder / files.CHECKPOINTS / files.LAST
             built.trainer.save_checkpoint(last, weights_only=True)
         metrics = evaluate(built.task, built.data, built.trainer, self.evaluate, folder)
+        stop_signals.check()
         seconds = seconds_before + time.perf_counter() - started
         summary = summarize(self.settings, built, metrics, self.evaluate, seconds)
         if built.data.kind == "classification":
@@ -226,17 +250,36 @@ class NetworkJob(Job):
                 self.baselines, built.data, summary.evaluated_examples["test"]
             )
             summary.decision = decide(self.decide, folder, summary.class_names or [])
-        join_curves(folder)
-        write_summary(folder, summary)
-        (folder / files.CHECKPOINTS / files.RESUME).unlink(missing_ok=True)
         if isinstance(built.task, LanguageModel) and built.data.kind == "instructions":
+            write_summary(folder, summary)  # `generate --responses` can go on from here, too
             summary = respond(built.task, device, summary, folder)
         log_hparams(self.settings, built, summary)
         return summary
 
-    def _finish(self, summary: Summary) -> Summary:
-        terminal.show(summary, self.settings)
-        return summary
+
+def complete(folder: Path, summary: Summary) -> None:
+    """Draws a run's pictures and writes its last file."""
+    terminal.draw(summary, folder)
+    stop_signals.check()
+    write_summary(folder, summary)
+
+
+def is_resumable(folder: Path, data: DataModule) -> bool:
+    """Whether an interrupted run can go on; a checkpoint that does not allow it is set aside.
+
+    Raises:
+        UserError: if the data have changed.
+    """
+    file = folder / files.CHECKPOINTS / files.RESUME
+    try:
+        read_resume(file, data)
+    except UserError:
+        raise
+    except ValueError as error:
+        terminal.print_set_aside(file, str(error))
+        file.replace(file.with_name(file.name + files.DAMAGED))
+        return False
+    return True
 
 
 @contextlib.contextmanager

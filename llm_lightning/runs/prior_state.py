@@ -1,8 +1,9 @@
 """What a run's folder holds before the run starts, and what becomes of it."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,37 @@ from rich.markup import escape
 
 from llm_lightning.presentation.terminal import errors
 from llm_lightning.run_format import files, status
-from llm_lightning.run_format.setting_effects import WITHOUT_EFFECT
+from llm_lightning.run_format.atomic_files import UNFINISHED, remove_unfinished, write_text
+from llm_lightning.run_format.benchmarks import BENCHMARKS
+from llm_lightning.run_format.setting_effects import OF_FILES, WITHOUT_EFFECT
 from llm_lightning.run_format.summary import Summary, read_summary
+from llm_lightning.runs.damage import MARK, has_mark, problems, read_configuration
 from llm_lightning.runs.settings import Found, RunSettings
 
-_MARK = "# A run of llm_lightning: running the same command again replaces this folder's files.\n"
+# What a run writes; the first are deleted first, so that a folder that is only half cleared never
+# looks finished.
+_WRITTEN = (
+    files.SUMMARY,
+    f"{files.CHECKPOINTS}/{files.RESUME}",
+    files.CURVES,
+    files.CURVES_BEFORE,
+    files.PREDICTIONS,
+    files.VAL_PREDICTIONS,
+    files.CLASS_METRICS,
+    files.DECISIONS,
+    files.RESPONSE_SCORES,
+    files.UNTRAINED_SCORES,
+    f"{files.RESPONSES}*",  # .part of an interrupted run among them
+    f"{files.UNTRAINED_RESPONSES}*",
+    files.JUDGEMENTS,
+    files.PAIRS,
+    BENCHMARKS,
+    files.EVENTS,
+    files.HPARAMS,
+    f"*{UNFINISHED}",
+)
+_FOLDERS = (files.SPLITS_FOLDER, files.CHECKPOINTS, files.PLOTS, files.TOKENIZER)
+_KEYS_SHOWN = 5
 
 
 class PriorState(Enum):
@@ -32,7 +59,7 @@ class PriorState(Enum):
 
 
 def prior_state(folder: Path, settings: RunSettings, found: Found) -> PriorState:
-    """Returns what is in a run's folder; changes nothing.
+    """Returns what is in a run's folder; changes nothing, but says why something is not kept.
 
     A run is the same if its configuration, the fingerprints of its data and the origin and the
     contents of its weights are.
@@ -48,25 +75,39 @@ def prior_state(folder: Path, settings: RunSettings, found: Found) -> PriorState
     """
     if not is_free(folder):
         raise ValueError(f"run_dir {folder} is not empty and holds no run; choose another runs_dir")
-    if not (folder / files.CONFIG).is_file():
+    damaged = problems(folder)
+    summary = None if files.SUMMARY in damaged else _summary(folder)
+    resume = f"{files.CHECKPOINTS}/{files.RESUME}"
+    has_begun = (folder / resume).is_file() and resume not in damaged
+    _refuse_worse_fallbacks(folder, found, summary, has_begun=has_begun)
+    configuration = read_configuration(folder)
+    if configuration is None or settings.rerun:
         return PriorState.NOTHING
-    if found.fallbacks and not (status.read(folder) or {}).get("fallbacks", []):
-        raise ValueError(
-            f"run_dir {folder} holds a run on the real data and weights, which this run with "
-            f"fallbacks would replace; choose another runs_dir, or delete that folder"
+    if changed := _differences(configuration, settings.configuration):
+        if summary or has_begun:
+            shown = ", ".join(changed[:_KEYS_SHOWN])
+            more = f" and {len(changed) - _KEYS_SHOWN} more" if changed[_KEYS_SHOWN:] else ""
+            _say(f"{folder} holds a run of other settings ({shown}{more}), which is replaced")
+        return PriorState.NOTHING
+    if lacking := _missing(configuration, settings.configuration):
+        shown = ", ".join(lacking[:_KEYS_SHOWN])
+        _say(
+            f"{folder} was written by an earlier version, which had no {shown}: kept, with their "
+            f"present values taken for what it did"
         )
-    if settings.rerun:
-        return PriorState.NOTHING
-    summary = _readable_summary(folder)
-    if not _is_same(_read_configuration(folder), settings.configuration):
-        return PriorState.NOTHING
+    interrupted = PriorState.INTERRUPTED if has_begun else PriorState.NOTHING
     if summary is None:
-        has_begun = (folder / files.CHECKPOINTS / files.RESUME).is_file()
-        return PriorState.INTERRUPTED if has_begun else PriorState.NOTHING
+        return interrupted
     if not _has_used(summary, found):
+        _say(f"{folder} holds a run on other data or weights, which is replaced")
         return PriorState.NOTHING
+    if lost := _lost(folder, summary, damaged):
+        _say(f"{folder} was finished, but {lost}: it is made again")
+        return interrupted
     if summary.kind != "instructions" or summary.responses is not None:
         return PriorState.FINISHED
+    if has_begun:  # with everything that comes after the responses
+        return PriorState.INTERRUPTED
     # Without a checkpoint there is nothing left that could respond.
     return PriorState.NO_RESPONSES if summary.checkpoint else PriorState.NOTHING
 
@@ -85,43 +126,104 @@ def start(settings: RunSettings, prior: PriorState, fallbacks: Sequence[str]) ->
     """
     folder = settings.run_dir
     if prior is PriorState.INTERRUPTED:
+        remove_unfinished(folder)
+        (folder / files.SUMMARY).unlink(missing_ok=True)  # of a run whose end was interrupted
         return folder / files.CHECKPOINTS / files.RESUME
-    _clear(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    text = yaml.safe_dump(settings.configuration, sort_keys=False, allow_unicode=True)
-    (folder / files.CONFIG).write_text(_MARK + text, encoding="utf-8")
+    _clear(folder)
+    # Before the configuration: a run that is known to be this one has its fallbacks recorded.
+    (folder / files.STATUS).unlink(missing_ok=True)
     status.write(folder, "running", fallbacks=list(fallbacks))
+    text = yaml.safe_dump(settings.configuration, sort_keys=False, allow_unicode=True)
+    write_text(folder / files.CONFIG, MARK + text)
     return None
+
+
+def tidy(folder: Path) -> None:
+    """Removes what a finished run does not need, which a kill at its very end leaves."""
+    (folder / files.CHECKPOINTS / files.RESUME).unlink(missing_ok=True)
+    remove_unfinished(folder)
 
 
 def is_free(folder: Path) -> bool:
     """Whether a run may write to the folder: it holds a run already, or nothing."""
-    inside = {path.name for path in folder.iterdir()} if folder.exists() else set()
-    if inside <= {files.STATUS, files.OUTPUT}:
+    if not folder.exists():
         return True
-    config = folder / files.CONFIG
-    return config.is_file() and config.read_text(encoding="utf-8").startswith(_MARK)
+    if not folder.is_dir():
+        return False
+    if has_mark(folder):
+        return True
+    inside = [path.name for path in folder.iterdir() if not path.name.endswith(files.DAMAGED)]
+    if files.CONFIG in inside and read_configuration(folder) is not None:
+        return False  # somebody else's
+    if status.read(folder) is not None:
+        return True
+    known = (*_WRITTEN, *_FOLDERS, files.CONFIG, files.STATUS, files.OUTPUT)
+    return all(any(fnmatch(name, pattern) for pattern in known) for name in inside)
 
 
-def _readable_summary(folder: Path) -> Summary | None:
-    """The summary of a finished run; ``None`` if there is none, or a damaged or older one."""
-    try:
-        return read_summary(folder) if (folder / files.SUMMARY).is_file() else None
-    except ValueError as error:
-        errors.print(escape(f"{error}; the run starts over"), soft_wrap=True)
-        return None
+def _summary(folder: Path) -> Summary | None:
+    return read_summary(folder) if (folder / files.SUMMARY).is_file() else None
 
 
-def _read_configuration(folder: Path) -> Mapping[str, Any]:
-    found = yaml.safe_load((folder / files.CONFIG).read_text(encoding="utf-8"))
-    return found if isinstance(found, dict) else {}
+def _say(line: str) -> None:
+    errors.print(escape(line), soft_wrap=True)
 
 
-def _is_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    def compared(configuration: Mapping[str, Any]) -> dict[str, Any]:
-        return {key: value for key, value in configuration.items() if key not in WITHOUT_EFFECT}
+def _refuse_worse_fallbacks(
+    folder: Path, found: Found, summary: Summary | None, *, has_begun: bool
+) -> None:
+    """Refuses to replace a run by one with fallbacks that it did not need.
 
-    return compared(one) == compared(other)
+    Raises:
+        ValueError: if so.
+    """
+    recorded = status.read(folder)
+    if recorded is None and summary is None and not has_begun:
+        return
+    before = summary.fallbacks if summary and not recorded else (recorded or {}).get("fallbacks")
+    known = {_title(fallback) for fallback in before or []}
+    if new := [title for fallback in found.fallbacks if (title := _title(fallback)) not in known]:
+        what = "the real data and weights" if not known else "more of the real data and weights"
+        raise ValueError(
+            f"run_dir {folder} holds a run on {what}, which this run with fallbacks would replace "
+            f"({'; '.join(new)}); choose another runs_dir, or delete that folder"
+        )
+
+
+def _title(fallback: str) -> str:
+    """What replaced what; the reason below it differs from time to time."""
+    return (fallback.splitlines() or [""])[0].rstrip(":")
+
+
+def _compared(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that tell runs apart, by their dotted keys."""
+
+    def flat(part: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+        for key, value in part.items():
+            name = f"{prefix}{key}"
+            if name in WITHOUT_EFFECT or name in OF_FILES:
+                continue
+            if isinstance(value, Mapping) and value:
+                yield from flat(value, f"{name}.")
+            else:
+                yield name, value
+
+    return dict(flat(configuration, ""))
+
+
+def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Keys with different values; those that the first lacks are no difference.
+
+    An earlier version could not be given them, or the folder would have another name.
+    """
+    before, now = _compared(one), _compared(other)
+    return [key for key, value in before.items() if key not in now or now[key] != value]
+
+
+def _missing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    before = _compared(one)
+    return [key for key in _compared(other) if key not in before]
 
 
 def _has_used(summary: Summary, found: Found) -> bool:
@@ -135,27 +237,26 @@ def _has_used(summary: Summary, found: Found) -> bool:
     )
 
 
+def _lost(folder: Path, summary: Summary, damaged: Mapping[str, str]) -> str | None:
+    """What a finished run lacks that only training brings back."""
+    if summary.checkpoint:
+        if not (folder / summary.checkpoint).is_file():
+            return f"{summary.checkpoint} is missing"
+        if summary.checkpoint in damaged:
+            return f"{summary.checkpoint} is damaged"
+    aside = folder / f"{files.CURVES}{files.DAMAGED}"
+    if files.CURVES in damaged or (aside.exists() and not (folder / files.CURVES).exists()):
+        return f"{files.CURVES} is damaged"
+    return None
+
+
 def _clear(folder: Path) -> None:
-    """Deletes what a run writes and nothing else."""
-    patterns = (
-        files.CONFIG,
-        files.SUMMARY,
-        files.CURVES,
-        files.CURVES_BEFORE,
-        files.STATUS,
-        files.PREDICTIONS,
-        files.VAL_PREDICTIONS,
-        files.CLASS_METRICS,
-        files.DECISIONS,
-        files.RESPONSE_SCORES,
-        files.UNTRAINED_SCORES,
-        f"{files.RESPONSES}*",  # .part of an interrupted run among them
-        f"{files.UNTRAINED_RESPONSES}*",
-        files.JUDGEMENTS,
-        files.EVENTS,
-    )
-    for pattern in patterns:
-        for file in folder.glob(pattern):
-            file.unlink()
-    for name in (files.SPLITS_FOLDER, files.CHECKPOINTS, files.PLOTS):
+    """Deletes what a run writes and nothing else; the configuration stays until it is replaced."""
+    for pattern in _WRITTEN:
+        for path in folder.glob(pattern):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+    for name in _FOLDERS:
         shutil.rmtree(folder / name, ignore_errors=True)

@@ -189,8 +189,6 @@ def log_hparams(settings: RunSettings, built: Built, summary: Summary) -> None:
         if isinstance(logger, TensorBoardLogger):
             logger.log_hyperparams(hparams, final)
         logger.finalize("success")
-    # Lightning's loggers leave an empty one beside config.yaml, which holds everything.
-    (settings.run_dir / files.HPARAMS).unlink(missing_ok=True)
 
 
 def device_name(trainer: L.Trainer) -> str:

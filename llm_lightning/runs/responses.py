@@ -13,7 +13,8 @@ from llm_lightning.data.records import read_records
 from llm_lightning.evaluation.responses import generate_responses
 from llm_lightning.evaluation.text_scores import score_responses, summarize_scores
 from llm_lightning.run_format import files
-from llm_lightning.run_format.summary import ResponseFacts, Summary, write_summary
+from llm_lightning.run_format.atomic_files import replacing
+from llm_lightning.run_format.summary import ResponseFacts, Summary
 from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.training.precision import AUTO, resolve
 
@@ -34,6 +35,12 @@ def ready_to_generate(model: LanguageModel, device: torch.device, trained_in: st
     return model.bfloat16() if is_native and trained_in.startswith("bf16") else model
 
 
+def precision_of(model: LanguageModel) -> str:
+    """Returns what a model's weights are in: ``fp32``, ``bf16``, or torch's name."""
+    name = str(next(model.parameters()).dtype).removeprefix("torch.")
+    return {"float32": "fp32", "bfloat16": "bf16"}.get(name, name)
+
+
 def respond(model: LanguageModel, device: torch.device, summary: Summary, folder: Path) -> Summary:
     """Generates and scores responses to the test split of a run that is trained.
 
@@ -46,7 +53,7 @@ def respond(model: LanguageModel, device: torch.device, summary: Summary, folder
         folder: the run's, whose ``splits/test.json`` holds the records.
 
     Returns:
-        The summary, written with the facts about the responses.
+        The summary with the facts about the responses; it is not written yet.
 
     Raises:
         KeyboardInterrupt: with a message on how to continue.
@@ -72,9 +79,9 @@ def respond(model: LanguageModel, device: torch.device, summary: Summary, folder
             "untrained_scores": _read_scores(untrained) if untrained.is_file() else None,
             "seconds": seconds,
             "tokens_per_second": num_tokens / seconds,
+            "precision": precision_of(ready),
         }
     )
-    write_summary(folder, summary)
     return summary
 
 
@@ -104,7 +111,8 @@ def _generate_and_score(
     )
     scores = score_responses([record.output for record in records], responses)
     table = pd.DataFrame(scores)
-    table.to_csv(folder / scores_name, index_label=files.INDEX, lineterminator="\n")
+    with replacing(folder / scores_name) as new:
+        table.to_csv(new, index_label=files.INDEX, lineterminator="\n")
     return scores, num_tokens
 
 

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.panel import Panel
 
 from llm_lightning.presentation.durations import duration
+from llm_lightning.presentation.plurals import counted
 from llm_lightning.presentation.terminal import console, errors, facts_grid, results_table
 from llm_lightning.reporting.draw.run_figures import plot_run
 from llm_lightning.run_format import files
@@ -44,6 +45,7 @@ NEXT_COMMANDS = {
     "instructions": 'python -m llm_lightning generate "{run_dir}" "What is the opposite of hot?"',
 }
 _RESPONSES_SHOWN = 3
+_NAMES_SHOWN = 3
 _CHARACTERS_SHOWN = 60
 
 
@@ -75,6 +77,14 @@ def print_heading(settings: RunSettings, data: Sequence[str]) -> None:
     console.print(f"\n[bold]{escape(settings.name)}[/bold], seed {settings.seed}")
     for line in data:
         console.print(escape(line))
+
+
+def _unused_weights(weights: WeightFacts) -> str:
+    """Which tensors of the file are left out: heads of other tasks, and poolers before them."""
+    names = ", ".join(weights.unused_names[:_NAMES_SHOWN])
+    more = weights.unused - min(len(weights.unused_names), _NAMES_SHOWN)
+    others = f" and {more:,} more" if more else ""
+    return f"not used: {counted(weights.unused, 'tensor')} of the file ({names}{others})"
 
 
 def print_start(
@@ -121,6 +131,8 @@ def print_start(
         facts.add_row(title, escape(line))
     head = ", its head too" if weights.head_loaded else ""
     facts.add_row("weights", escape(weights.source + head))
+    if weights.unused:
+        facts.add_row("", escape(_unused_weights(weights)))
     if model_settings:
         shown = (f"{key}={value}" for key, value in model_settings.items())
         facts.add_row("settings", escape(f"{' '.join(shown)} (they come with {weights.model})"))
@@ -141,16 +153,37 @@ def print_skipped(settings: RunSettings) -> None:
     )
 
 
-def print_resumed(epochs: int) -> None:
-    """Prints that an interrupted run is resumed."""
-    console.print(
-        f"resuming after epoch {epochs} of the interrupted run (rerun=true starts over)\n"
-    )
+def print_resumed(epochs: int, step: int | None) -> None:
+    """Prints that an interrupted run is resumed.
+
+    Args:
+        epochs: that are complete.
+        step: the last optimizer step, if it was within an epoch.
+    """
+    where = f"epoch {epochs}" if step is None else f"step {step:,}, in epoch {epochs + 1},"
+    console.print(f"resuming after {where} of the interrupted run (rerun=true starts over)\n")
+
+
+def print_set_aside(file: Path, problem: str) -> None:
+    """Prints that a damaged file was renamed."""
+    line = f"{file} is damaged ({problem}): set aside as {file.name}{files.DAMAGED}"
+    errors.print(escape(line), soft_wrap=True)
+
+
+def draw(summary: Summary, folder: Path) -> None:
+    """Draws a run's pictures; one that fails costs the picture, never the run."""
+    try:
+        plot_run(folder, summary)
+    except Exception as error:  # of matplotlib's, or of texts that it cannot draw
+        problem = (str(error) or "no reason given").splitlines()[0]
+        errors.print(
+            escape(f"{files.PLOTS}/ is incomplete: {type(error).__name__}: {problem}"),
+            soft_wrap=True,
+        )
 
 
 def show(summary: Summary, settings: RunSettings) -> None:
-    """Draws and prints the results of a finished run."""
-    plot_run(settings.run_dir)
+    """Prints the results of a finished run."""
     print_results(summary, as_typed(settings.run_dir))
     print_fallbacks(summary.fallbacks, in_brief=settings.is_later_of_sweep)
 
@@ -175,6 +208,12 @@ def print_results(summary: Summary, run_dir: Path) -> None:
     facts = facts_grid()
     if summary.kind == "classification":
         facts.add_row("classes", escape(class_facts(summary)))
+        if summary.precision.startswith(("bf16", "16")):
+            facts.add_row(
+                "precision",
+                f"{summary.precision}: predictions too; predict computes in fp32, where "
+                f"probabilities differ a little",
+            )
     seconds = summary.seconds
     facts.add_row(
         "time",
@@ -225,6 +264,11 @@ def print_response_scores(responses: ResponseFacts) -> None:
         title = SCORE_TITLES.get(name, name)
         table.add_row(title, *untrained, _percent(score), f"{low:.2f} to {high:.2f}")
     console.print(table)
+    if responses.precision not in (None, "fp32"):
+        console.print(
+            f"written with weights in {responses.precision}, as the run was trained; in fp32 some "
+            f"responses differ"
+        )
 
 
 def _response_time(summary: Summary) -> str:

@@ -73,6 +73,7 @@ class Classifier(Task):
         self.head_is_loaded = loaded.heads.get("score.weight") == tuple(self.head.weight.shape)
         if self.head_is_loaded and "score.bias" not in loaded.heads:
             nn.init.zeros_(self.head.bias)
+        self.unused_weights = loaded.unused
         return loaded.sha256
 
     def forward(

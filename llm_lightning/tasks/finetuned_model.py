@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from llm_lightning.backbone.families import Model, build
 from llm_lightning.backbone.protocol import Backbone
+from llm_lightning.backbone.tensor_files import listed
 from llm_lightning.backbone.tokenizer import GPT2Tokenizer, Tokenizer
 from llm_lightning.backbone.weights import Weights
 from llm_lightning.finetuning import strategies
@@ -35,6 +36,8 @@ class FineTunedModel(L.LightningModule, ABC):
         """The loaded base, if part of it stays frozen."""
         self.head_is_loaded = False
         """Whether the base checkpoint contained a head that fits, and its weights were taken."""
+        self.unused_weights: list[str] = []
+        """Keys of tensors of the base checkpoint that nothing here uses."""
         self.tokenizer: Tokenizer = GPT2Tokenizer()
         """Encodes new texts; whoever builds the model sets that of its backbone."""
         self._seed = seed
@@ -82,9 +85,14 @@ class FineTunedModel(L.LightningModule, ABC):
         """
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leaves the frozen base out of the checkpoint."""
+        """Leaves the frozen base out; and what only training needs, if that does not go on."""
         remove_base(checkpoint, self, self.pretrained_parts, self.base)
-        checkpoint["rng_state"] = torch.get_rng_state()
+        if "optimizer_states" in checkpoint:
+            checkpoint["rng_state"] = torch.get_rng_state()
+            return
+        checkpoint.pop("loops", None)
+        data = getattr(self._trainer, "datamodule", None)
+        checkpoint.pop(type(data).__qualname__, None)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Completes the checkpoint with the frozen base, which must have been loaded.
@@ -92,7 +100,7 @@ class FineTunedModel(L.LightningModule, ABC):
         Raises:
             ValueError: if :meth:`load_base` was not called, or with another base.
         """
-        self._rng_state = checkpoint["rng_state"]
+        self._rng_state = checkpoint.get("rng_state")
         restore_base(checkpoint, self, self.pretrained_parts, self.base)
 
     def load_trained(self, checkpoint: dict[str, Any]) -> None:
@@ -102,10 +110,21 @@ class FineTunedModel(L.LightningModule, ABC):
             checkpoint: as Lightning saves it; its ``state_dict`` is completed.
 
         Raises:
-            ValueError: see :meth:`on_load_checkpoint`.
+            ValueError: see :meth:`on_load_checkpoint`; also if the tensors are not the model's.
         """
         self.on_load_checkpoint(checkpoint)
-        self.load_state_dict(checkpoint["state_dict"], strict=True)
+        found, wanted = checkpoint["state_dict"], self.state_dict()
+        problems = [f"missing: {name}" for name in wanted if name not in found]
+        problems += [f"unexpected: {name}" for name in found if name not in wanted]
+        problems += [
+            f"wrong shape: {name} is {tuple(found[name].shape)}, the model needs "
+            f"{tuple(value.shape)}"
+            for name, value in wanted.items()
+            if name in found and found[name].shape != value.shape
+        ]
+        if problems:
+            raise ValueError(f"its tensors do not fit its own settings; {listed(problems)}")
+        self.load_state_dict(found, strict=True)
 
     def on_train_start(self) -> None:
         """Restores the random state of a resumed run, for the same dropout."""

@@ -86,6 +86,7 @@ class LanguageModel(Task):
         if not self.head_is_loaded and not self.options.tie_weights:
             with torch.no_grad():
                 self.head.weight.copy_(self.backbone.input_embedding.weight)
+        self.unused_weights = loaded.unused
         return loaded.sha256
 
     def forward(self, input_ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T V"]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Protocol, cast, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
 from llm_lightning.run_format.splits import EVALUATED
@@ -20,6 +21,12 @@ class SplitMetric(Protocol):
 
     def compute_and_reset(self) -> dict[str, Tensor]:
         """Returns the values over everything added since the last call, by name."""
+
+    def state(self) -> list[Tensor]:
+        """Returns everything added since then, for a checkpoint."""
+
+    def restore(self, state: list[Tensor], device: torch.device) -> None:
+        """Goes on from a state, on a device."""
 
 
 class SplitMetrics(nn.Module):

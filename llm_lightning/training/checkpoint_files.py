@@ -1,11 +1,12 @@
 """How checkpoints reach the disk: whole or not at all, and without a second copy in memory."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from llm_lightning.run_format.atomic_files import replacing
 
 
 class CheckpointFiles(TorchCheckpointIO):
@@ -30,14 +31,5 @@ class CheckpointFiles(TorchCheckpointIO):
         """
         if storage_options is not None:
             raise TypeError("checkpoints are local files, which have no storage options")
-        file = Path(path)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        new = file.with_name(f"{file.name}.new")
-        try:
-            with new.open("wb") as out:
-                torch.save(checkpoint, out)
-                out.flush()
-                os.fsync(out.fileno())
-            os.replace(new, file)
-        finally:
-            new.unlink(missing_ok=True)
+        with replacing(Path(path)) as new, new.open("wb") as out:
+            torch.save(checkpoint, out)

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 import small_tokenizers as small
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 
 from llm_lightning.backbone.huggingface.tokenizer import FastTokenizer, load_tokenizer
 from llm_lightning.backbone.tokenizer import Tokenizer as Protocol
+from llm_lightning.data.prompt_styles import CHAT
+from llm_lightning.data.prompts import Prompts, Record
 
 TEXT = "A good film: 日本 🎉, I'd see it again!\n\nA bad one  too."
 KINDS = {
@@ -142,3 +144,21 @@ def test_a_tokenizer_without_any_end_is_refused() -> None:
     without = small.fast(backend, bos_token=None, eos_token=None, pad_token=None)
     with pytest.raises(ValueError, match="no token that ends or fills a text"):
         FastTokenizer(without)
+
+
+def test_an_added_token_that_is_not_special_is_one_wherever_it_is_written() -> None:
+    made = small.byte_level(small.CHATML)
+    made._tokenizer.add_tokens([AddedToken("<think>", special=False)])
+    tokenizer = FastTokenizer(made._tokenizer)
+    think = tokenizer.special_id("<think>")
+    start = tokenizer.special_id("<|im_start|>")
+    text = "a <think> b <|im_start|>"
+    ids, offsets = tokenizer.encode_with_offsets(text)
+    assert ids == tokenizer.encode(text)
+    assert ids.count(think) == 1
+    assert offsets[ids.index(think)] == (2, 9)
+    assert start not in ids
+    assert tokenizer.decode(ids) == text
+    prompt = Prompts(CHAT, tokenizer).prompt_ids(Record(text), 200)
+    assert prompt.count(think) == 1
+    assert prompt.count(start) == 2, "of the user's and the assistant's turn alone"

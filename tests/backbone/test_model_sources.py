@@ -162,9 +162,14 @@ def test_a_gguf_file_is_dequantized_once(
 
 
 def test_a_file_that_is_no_gguf_leaves_nothing_behind(tmp_path: Path) -> None:
-    (tmp_path / "broken.gguf").write_bytes(b"GGUF" + bytes(100))
-    with pytest.raises(ValueError, match=r"broken\.gguf cannot be read by transformers \("):
-        locate(HubModel(weights=str(tmp_path / "broken.gguf")))
+    header = b"GGUF" + (3).to_bytes(4, "little")
+    for content, message in (
+        (b"GGUF" + bytes(100), "is damaged: version 0 of the format is not known"),
+        (header + bytes(92), r"cannot be read by transformers \("),  # without any fields
+    ):
+        (tmp_path / "broken.gguf").write_bytes(content)
+        with pytest.raises(ValueError, match=rf"broken\.gguf {message}"):
+            locate(HubModel(weights=str(tmp_path / "broken.gguf")))
     assert list((cache_dir() / "models").iterdir()) == []
 
 

@@ -1,9 +1,11 @@
 import hashlib
+import re
 from importlib import resources
 from pathlib import Path
 
 import pytest
 
+from llm_lightning.backbone import tokenizer as module
 from llm_lightning.backbone.tokenizer import (
     END_OF_TEXT_ID,
     GPT2Tokenizer,
@@ -74,3 +76,33 @@ def test_the_ranks_are_what_is_saved(tmp_path: Path) -> None:
     (file,) = tmp_path.iterdir()
     ranks = resources.files("llm_lightning.backbone") / "assets" / "gpt2.tiktoken"
     assert file.read_bytes() == ranks.read_bytes()
+
+
+@pytest.mark.parametrize("space", [" ", "\n", "\t", " \n", "\u00a0", "\u2003 ", "\r\n", "\x1c "])
+def test_long_white_space_has_the_same_ids_as_in_one_piece(
+    space: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arounds = [("", ""), ("a", ""), ("", "b"), ("a.", "\u00e9"), ("1", "<|endoftext|>")]
+    whole = gpt2_encoding()
+
+    def check(length: int) -> None:
+        for before, after in arounds:
+            run = (space * length)[:length]
+            text = f"{before}{run}{after} and on {run}"
+            assert encode(text) == whole.encode_ordinary(text)
+            ids, offsets = GPT2Tokenizer().encode_with_offsets(text, special=True)
+            assert ids == whole.encode(text, allowed_special="all")
+            assert offsets[-1][1] == len(text)
+
+    check(module._LONG_RUN + 1)
+    shorter = module._LONG_SPACE.pattern.replace(str(module._LONG_RUN), "20")
+    monkeypatch.setattr(module, "_LONG_SPACE", re.compile(shorter))
+    monkeypatch.setattr(module, "_LONG_RUN", 20)
+    for length in (*range(17, 24), 40, 301):
+        check(length)
+
+
+@pytest.mark.parametrize("space", [" ", "\n"])
+def test_a_million_blanks_are_encoded(space: str) -> None:
+    text = "a" + space * (1_000_000 // len(space)) + "b"
+    assert gpt2_encoding().decode(encode(text)) == text

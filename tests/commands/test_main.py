@@ -247,7 +247,7 @@ def test_ctrl_c_ends_with_130_and_a_line_on_how_to_continue() -> None:
     process.send_signal(signal.SIGINT)
     shown = process.communicate(timeout=60)[0]
     assert process.returncode == 130, shown
-    assert "the same command continues after the last complete epoch" in shown
+    assert "saved; the same command continues after optimizer step" in shown
     assert "Traceback" not in shown
     status = json.loads(next(Path("runs").glob("*/*/status.json")).read_text())
     assert status["state"] == "interrupted"

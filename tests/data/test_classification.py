@@ -93,7 +93,8 @@ def test_each_kind_of_dropped_and_truncated_text_is_described(tmp_path: Path) ->
         module.setup()
         return module.describe()
 
-    *splits, _, dropped = described(balance="undersample", num_train=12, max_length=3)
+    *splits, _, dropped, _, positive = described(balance="undersample", num_train=12, max_length=3)
+    assert positive == "positive class: b"
     assert splits == [
         "train: 12 (6 a, 6 b), 12 truncated",
         "val: 5 (3 a, 2 b), 5 truncated",
@@ -103,7 +104,7 @@ def test_each_kind_of_dropped_and_truncated_text_is_described(tmp_path: Path) ->
         "1 duplicate text dropped; 7 texts dropped to balance the classes; "
         "16 training texts dropped by data.num_train=12"
     )
-    assert len(described(deduplicate=False)) == 4, "no line if nothing is dropped"
+    assert len(described(deduplicate=False)) == 6, "no line if nothing is dropped"
 
 
 def test_order_depends_on_the_seed_and_the_epoch_alone(data: SmsSpam) -> None:

@@ -1,5 +1,6 @@
 """Facts about downloads that are decided here, not by the libraries underneath."""
 
+import contextlib
 import os
 import pickle
 import random
@@ -11,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -277,6 +279,66 @@ def test_unusable_addresses_and_proxies_are_named(
     monkeypatch.setenv("http_proxy", proxy)
     with pytest.raises(Unavailable, match=message):
         get(destination, url)
+
+
+class _Endless(BaseHTTPRequestHandler):
+    """Sends a byte, or a block, every few milliseconds until the client hangs up."""
+
+    block = b"x"
+    announced: int | None = None
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        if self.announced is not None:
+            self.send_header("Content-Length", str(self.announced))
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        with contextlib.suppress(OSError):
+            while True:
+                self.wfile.write(self.block)
+                time.sleep(0.005)
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("sends", "options", "message"),
+    [
+        ({}, {"total_timeout_s": 0.3}, r"given up after 0\.3 s, with \d+ bytes received"),
+        (
+            {}, {"slow_after_s": 0.3},
+            r"given up: only \d+ bytes in 0 s, less than 1,000 a second",
+        ),
+        ({"block": bytes(100_000)}, {"max_bytes": 10**6}, "the file has more than 1,000,000 bytes"),
+        (
+            {"announced": 10**12}, {"max_bytes": 10**6, "total_timeout_s": 0.3},
+            "the file has more than 1,000,000 bytes",
+        ),
+    ],
+)  # fmt: skip
+def test_a_download_that_does_not_end_is_given_up(
+    destination: Path, sends: dict, options: dict, message: str
+) -> None:
+    handler = type("Handler", (_Endless,), sends)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    started = time.monotonic()
+    try:
+        url = f"http://127.0.0.1:{server.server_address[1]}/a.zip"
+        with pytest.raises(Unavailable, match=message):
+            get(destination, url, **options)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert time.monotonic() - started < 5
+    assert files_beside(destination) == []
 
 
 # --- several at once ------------------------------------------------------------------------------

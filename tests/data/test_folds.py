@@ -87,7 +87,7 @@ def test_the_clean_recipe_and_own_tables_have_folds(tmp_path: Path) -> None:
         (lambda: Imdb(folds=2, fold=0), "data.folds is not possible with data=imdb"),
         (
             lambda: split_fold(rows({0: 30, 1: 3}), 5, 0, 0.1, 1, CLASSES),
-            "class 'b' has 3 rows, too few for data.folds=5: fold 0 has none of them in",
+            "too few rows for data.folds=5, fold 0: class 'b' has 3 rows, none of them in val",
         ),
     ],
 )

@@ -171,7 +171,8 @@ def test_download_is_verified_and_cached_under_its_own_name() -> None:
     ("content", "sha256", "message"),
     [
         (b"[1]", "0" * 64, "does not match the known hash"),
-        (b"<html>not found</html>", None, "it is not JSON"),
+        (b"<html>not found</html>", None, "it is a web page (HTML)"),
+        (b"[", None, "it is not JSON"),
         (b"{}", None, "it is not a list of records"),
     ],
 )

@@ -125,7 +125,7 @@ def test_a_faulty_record_is_named(tmp_path: Path, entry: Any, message: str) -> N
         ("a.jsonl", b'{"a": 1}\n{', "a.jsonl, line 2 is not JSON"),
         ("a.jsonl", b"\xff", "a.jsonl is not UTF-8"),
         ("a.parquet", b"PAR1", "is not a readable Parquet file"),
-        ("a.csv", b"a", r"must have the extension \.json, .*, got '\.csv'"),
+        ("a.xml", b"a", r"must have the extension \.json, .*, got '\.xml'"),
     ],
 )
 def test_a_faulty_file_is_named(tmp_path: Path, name: str, content: bytes, message: str) -> None:

@@ -207,12 +207,16 @@ def test_texts_of_digits_are_not_changed(tmp_path: Path) -> None:
     [
         ("table", "6 rows, too few to split: val would be empty"),
         ("chapter", "6 rows, too few to split: val would be empty"),
-        ("clean", "class 'ham' has 3 rows, too few for fractions [0.7, 0.1, 0.2]: every class"),
+        (
+            "clean",
+            "2 classes are too small: 'ham' has 2 rows, 'spam' has 2 rows; every class needs",
+        ),
     ],
 )
 def test_a_collection_too_small_to_split_is_named(tmp_path: Path, split: str, rule: str) -> None:
     path = tmp_path / "small.tsv"
-    path.write_bytes(collection([*MESSAGES[:3], *MESSAGES[-3:]]))
+    size = 2 if split == "clean" else 3
+    path.write_bytes(collection([*MESSAGES[:size], *MESSAGES[-size:]]))
     with pytest.raises(ValueError, match=r".") as caught:
         ready(path=str(path), split=split)
     assert str(caught.value).startswith(f"data.path: {path}, undersampled: {rule}")

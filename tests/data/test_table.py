@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from llm_lightning.backbone.tokenizer import GPT2Tokenizer
-from llm_lightning.data.table import Table, read_table
+from llm_lightning.data.labelled_files import read_table
+from llm_lightning.data.table import Table
 
 
 def rows(labels: tuple = ("no", "yes"), repeat: int = 20) -> pd.DataFrame:
@@ -112,7 +113,8 @@ def test_equal_texts_with_different_labels_are_one_error(tmp_path: Path) -> None
     table.loc[[4, 17], "text"] = ["same", "same "]
     assert fault(tmp_path, "t.csv", table) == (
         "FILE, column 'text', rows 5 and 18: the same text is labelled 'no' and 'yes' "
-        "(1 such text); correct the labels, or keep every row with data.deduplicate=false"
+        "(1 such text); correct the labels, leave such texts out with data.contradictions=drop, or "
+        "keep every row with data.deduplicate=false"
     )
     table.loc[[7, 20, 22], "text"] = "another"
     assert "rows 5 and 18: the same text is labelled 'no' and 'yes' (2 such texts)" in fault(
@@ -246,9 +248,9 @@ def test_each_fault_is_one_error_with_file_column_and_row(tmp_path: Path) -> Non
         assert fault(tmp_path, name, unlabelled) == (
             "FILE, column 'label', row 3: no label (a string or a number) (1 such row)"
         )
-    latin = "text,label\nfine,a\ncafé,b\n".encode("latin-1")
-    assert fault(tmp_path, "t.csv", latin) == (
-        "FILE is not UTF-8: byte 21 in line 3 cannot be decoded; save it as UTF-8"
+    latin = '{"text": "a"}\n{"text": "café"}\n'.encode("latin-1")
+    assert fault(tmp_path, "t.jsonl", latin) == (
+        "FILE is not UTF-8: byte 27 in line 2 cannot be decoded; save it as UTF-8"
     )
     assert "FILE, line 2 is not JSON" in fault(
         tmp_path, "t.jsonl", json.dumps({"text": "a", "label": "b"}).encode() + b"\n{oops\n"
@@ -256,11 +258,14 @@ def test_each_fault_is_one_error_with_file_column_and_row(tmp_path: Path) -> Non
     assert "FILE is not a readable Parquet file" in fault(tmp_path, "t.parquet", b"PAR?")
     assert "the extension must be .csv" in fault(tmp_path, "t.xlsx", b"x")
     for ragged in (b"text,label\na,b,c\nd,e\n", b"text,label\na,b\nd,e,f\n"):
-        assert "FILE is not a readable table" in fault(tmp_path, "t.csv", ragged)
+        row = 1 if ragged.endswith(b"e\n") else 2
+        assert f"FILE, row {row} (line {row + 1}): 3 cells for 2 columns (1 such row)" in fault(
+            tmp_path, "t.csv", ragged
+        )
     rare = pd.concat([table, pd.DataFrame({"text": ["only one"], "label": ["rare"]})])
-    assert fault(tmp_path, "t.csv", rare) == (
-        "FILE, column 'label': class 'rare' has 1 row, too few for fractions [0.7, 0.1, 0.2]: "
-        "every class needs a row in each split"
+    assert fault(tmp_path, "t.csv", rare).startswith(
+        "FILE, column 'label': 1 class of fewer than 3 rows: 'rare' (1 row); every split needs one "
+        "of each class: add texts, or set data.rare=drop"
     )
 
 

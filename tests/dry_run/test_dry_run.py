@@ -258,7 +258,7 @@ def test_a_finished_run_costs_nothing_and_stays_as_it_is(monkeypatch: pytest.Mon
 
 
 def test_of_an_interrupted_run_only_the_rest_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    arguments = ("+experiment=last_layer", *TINY, "trainer.max_epochs=3")
+    arguments = ("+experiment=last_layer", *TINY, "trainer.max_epochs=3", "checkpoint_every=4")
 
     def kill(self: Any, trainer: L.Trainer, module: Any, batch: Any, index: int) -> None:
         if (trainer.current_epoch, index) == (2, 1):

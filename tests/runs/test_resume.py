@@ -18,6 +18,7 @@ pytestmark = pytest.mark.usefixtures("own_folder")
 RUN = (
     "trainer=smoke", "model=nano", "baselines=[]", "untrained_responses=false",
     "trainer.max_epochs=3", "trainer.limit_val_batches=null", "model.resid_pdrop=0.1",
+    "checkpoint_every=4",
 )  # fmt: skip
 CLASSIFY = ("+experiment=lora", "finetune.dropout=0.2", *RUN)
 INSTRUCT = (
@@ -95,7 +96,9 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     assert summaries[0]["metrics"] == summaries[1]["metrics"]
     assert summaries[1]["seconds"]["total"] > summaries[1]["seconds"]["training"]
     assert {file.name for file in (killed / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
-    assert not (killed / "metrics_before_interruption.csv").exists()
+    left = {file.name for file in killed.iterdir() if "tfevents" not in file.name}
+    assert left == {file.name for file in whole.iterdir() if "tfevents" not in file.name}
+    assert len(list(killed.glob("*tfevents*"))) == 1
 
 
 def test_starting_over_and_other_settings_forget_the_interrupted_run(
@@ -125,7 +128,7 @@ def test_data_that_changed_meanwhile_are_refused(
     arguments = (
         "+experiment=last_layer", "data=table", "data.path=data.csv", *RUN, "runs_dir=runs"
     )  # fmt: skip
-    interrupt(monkeypatch, *arguments, in_epoch=1)
+    folder = interrupt(monkeypatch, *arguments, in_epoch=1)
     table.write_text(table.read_text().replace("number 7,", "number seven,"))
     with pytest.raises(SystemExit) as ended:
         command(monkeypatch, *arguments)
@@ -133,6 +136,7 @@ def test_data_that_changed_meanwhile_are_refused(
     told = " ".join(capsys.readouterr().err.replace("│", " ").split())
     assert "data have changed since" in told
     assert "rerun=true" in told
+    assert "number 7," in (folder / "splits" / "train.csv").read_text()  # as they were
 
 
 # --- checkpoints of what trained ------------------------------------------------------------------

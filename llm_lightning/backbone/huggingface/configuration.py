@@ -1,7 +1,6 @@
 """The configuration of a transformers model: read, checked, and what it says about the model."""
 
 import copy
-import json
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,6 +11,11 @@ from torch import nn
 
 from llm_lightning.backbone.checkpoint import CONFIG_NAME
 from llm_lightning.backbone.huggingface.quiet import quiet
+from llm_lightning.backbone.memory import MOST_BLOCKS, check_fits
+from llm_lightning.run_format.bounded_files import read_json_object
+
+_IGNORED = ("auto_map", "transformers_weights", "attn_implementation", "_attn_implementation")
+"""Keys that name code of the model's own, another file of weights, or kernels to be fetched."""
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -22,10 +26,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     file = folder / CONFIG_NAME
     try:
-        fields = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise ValueError(f"model.weights: {file} cannot be read: {error}") from error
-    if not isinstance(fields, dict) or "model_type" not in fields:
+        fields = read_json_object(file)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"model.weights: {error}") from error
+    if not isinstance(fields.get("model_type"), str):
         raise ValueError(f"model.weights: {file} names no model_type")
     if fields["model_type"] == "gpt2":
         raise ValueError(
@@ -42,8 +46,7 @@ def own_context_length(config: Mapping[str, Any]) -> int | None:
         config: its configuration as plain values.
     """
     known = configured(config, None)
-    with torch.device("meta"), quiet():
-        return longest_input(made(known, {}, is_empty=True), known)
+    return longest_input(without_memory(known, {}), known)
 
 
 def configured(fields: Mapping[str, Any], dropout: float | None) -> Any:
@@ -58,9 +61,9 @@ def configured(fields: Mapping[str, Any], dropout: float | None) -> Any:
     """
     from transformers import CONFIG_MAPPING, AutoConfig
 
-    values = copy.deepcopy(dict(fields))
+    values = {key: copy.deepcopy(value) for key, value in fields.items() if key not in _IGNORED}
     kind = values.pop("model_type", None)
-    if kind not in CONFIG_MAPPING:
+    if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
         raise ValueError(
             f"model.weights: this version of transformers knows no model of type {kind!r}"
         )
@@ -71,6 +74,7 @@ def configured(fields: Mapping[str, Any], dropout: float | None) -> Any:
         raise ValueError(
             f"model.weights: {CONFIG_NAME} is not valid for {kind}: {lines[-1].strip()}"
         ) from error
+    _check_blocks(config)
     if problem := _problem(config):
         raise unsupported(f"a model of type {kind}", problem)
     if getattr(config, "quantization_config", None) is not None:
@@ -84,6 +88,51 @@ def configured(fields: Mapping[str, Any], dropout: float | None) -> Any:
         for key in dropouts(config):
             setattr(config, key, dropout)
     return config
+
+
+def without_memory(config: Any, options: dict[str, Any]) -> nn.Module:
+    """Makes the model with shapes alone, and refuses one that is larger than the memory.
+
+    Args:
+        config: as from :func:`configured`.
+        options: as in :func:`made`.
+
+    Raises:
+        ValueError: if its weights do not fit, or it cannot be made at all.
+    """
+    width = _number(config, "hidden_size")
+    rows = _number(config, "vocab_size") + width * _number(config, "num_hidden_layers")
+    check_fits(rows * width, _described(config))
+    try:
+        with torch.device("meta"), quiet():
+            model: nn.Module = made(config, options, is_empty=True)
+    # Of the architecture's own code, for sizes that are zero, negative, or too large for 64 bits.
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [""]
+        raise ValueError(
+            f"{_described(config)} cannot be made: {type(error).__name__}: {lines[0]}"
+        ) from error
+    check_fits(sum(one.numel() for one in model.parameters()), _described(config))
+    return model
+
+
+def _described(config: Any) -> str:
+    return f"model.weights: this {config.model_type}"
+
+
+def _check_blocks(config: Any) -> None:
+    number = _number(config, "num_hidden_layers")
+    if number > MOST_BLOCKS:
+        raise ValueError(
+            f"model.weights: {CONFIG_NAME} has num_hidden_layers={number:,}, and no model has more "
+            f"than {MOST_BLOCKS:,}"
+        )
+
+
+def _number(config: Any, key: str) -> int:
+    """The value of a size; 0 where there is none."""
+    value = getattr(config, key, 0)
+    return value if isinstance(value, int) else 0
 
 
 def dropouts(config: Any) -> dict[str, float]:

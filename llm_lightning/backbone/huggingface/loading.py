@@ -12,16 +12,17 @@ from llm_lightning.backbone.checkpoint import (
     HEADS,
     WEIGHTS_NAMES,
     Loaded,
-    Reader,
+    check_finite,
     checked_sha256,
     checkpoint_files,
-    tensor_readers,
 )
 from llm_lightning.backbone.huggingface.model import TransformersBackbone
 from llm_lightning.backbone.huggingface.quiet import quiet
+from llm_lightning.backbone.tensor_files import Reader, listed, tensor_readers
 
-# Causal masks, which old versions of transformers stored as tensors.
-_MASK = re.compile(r"(attn|attention)\.(bias|masked_bias)")
+# Causal masks and counting positions, which old versions of transformers stored as tensors.
+_COMPUTED = re.compile(r"(attn|attention)\.(bias|masked_bias)|rotary_emb\.inv_freq|position_ids")
+_ADAPTER = "adapter_config.json"
 # Other names of heads; this one is GPT-NeoX's.
 _SAME_HEAD = {"embed_out.weight": "lm_head.weight"}
 
@@ -35,7 +36,7 @@ def load_weights(
 ) -> Loaded:
     """Gives a backbone the weights of a checkpoint, by transformers' own rules for names.
 
-    Heads of pretraining, and a pooling layer before them, are left out.
+    Heads of other tasks, and a pooling layer before them, are left out and listed as unused.
 
     Args:
         backbone: changed in place, adapters aside; weights become float32.
@@ -46,7 +47,8 @@ def load_weights(
 
     Raises:
         ValueError: if the file is damaged, lacks weights of the model, has others of another shape
-            or more in its blocks; the message lists them.
+            or type or more in its blocks; the message lists them. Also if values are NaN or
+            infinite.
     """
     sha256 = checked_sha256(path, expected_sha256)
     # Read here first: transformers' own errors differ between formats, and one of them advises to
@@ -62,31 +64,43 @@ def load_weights(
         f"wrong shape: {key} is {tuple(got)}, the model needs {tuple(wanted)}"
         for key, got, wanted in sorted(found["mismatched_keys"])
     ]
+    others = sorted(key for key in found["unexpected_keys"] if not _COMPUTED.search(key))
+    problems += [f"unexpected: {key}" for key in others if in_block.search(key)]
     problems += [
-        f"unexpected: {key}"
-        for key in sorted(found["unexpected_keys"])
-        if in_block.search(key) and not _MASK.search(key)
+        f"wrong type: {key} is not a floating-point tensor"
+        for key, reader in sorted(readers.items())
+        if key.endswith((".weight", ".bias"))
+        and not (reader.is_floating or _COMPUTED.search(key) or key in others)
     ]
     if problems:
         raise ValueError(
             f"model.weights: {path} does not fit this {type(backbone.model).__name__}; "
-            f"{len(problems)} problems:\n  " + "\n  ".join(problems)
+            f"{listed(problems)}"
         )
+    check_finite(path, dict(source.named_parameters()))
     with torch.no_grad():
         for name, value in source.named_parameters():
             # The storage changes hands: nothing is copied, and adapters keep their layer's weight.
             backbone.model.get_parameter(name).data = value.data
         for name, value in source.named_buffers():
             backbone.model.get_buffer(name).copy_(value)
-    return Loaded(sha256, _load_heads(backbone, readers, heads or {}))
+    shapes, used = _load_heads(path, backbone, readers, heads or {})
+    return Loaded(sha256, shapes, [key for key in others if key not in used])
 
 
 def _read(
     backbone: TransformersBackbone, path: Path, readers: Mapping[str, Reader]
 ) -> tuple[Any, Mapping[str, Any]]:
     """The model with the checkpoint's weights, and which keys did not fit."""
+    if (adapter := path.with_name(_ADAPTER)).exists():
+        # transformers would put the adapter into the model without a word.
+        raise ValueError(
+            f"model.weights: {adapter} is that of an adapter, which is not read here: merge it "
+            f"into its base, or move the base's files into a folder of their own"
+        )
     # As the backbone made it, so that there are no parts that it does not have.
     options: dict[str, Any] = {
+        "local_files_only": True,
         "config": backbone.config,
         "dtype": torch.float32,
         "output_loading_info": True,
@@ -101,28 +115,42 @@ def _read(
         else:
             state = {key: reader.read() for key, reader in readers.items()}
             loaded = model_class.from_pretrained(None, state_dict=state, **options)
-    except (OSError, RuntimeError, KeyError) as error:
-        raise ValueError(f"model.weights: {path} is not a readable checkpoint: {error}") from error
+    # Its own code for every architecture meets whatever a file holds.
+    except Exception as error:
+        raise ValueError(
+            f"model.weights: {path} is not a readable checkpoint: {type(error).__name__}: {error}"
+        ) from error
     model, found = loaded
     return model, found
 
 
 def _load_heads(
-    backbone: TransformersBackbone, readers: Mapping[str, Reader], wanted: Mapping[str, Tensor]
-) -> dict[str, tuple[int, ...]]:
-    """Copies heads of a checkpoint; returns the shapes of those that are not the embedding."""
+    path: Path,
+    backbone: TransformersBackbone,
+    readers: Mapping[str, Reader],
+    wanted: Mapping[str, Tensor],
+) -> tuple[dict[str, tuple[int, ...]], set[str]]:
+    """Copies heads of a checkpoint.
+
+    Returns:
+        Shapes of those that are not the embedding; and the keys of those that are used, of which
+        the embedding is one.
+    """
     embedding = backbone.input_embedding.weight
-    found = {}
+    found, used = {}, set()
     for key, reader in readers.items():
         name = _SAME_HEAD.get(key, key)
         if name not in HEADS:
             continue
         value = reader.read()
         if value.shape == embedding.shape and torch.equal(value.to(embedding.dtype), embedding):
+            used.add(key)
             continue  # tied, and stored twice
         found[name] = reader.shape
         target = wanted.get(name)
         if target is not None and tuple(target.shape) == reader.shape:
             with torch.no_grad():
                 target.copy_(value)
-    return found
+            check_finite(path, {name: target})
+            used.add(key)
+    return found, used

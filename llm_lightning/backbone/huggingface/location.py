@@ -9,25 +9,45 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable
+from fnmatch import fnmatch
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from huggingface_hub import constants, hf_hub_url, snapshot_download, try_to_load_from_cache
+from huggingface_hub import (
+    HfApi,
+    constants,
+    hf_hub_download,
+    hf_hub_url,
+    try_to_load_from_cache,
+)
+from huggingface_hub.utils import tqdm
 
 from llm_lightning.backbone.checkpoint import (
     CONFIG_NAME,
     WEIGHTS_NAME,
     WEIGHTS_NAMES,
     checkpoint_files,
+    content_sha256,
+)
+from llm_lightning.backbone.hub import (
+    HUB_ID,
+    BeforeDownload,
+    hub_errors,
+    hub_is_off,
+    hub_source,
+    watched,
 )
 from llm_lightning.backbone.huggingface.gguf import convert
 from llm_lightning.backbone.huggingface.settings import HubModel
-from llm_lightning.backbone.weights import HUB_ID, Weights, hub_is_off, hub_source
+from llm_lightning.backbone.weights import Weights
 from llm_lightning.network import Reachability, Unavailable, cache_dir
 from llm_lightning.presentation.extras import is_installed, require
-from llm_lightning.run_format.file_digest import cached_sha256
 
 _GGUF_READERS = ("transformers", "gguf", "accelerate")
+*_SAFETENSORS_NAMES, _PICKLED_NAME = WEIGHTS_NAMES
+_MOST_EXPANSION = 10
+"""Of an archive with weights, which hardly shrink when they are packed."""
 _PATTERNS = ["*.json", "*.model", "*.txt", "*.jinja"]
 
 
@@ -40,12 +60,17 @@ def ask_hub(model: HubModel) -> Reachability | None:
     return Reachability(hf_hub_url(model.hub_id, CONFIG_NAME, revision=model.revision))
 
 
-def locate(model: HubModel, reachability: Reachability | None = None) -> Weights:
+def locate(
+    model: HubModel,
+    reachability: Reachability | None = None,
+    before_download: BeforeDownload | None = None,
+) -> Weights:
     """Finds the weights that ``model.weights`` names, downloading or converting them if necessary.
 
     Args:
         model: the model and its ``weights`` setting.
         reachability: the result of :func:`ask_hub`, if it was called before.
+        before_download: called with what is about to be fetched; may raise. ``None``: nothing is.
 
     Raises:
         Unavailable: if weights from the Hub are unavailable; without a network, within 10 s.
@@ -61,14 +86,14 @@ def locate(model: HubModel, reachability: Reachability | None = None) -> Weights
                 f"model={model.name} needs model.weights: a transformers folder, a .safetensors or "
                 f".gguf file, or a Hub id (owner/name)"
             )
-        found = _from_hub(model, model.hub_id, model.revision, reachability)
+        found = _from_hub(model, model.hub_id, model.revision, reachability, before_download)
         return found if model.weights == "pretrained" else _without_weights(found)
     path = Path(model.weights).expanduser()
     if path.exists():
         return _from_path(path, model.weights)
     if HUB_ID.fullmatch(model.weights):
         hub_id, _, revision = model.weights.partition("@")
-        return _from_hub(model, hub_id, revision or None, reachability)
+        return _from_hub(model, hub_id, revision or None, reachability, before_download)
     raise ValueError(
         f"model.weights must be pretrained, package, random, an existing file or folder, or a Hub "
         f"id (owner/name), got {model.weights!r}"
@@ -128,6 +153,10 @@ def _package_file(model: HubModel) -> Path | None:
     if model.package is None:
         return None
     module, _, name = model.package.partition("/")
+    if not module.isidentifier() or ".." in Path(name).parts or Path(name).is_absolute():
+        raise ValueError(
+            f"model.package must be a top-level package and a file in it, got {model.package!r}"
+        )
     spec = find_spec(module)  # of a top-level package, which does not import it
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         if (Path(folder) / name).is_file():
@@ -140,15 +169,24 @@ def _unpacked(file: Path) -> Path:
         return file
 
     def unpack(target: Path) -> None:
-        with zipfile.ZipFile(file) as archive:
-            archive.extractall(target)  # which drops absolute paths and `..` by itself
+        try:
+            with zipfile.ZipFile(file) as archive:
+                size = sum(part.file_size for part in archive.infolist())
+                if size > _MOST_EXPANSION * file.stat().st_size:
+                    raise ValueError(
+                        f"model.weights: {file} would become {size:,} bytes, far more than packed "
+                        f"weights: it is damaged, or made to fill the disk"
+                    )
+                archive.extractall(target)  # which drops absolute paths and `..` by itself
+        except zipfile.BadZipFile as error:
+            raise ValueError(f"model.weights: {file} is a damaged archive: {error}") from error
 
     return _made_once(file, "unpacked", unpack)
 
 
 def _made_once(file: Path, kind: str, make: Callable[[Path], None]) -> Path:
     """A folder in the cache that is made from a file; complete, or not there at all."""
-    folder = cache_dir() / "models" / f"{kind}-{cached_sha256(file)[:16]}"
+    folder = cache_dir() / "models" / f"{kind}-{content_sha256(file)[:16]}"
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -181,7 +219,11 @@ def _cached(hub_id: str, revision: str | None) -> Path | None:
 
 
 def _from_hub(
-    model: HubModel, hub_id: str, revision: str | None, reachability: Reachability | None
+    model: HubModel,
+    hub_id: str,
+    revision: str | None,
+    reachability: Reachability | None,
+    before_download: BeforeDownload | None,
 ) -> Weights:
     source = hub_source(hub_id, revision)
     what = f"the model {source}"
@@ -193,35 +235,36 @@ def _from_hub(
         if hub_is_off():
             switch = "HF_HUB_OFFLINE" if constants.HF_HUB_OFFLINE else "LLM_LIGHTNING_OFFLINE"
             raise Unavailable(what, f"{switch} is set, and there is no cached copy", advice)
+        if before_download is not None:
+            before_download(source)
         reachability = reachability or Reachability(
             hf_hub_url(hub_id, CONFIG_NAME, revision=revision)
         )
         if problem := reachability.problem():
             raise Unavailable(what, problem, advice)
-        folder = _download(hub_id, revision, what, advice)
+        with hub_errors(what, advice):
+            folder = watched(partial(_fetch, hub_id, revision))
     for name in WEIGHTS_NAMES:
         if (folder / name).is_file():
             return _in_folder(folder, folder / name, source)
     raise ValueError(f"model.weights: {source} contains no {', '.join(WEIGHTS_NAMES)}")
 
 
-def _download(hub_id: str, revision: str | None, what: str, advice: str) -> Path:
-    try:
-        for weights in (["*.safetensors"], ["pytorch_model.bin"]):
-            folder = Path(
-                snapshot_download(
-                    hub_id,
-                    revision=revision,
-                    allow_patterns=[*_PATTERNS, *weights],
-                    ignore_patterns=["*/*"],  # other formats, in folders of their own
-                )
-            )
-            if any((folder / name).is_file() for name in WEIGHTS_NAMES):
-                break
-        return folder
-    # Besides its own errors the Hub client raises those of its HTTP library, which differ between
-    # its versions and share no base class. All of them mean that the files are unavailable.
-    except Exception as error:
-        first_line = (str(error).strip() or "no message").splitlines()[0]
-        reason = f"{constants.ENDPOINT}: {type(error).__name__}: {first_line}"
-        raise Unavailable(what, reason, advice) from error
+def _fetch(hub_id: str, revision: str | None, bar: type[tqdm]) -> Path:
+    """Downloads configuration, tokenizer and weights; one file after another.
+
+    The client's ``snapshot_download`` uses threads that the interpreter would wait for at its exit,
+    however long ago the download was given up.
+    """
+    config = Path(hf_hub_download(hub_id, CONFIG_NAME, revision=revision, tqdm_class=bar))
+    commit = config.parent.name  # of all other files too, whatever becomes of the branch
+    siblings = HfApi().model_info(hub_id, revision=commit).siblings or []
+    # Folders hold other formats.
+    names = sorted(one.rfilename for one in siblings if "/" not in one.rfilename)
+    patterns = [*_PATTERNS, "*.safetensors"]
+    if not set(names) & set(_SAFETENSORS_NAMES):
+        patterns[-1] = _PICKLED_NAME
+    for name in names:
+        if any(fnmatch(name, pattern) for pattern in patterns):
+            hf_hub_download(hub_id, name, revision=commit, tqdm_class=bar)
+    return config.parent

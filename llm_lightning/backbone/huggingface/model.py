@@ -17,6 +17,7 @@ from llm_lightning.backbone.huggingface.configuration import (
     longest_input,
     made,
     unsupported,
+    without_memory,
 )
 from llm_lightning.backbone.huggingface.quiet import quiet
 from llm_lightning.backbone.huggingface.structure import (
@@ -79,6 +80,7 @@ class TransformersBackbone(nn.Module):
             self.options = {"attn_implementation": "eager"}
         if "add_pooling_layer" in inspect.signature(model_class).parameters:
             self.options["add_pooling_layer"] = False  # pooling belongs to the tasks
+        without_memory(self.config, self.options)  # refuses sizes that would not fit
         with quiet():
             self.model = made(self.config, self.options, is_empty=init == "empty")
         if not isinstance(self.model.get_input_embeddings(), nn.Embedding):

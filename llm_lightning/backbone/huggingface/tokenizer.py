@@ -2,6 +2,11 @@
 
 Only the fast ones, which are built on the ``tokenizers`` library: they know which characters a
 token covers, and never run code that came with a model.
+
+A tokenizer may have added tokens of two kinds. Special ones, such as ``<|im_start|>``, stay
+ordinary text in what a user writes. Those that their model does not call special, such as
+``<think>`` of Qwen3 or a word that somebody added, are part of the vocabulary like any other:
+wherever they are written they become their token, as they did when the model was trained.
 """
 
 import copy
@@ -50,6 +55,8 @@ class FastTokenizer:
                 f"(eos_token, sep_token or pad_token in tokenizer_config.json)"
             )
         self.end_id: int = known[0]
+        start = tokenizer.bos_token_id
+        self.start_id: int = self.end_id if start is None else start
         pad = (tokenizer.pad_token_id, tokenizer.eos_token_id, self.end_id)
         self.pad_id: int = next(token for token in pad if token is not None)
 
@@ -85,8 +92,6 @@ class FastTokenizer:
 
         Templates that write today's date get a fixed one: prompts must not depend on the day.
         """
-        from jinja2 import TemplateError
-
         if not self.has_chat_template:
             raise ValueError(f"{self._tokenizer.name_or_path}: the tokenizer has no chat template")
         try:
@@ -95,7 +100,7 @@ class FastTokenizer:
                 tokenize=False,
                 chat_template=_NO_CLOCK + self._tokenizer.get_chat_template(),
             )
-        except TemplateError as error:
+        except Exception as error:  # of the template itself, which is a program, or for its type
             raise ValueError(f"the chat template refuses the conversation: {error}") from error
         return text
 
@@ -146,12 +151,21 @@ def load_tokenizer(folder: Path) -> FastTokenizer:
                 folder, local_files_only=True, trust_remote_code=False
             )
     except Exception as error:  # transformers raises anything from OSError to KeyError
-        reason = " ".join(str(error).split())
-        raise ValueError(
-            f"{folder} holds no tokenizer that transformers can load "
-            f"({type(error).__name__}: {reason:.200})"
-        ) from error
-    return FastTokenizer(tokenizer)
+        raise _unusable(folder, error) from error
+    try:
+        return FastTokenizer(tokenizer)
+    except ValueError:
+        raise
+    except Exception as error:  # settings of another type, which are only met in use
+        raise _unusable(folder, error) from error
+
+
+def _unusable(folder: Path, error: Exception) -> ValueError:
+    reason = " ".join(str(error).split())
+    return ValueError(
+        f"{folder} holds no tokenizer that transformers can load "
+        f"({type(error).__name__}: {reason:.200})"
+    )
 
 
 def _around_a_text(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:

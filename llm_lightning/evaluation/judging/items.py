@@ -29,8 +29,10 @@ def read_items(file: Path) -> list[Item]:
     """
     try:
         entries = json.loads(file.read_text(encoding="utf-8-sig"))
-    except ValueError as error:  # of the decoder as well as of JSON
+    except (ValueError, RecursionError) as error:  # of the decoder as well as of JSON
         raise ValueError(f"{file} is not JSON in UTF-8: {error}") from error
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read: {error.strerror}") from error
     if not isinstance(entries, list) or not entries:
         raise ValueError(f"{file} must be a JSON list with at least one response")
     return [_item(entry, f"{file}: entry {index}") for index, entry in enumerate(entries)]

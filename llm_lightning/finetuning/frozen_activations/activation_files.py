@@ -1,15 +1,18 @@
 """Files of frozen activations: shared by runs, verified when opened, evicted oldest first."""
 
+import contextlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from jaxtyping import Float
 from torch import Tensor
 
+from llm_lightning.run_format.atomic_files import UNFINISHED, replacing, write_text
 from llm_lightning.run_format.file_digest import file_sha256
 
 FOLDER = "frozen_activations"
@@ -66,23 +69,22 @@ class ActivationFiles:
 
     def _write(self, file: Path, shape: tuple[int, int], fill: Callable[[Tensor], None]) -> None:
         _checksum_file(file).unlink(missing_ok=True)
-        part = file.with_suffix(".part")
+        for left in self._folder.glob(f"{file.stem}.*{UNFINISHED}"):
+            left.unlink(missing_ok=True)  # by a process that was killed
         try:
-            with part.open("wb") as opened:
-                # Reserves the space: writing to mapped memory on a full disk kills the process.
-                zeros = bytes(shape[1] * torch.float32.itemsize)
-                for _ in range(shape[0]):
-                    opened.write(zeros)
-            activations = _map(part, shape, shared=True)
-            fill(activations)
-            del activations
-            digest = file_sha256(part)
-            part.replace(file)
-            _checksum_file(file).write_text(digest)
+            with replacing(file) as new:
+                with new.open("wb") as opened:
+                    # Reserves the space: writing to mapped memory on a full disk kills the process.
+                    zeros = bytes(shape[1] * torch.float32.itemsize)
+                    for _ in range(shape[0]):
+                        opened.write(zeros)
+                activations = _map(new, shape, shared=True)
+                fill(activations)
+                del activations
+                digest = file_sha256(new)
+            write_text(_checksum_file(file), digest)
         except OSError as error:
-            raise CacheFull(f"{part} cannot be written: {error.strerror}; {_ADVICE}") from error
-        finally:
-            part.unlink(missing_ok=True)
+            raise CacheFull(f"{file} cannot be written: {error.strerror}; {_ADVICE}") from error
 
     def _make_room(self, num_bytes: int, keep: Path) -> None:
         if num_bytes > self._max_bytes:
@@ -90,24 +92,71 @@ class ActivationFiles:
                 f"callbacks.frozen_activations.disk_mib must be at least {num_bytes / 2**20:,.0f} "
                 f"for this run, got {self._max_bytes / 2**20:,.0f}; {_ADVICE}"
             )
+        with FileLock(self._folder / "room.lock"):  # one process at a time counts and deletes
+            self._delete_oldest(num_bytes, keep)
+
+    def _delete_oldest(self, num_bytes: int, keep: Path) -> None:
+        for left in self._folder.glob(f"*{UNFINISHED}"):
+            with _locked_if_free(self._lock_of(left)) as is_ours:
+                if is_ours:  # by a process that was killed
+                    left.unlink(missing_ok=True)
         others = sorted(
-            (file for file in self._folder.glob(f"*{_SUFFIX}") if file != keep),
-            key=lambda file: file.stat().st_mtime,
-        )
-        used = sum(file.stat().st_size for file in others)
-        for file in others:
+            (_Other(file, *found) for file in self._folder.glob(f"*{_SUFFIX}")
+             if file != keep and (found := _time_and_size(file))),
+            key=lambda other: other.used_at,
+        )  # fmt: skip
+        used = sum(other.num_bytes for other in others)
+        for other in others:
             free = shutil.disk_usage(self._folder).free
             if used + num_bytes <= self._max_bytes and free >= num_bytes:
                 return
-            used -= file.stat().st_size
-            # A run that has it mapped can use it until the run ends.
-            _checksum_file(file).unlink(missing_ok=True)
-            file.unlink(missing_ok=True)
+            with _locked_if_free(self._lock_of(other.file)) as is_ours:
+                if not is_ours:
+                    continue  # it is being written or opened
+                # A run that has it mapped can use it until the run ends.
+                _checksum_file(other.file).unlink(missing_ok=True)
+                other.file.unlink(missing_ok=True)
+                used -= other.num_bytes
         if (free := shutil.disk_usage(self._folder).free) < num_bytes:
             raise CacheFull(
                 f"{self._folder} has {free / 2**20:,.0f} MiB left, and the activations of the "
                 f"frozen blocks need {num_bytes / 2**20:,.0f}; {_ADVICE}"
             )
+
+    def _lock_of(self, file: Path) -> Path:
+        """The lock of the key that a file belongs to."""
+        return self._folder / f"{file.name.partition('.')[0]}.lock"
+
+
+@dataclass(frozen=True)
+class _Other:
+    file: Path
+    used_at: float
+    num_bytes: int
+
+
+def _time_and_size(file: Path) -> tuple[float, int] | None:
+    """When a file was last used, and its size; ``None`` if it was deleted meanwhile."""
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_mtime, found.st_size
+
+
+@contextlib.contextmanager
+def _locked_if_free(lock: Path) -> Iterator[bool]:
+    """Yields whether a lock could be taken at once."""
+    held = FileLock(lock)
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        held.release()
 
 
 _ADVICE = (
@@ -123,7 +172,8 @@ def _checksum_file(file: Path) -> Path:
 def _is_intact(file: Path, num_bytes: int) -> bool:
     if not (file.is_file() and _checksum_file(file).is_file() and file.stat().st_size == num_bytes):
         return False
-    return _checksum_file(file).read_text() == file_sha256(file)
+    # As bytes: what is damaged need not be text.
+    return _checksum_file(file).read_bytes() == file_sha256(file).encode()
 
 
 def _num_bytes(shape: tuple[int, int]) -> int:

@@ -18,7 +18,7 @@ from llm_lightning.reporting.draw.threshold_figures import class_figure
 from llm_lightning.reporting.read import run_tables
 from llm_lightning.reporting.read.run_record import Predictions
 from llm_lightning.run_format.files import CURVES, PLOTS, PREDICTIONS, RESPONSE_SCORES, SUMMARY
-from llm_lightning.run_format.summary import Score, read_summary
+from llm_lightning.run_format.summary import Score, Summary, read_summary
 
 FALLBACK = "fallback data or weights: not comparable with published numbers"
 UNFINISHED = f"unfinished run: there is no {SUMMARY}"
@@ -48,8 +48,12 @@ class RunFacts:
     """Scores of the test responses."""
 
 
-def plot_run(folder: Path) -> list[Path]:
+def plot_run(folder: Path, summary: Summary | None = None) -> list[Path]:
     """Draws a run's figures into the ``plots`` folder inside its folder.
+
+    Args:
+        folder: the run's.
+        summary: of the run, if it is not in the folder yet.
 
     Returns:
         The files written, as far as there are data for them: ``loss.png``, ``accuracy.png``,
@@ -62,18 +66,18 @@ def plot_run(folder: Path) -> list[Path]:
     """
     return [
         style.save_png(figure, folder / PLOTS / f"{name}.png")
-        for name, figure in figures(folder).items()
+        for name, figure in figures(folder, summary).items()
     ]
 
 
-def figures(folder: Path) -> dict[str, Figure]:
+def figures(folder: Path, summary: Summary | None = None) -> dict[str, Figure]:
     """The figures that :func:`plot_run` writes, by file name without its ending."""
     if not folder.is_dir():
         raise FileNotFoundError(f"the run's folder must exist, got {folder}")
-    facts = _read_facts(folder)
+    facts = _read_facts(folder, summary)
     found: dict[str, Figure] = {}
     if _has(folder / CURVES):
-        found |= _learning(run_tables.read_curves(folder), facts)
+        found |= _learning(_curves(folder), facts)
     if _has(folder / PREDICTIONS):
         try:
             predictions = run_tables.read_predictions(folder, facts.class_names)
@@ -89,15 +93,23 @@ def figures(folder: Path) -> dict[str, Figure]:
     return found
 
 
+def _curves(folder: Path) -> pd.DataFrame:
+    try:
+        return run_tables.read_curves(folder)
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"{folder / CURVES}: {str(error).splitlines()[0]}") from error
+
+
 def _has(file: Path) -> bool:
     """Whether there is such a file, with at least a header in it."""
     return file.is_file() and file.stat().st_size > 0
 
 
-def _read_facts(folder: Path) -> RunFacts:
-    if not (folder / SUMMARY).is_file():
-        return RunFacts(style.Caption(folder.resolve().name, UNFINISHED))
-    summary = read_summary(folder)
+def _read_facts(folder: Path, summary: Summary | None) -> RunFacts:
+    if summary is None:
+        if not (folder / SUMMARY).is_file():
+            return RunFacts(style.Caption(folder.resolve().name, UNFINISHED))
+        summary = read_summary(folder)
     return RunFacts(
         caption=style.Caption(
             f"{summary.name}, seed {summary.seed}", FALLBACK if summary.fallbacks else None

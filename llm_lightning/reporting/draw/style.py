@@ -25,6 +25,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from scipy.optimize import isotonic_regression
 
+from llm_lightning.run_format.atomic_files import replacing
+
 BLUE, VERMILLION, GREEN = "#0072b2", "#d55e00", "#008a65"
 PURPLE, ORANGE, SKY, STEEL = "#b5568f", "#a87400", "#56b4e9", "#4a7fb5"
 INK, GREY, MUTED, PALE, WHITE = "#222222", "#5b6570", "#8b949c", "#dddddd", "#ffffff"
@@ -146,8 +148,8 @@ def tip(artist: Artist, text: str) -> None:
 
 def save_png(figure: Figure, path: Path) -> Path:
     """Writes a PNG whose bytes depend on the picture alone: no library version inside."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format="png", dpi=DPI, metadata={"Software": None})
+    with replacing(path) as new:
+        figure.savefig(new, format="png", dpi=DPI, metadata={"Software": None})
     return path
 
 

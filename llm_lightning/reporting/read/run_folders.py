@@ -14,6 +14,8 @@ import pandas as pd
 
 from llm_lightning.reporting.read import run_tables
 from llm_lightning.reporting.read.run_record import Problem, RunRecord
+from llm_lightning.run_format.benchmarks import BENCHMARKS, read_benchmarks
+from llm_lightning.run_format.bounded_files import read_json, read_text
 from llm_lightning.run_format.files import (
     CHECKPOINTS,
     CONFIG,
@@ -33,7 +35,9 @@ _MARKS = {CONFIG, STATUS, SUMMARY}
 _INSIDE = {CHECKPOINTS, PLOTS, SPLITS_FOLDER}
 
 # What a damaged file can make its reader raise.
-_FAULTS = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+_FAULTS = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError,
+)  # fmt: skip
 
 _AFTER_SUMMARY = {
     "failed": "it failed after writing its summary",
@@ -85,15 +89,19 @@ def read_run(folder: Path, shown: str) -> tuple[RunRecord | None, list[Problem]]
             return None, [Problem(shown, state, _progress(status))]
         return None, [Problem(shown, "unfinished", f"there is no {SUMMARY}")]
     try:
-        summary = parse_summary(file.read_text(encoding="utf-8"))
+        summary = parse_summary(read_text(file))
         _check_published(summary)
     except _FAULTS as fault:
-        return None, [Problem(shown, "damaged", f"{SUMMARY}: {_describe(fault)}")]
+        reason = _describe(fault).removeprefix(f"{file} ")
+        return None, [Problem(shown, "damaged", f"{SUMMARY}: {reason}")]
     run, problems = RunRecord(folder, shown, summary), []
     if state in _AFTER_SUMMARY:
         reason = _AFTER_SUMMARY[state] + (f": {error}" if error else "")
         problems.append(Problem(shown, "used", reason))
     for name, read in _READERS[summary.kind].items():
+        if (folder / name).exists() and not (folder / name).is_file():  # a pipe would never end
+            problems.append(Problem(shown, "used", f"{name}: it is not a file"))
+            continue
         try:
             read(run)
         except FileNotFoundError:
@@ -116,7 +124,7 @@ def split_of_run(run: RunRecord, split: str) -> pd.DataFrame | None:
 
 def _read_status(folder: Path) -> dict[str, Any]:
     """Reads the status file; the state is empty if there is none."""
-    status = _try(lambda: json.loads((folder / STATUS).read_text(encoding="utf-8")))
+    status = _try(lambda: read_json(folder / STATUS))
     status = status if isinstance(status, dict) else {}
     return status | {"state": str(status.get("state") or "")}
 
@@ -168,6 +176,10 @@ def _read_judge_scores(run: RunRecord) -> None:
         run.judge_scores.append(run_tables.read_judge_score(file))
 
 
+def _read_benchmarks(run: RunRecord) -> None:
+    run.benchmarks = read_benchmarks(run.folder)
+
+
 _READERS: dict[str, dict[str, Callable[[RunRecord], None]]] = {
     "classification": {CURVES: _read_curves, PREDICTIONS: _read_predictions},
     "instructions": {
@@ -175,8 +187,9 @@ _READERS: dict[str, dict[str, Callable[[RunRecord], None]]] = {
         RESPONSES: _read_responses,
         RESPONSE_SCORES: _read_response_scores,
         JUDGEMENTS: _read_judge_scores,
+        BENCHMARKS: _read_benchmarks,
     },
-    "text": {CURVES: _read_curves},
+    "text": {CURVES: _read_curves, BENCHMARKS: _read_benchmarks},
 }
 
 
