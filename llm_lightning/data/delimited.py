@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from llm_lightning.data.dialect import Broken, Lines, Parsed, Row, read
+from llm_lightning.data.dialect import Broken, Lines, Parsed, Row, parse, read
 from llm_lightning.data.encodings import decode
 from llm_lightning.data.table_format import Given, Reading
 from llm_lightning.data.text_files import read_bytes, refuse_other_kinds
@@ -99,6 +99,11 @@ def _guesses(text: str, encoding: str, parsed: Parsed, given: Given, *, is_tsv: 
                 f"double quotes are ordinary characters, as those that begin a cell are not "
                 f"closed: {'lines' if len(places) > 1 else 'line'} {shown}"
             )
+    if given.quote is not None and (broken := parse(text, parsed.dialect).broken):
+        shown = ", ".join(map(_lines, broken[:_SHOWN])) + (", ..." if broken[_SHOWN:] else "")
+        notes.append(
+            f"{counted(len(broken), 'place')} where quotes do not match, read all the same: {shown}"
+        )
     return notes
 
 
