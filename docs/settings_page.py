@@ -242,12 +242,23 @@ def _parts_by_name(group: str, title: str, text: str) -> Iterator[str]:
         f"{text}: remove one with `~{group}.NAME`, change its arguments with "
         f"`{group}.NAME.ARGUMENT=VALUE`, add one with `+{group}.NAME._target_=CLASS`."
     )
-    sources = [conf_dir() / "config.yaml", *sorted((conf_dir() / "task").glob("*.yaml"))]
+    choices = {"callbacks": "callbacks", "loggers": "logger"}[group]
+    yield _choices(choices)
+    sources = [
+        conf_dir() / "config.yaml",
+        *sorted((conf_dir() / "task").glob("*.yaml")),
+        *sorted((conf_dir() / choices).glob("*.yaml")),
+    ]
     for file in sources:
         content = file.read_text(encoding="utf-8")
-        for name, part in (yaml.safe_load(content).get(group) or {}).items():
+        given = yaml.safe_load(content)
+        parts = given if file.parent.name == choices else given.get(group) or {}
+        for name, part in parts.items():
+            if "_target_" not in part:  # it changes one that is there
+                continue
             cls = get_class(part["_target_"])
-            where = f" With `task={file.stem}`." if file.parent.name == "task" else ""
+            is_choice = file.parent.name in ("task", choices)
+            where = f" With `{file.parent.name}={file.stem}`." if is_choice else ""
             key = f"{group}.{name}"
             what = _comment(content, name) or first_sentence(cls)
             yield f"`{key}` *{cls.__name__}*\n: {what}{where}"

@@ -309,12 +309,16 @@ def survive(
     os.environ |= {"LLM_LIGHTNING_OFFLINE": "1", "LLM_LIGHTNING_CACHE": str(work / "cache")}
     work.mkdir(parents=True, exist_ok=True)
     draw, results = random.Random(seed), []
+    moments, known = [], {}
     for index, job in enumerate(jobs):
-        expected, trace, seconds = alone(job, work)
+        known[job] = expected, trace, seconds = alone(job, work)
         share = num // len(jobs) + (index < num % len(jobs))
-        for kill in choose(share, len(trace), seconds, draw):
-            results.append(killed(job, kill, expected, trace, work))
-            tell(results[-1])
+        moments += [(job, kill) for kill in choose(share, len(trace), seconds, draw)]
+    draw.shuffle(moments)  # so that those made so far are of all kinds
+    for job, kill in moments:
+        expected, trace, _ = known[job]
+        results.append(killed(job, kill, expected, trace, work))
+        tell(results[-1])
     return results
 
 
@@ -341,10 +345,15 @@ def main() -> int:
     parser.add_argument("--work", type=Path, default=Path("/tmp/kills"))
     options = parser.parse_args()
 
+    so_far: list[Result] = []
+
     def tell(result: Result) -> None:
+        so_far.append(result)
         verdict = "; ".join(result.differences) or "equal"
         was = "" if result.was_killed else " (ended before)"
         print(f"{result.job} {result.at}{was}: lost {result.lost}, {verdict}", flush=True)
+        if len(so_far) % 20 == 0:
+            print(table(so_far), flush=True)
 
     results = survive(options.jobs, options.kills, options.seed, options.work.absolute(), tell)
     print(table(results))

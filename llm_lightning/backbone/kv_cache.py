@@ -33,6 +33,20 @@ class LayerCache:
         if self.keys is not None and self.values is not None:
             self.keys, self.values = self._kept(self.keys, rows), self._kept(self.values, rows)
 
+    def repeated(self, cache: "KeyValueCache", rows: Int[Tensor, " R"]) -> "LayerCache":
+        """Returns a copy with some rows, any number of times each, for a cache of other size."""
+        layer = LayerCache(cache)
+        if self.keys is not None and self.values is not None:
+            layer.keys = self._copied(self.keys, cache, rows)
+            layer.values = self._copied(self.values, cache, rows)
+        return layer
+
+    def _copied(self, stored: Tensor, cache: "KeyValueCache", rows: Tensor) -> Tensor:
+        _, H, _, D = stored.shape
+        copy = stored.new_zeros(len(rows), H, cache.capacity, D)
+        copy[:, :, : self.cache.width] = stored[rows, :, : self.cache.width]
+        return copy
+
     def _put(self, stored: Tensor, new: Tensor) -> Tensor:
         rows = torch.arange(len(new), device=new.device)[:, None]
         stored[rows, :, self.cache.slots] = new.transpose(1, 2)
@@ -97,3 +111,15 @@ class KeyValueCache:
         self.width = int(self.lengths.max())
         for layer in self.layers:
             layer.keep(rows)
+
+    def repeated(self, rows: Int[Tensor, " R"], room: int) -> "KeyValueCache":
+        """Returns a copy, to continue some rows in several ways.
+
+        Args:
+            rows: of this cache, in any order and any number of times each.
+            room: slots for further tokens of the longest row.
+        """
+        copy = KeyValueCache(0, self.width + room)
+        copy.width, copy.lengths = self.width, self.lengths[rows]
+        copy.layers = [layer.repeated(copy, rows) for layer in self.layers]
+        return copy

@@ -50,6 +50,10 @@ class Tokenizer(Protocol):
         """Id that ends a text, of the training data or generated."""
 
     @property
+    def start_id(self) -> int:
+        """Id that stands for the beginning of a text, of which the first token is predicted."""
+
+    @property
     def prefix(self) -> tuple[int, ...]:
         """Ids that the model expects before a text, such as ``[CLS]``."""
 
@@ -143,6 +147,7 @@ class GPT2Tokenizer:
     vocab_size = VOCAB_SIZE
     pad_id = END_OF_TEXT_ID
     end_id = END_OF_TEXT_ID
+    start_id = END_OF_TEXT_ID
     prefix: tuple[int, ...] = ()
     suffix: tuple[int, ...] = ()
     has_chat_template = False

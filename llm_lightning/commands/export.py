@@ -11,10 +11,12 @@ from llm_lightning.backbone.hub import BeforeDownload
 from llm_lightning.commands.command_line import ALLOW_DOWNLOAD
 from llm_lightning.commands.consent import consent
 from llm_lightning.commands.failures import refused
-from llm_lightning.exporting import formats, verification
+from llm_lightning.exporting import formats, hub_upload, verification
+from llm_lightning.exporting.adapter_files import point_at_base
 from llm_lightning.exporting.card import write_card
 from llm_lightning.exporting.dense import dense, rebuilt
 from llm_lightning.exporting.gguf_tensors import QUANTIZATIONS
+from llm_lightning.exporting.onnx_model import QUANTIZE
 from llm_lightning.exporting.output_folder import check_free, staged
 from llm_lightning.exporting.suitability import check_can
 from llm_lightning.exporting.verification import TOLERANCE, LogitDifference
@@ -33,6 +35,8 @@ def export(
     kind: str,
     out: Path,
     quantizations: Sequence[str] = QUANTIZATIONS,
+    quantize: str | None = None,
+    repo: str | None = None,
     before_download: BeforeDownload | None = refuse_download,
 ) -> list[LogitDifference]:
     """Writes a run's model, loads it again and compares; writes all of it or nothing.
@@ -42,6 +46,8 @@ def export(
         kind: one of ``formats.FORMATS``.
         out: the folder to write; created if it does not exist.
         quantizations: of ``gguf``.
+        quantize: of ``onnx``: a file with weights in ``int8`` beside the other.
+        repo: on the Hub, where it is uploaded to; ``None``: nowhere.
         before_download: see :func:`~llm_lightning.runs.load.load_classifier`.
 
     Returns:
@@ -51,12 +57,19 @@ def export(
         ValueError: if this run cannot be written in this format, or an extra is missing.
         Unavailable: if the run's base is no longer available.
         Differs: if logits differ by more than ``TOLERANCE``, in a format in full precision.
+        NotUploaded: if it was written, but not uploaded.
     """
     formats.check_installed(kind)
     check_free(out)
+    if quantize is not None and kind != "onnx":
+        raise ValueError(f"--quantize {quantize} belongs to --format onnx, got {kind}")
+    if repo is not None:
+        hub_upload.check_upload(kind, repo)
     with working(f"loading {run}"):
         task, summary = load_task(run, before_download)
         check_can(task, kind)
+        if repo is not None:
+            hub_upload.check_base(task, kind)
         model = dense(task)
         reference = verification.logits_of(task)
     differences = []
@@ -67,17 +80,27 @@ def export(
             merged = verification.logits_of(rebuilt(task, model))
         difference = verification.largest_difference(reference, merged)
         what = "merged into the dequantized base (the run's is in four bits)"
-        differences.append(LogitDifference(what, difference, math.inf))
+        same = verification.same_top_choices(reference, merged)
+        differences.append(LogitDifference(what, difference, math.inf, same))
         reference, against = merged, ", compared with that"
-    limit = TOLERANCE if kind != "gguf" else math.inf
     with staged(out) as folder:
         with working(f"writing {out} and loading it again"):
-            written = formats.write(task, model, kind, folder, quantizations, summary.name)
+            written = formats.write(
+                task, model, kind, folder, quantizations, summary.name, quantize
+            )
         for what, logits in written.items():
             difference = verification.largest_difference(reference, logits)
-            differences.append(LogitDifference(what + against, difference, limit))
+            found = LogitDifference(what + against, difference, TOLERANCE)
+            if any(lossy in (kind, what.split()[-1]) for lossy in formats.LOSSY):
+                found.limit = math.inf
+                found.same_top = verification.same_top_choices(reference, logits)
+            differences.append(found)
         _check(differences, out)
         write_card(folder, kind, task, summary, model, differences)
+        point_at_base(folder, out)
+    if repo is not None:
+        with working(f"uploading to {repo}"):
+            hub_upload.upload(out, repo)
     return differences
 
 
@@ -95,8 +118,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m llm_lightning export",
-        description="Writes the model of a run folder for transformers, PEFT, llama.cpp or Ollama, "
-        "loads it again, and prints the largest difference of logits.",
+        description="Writes the model of a run folder for transformers, PEFT, ONNX Runtime, "
+        "llama.cpp or Ollama, loads it again, and prints the largest difference of logits.",
     )
     parser.add_argument("run", type=Path, help="run folder, e.g. runs/last_block/seed_123")
     parser.add_argument(
@@ -104,7 +127,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         choices=formats.FORMATS,
         required=True,
         help="hf: a transformers folder with its tokenizer; peft: the adapters alone; merged: "
-        "weights for model.weights=<folder>; gguf: for llama.cpp and Ollama",
+        "weights for model.weights=<folder>; gguf: for llama.cpp and Ollama; "
+        "onnx: for ONNX Runtime",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument(
@@ -112,6 +136,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         choices=(*QUANTIZATIONS, "both"),
         default="both",
         help="of GGUF files (default: both)",
+    )
+    parser.add_argument(
+        "--quantize",
+        choices=QUANTIZE,
+        help="of ONNX: also write a file with the weights in eight bits",
+    )
+    parser.add_argument(
+        "--push-to-hub",
+        metavar="OWNER/NAME",
+        help="of hf and peft: also upload it; a new repository is private",
     )
     parser.add_argument("--allow-download", action="store_true", help=ALLOW_DOWNLOAD)
     options = parser.parse_args(arguments)
@@ -122,12 +156,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.format,
             options.out,
             quantizations,
+            options.quantize,
+            options.push_to_hub,
             consent(options.allow_download),
         )
     except (ValueError, Unavailable, OSError) as error:
         return refused(error)
-    lines = [f"{found.what}: {found.difference:.2e}" for found in differences]
-    _print_export(options.out, lines)
+    _print_export(options.out, [found.text() for found in differences])
+    if options.push_to_hub:
+        console.print(f"uploaded to {escape(options.push_to_hub)}")
     return 0
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.markup import escape
 
 from llm_lightning.commands.failures import refused
+from llm_lightning.commands.judge_duel import duel, print_duel
 from llm_lightning.evaluation.judging.difference import JudgedDifference, judged_difference
 from llm_lightning.evaluation.judging.exchange import NoServer, ServerFailed
 from llm_lightning.evaluation.judging.items import read_items
@@ -52,7 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         max_tokens=options.max_tokens,
     )
     try:
-        if options.compare:
+        if options.against is not None:
+            if options.run is None:
+                raise ValueError("--against needs a first run: judge RUN_A --against RUN_B")
+            print_duel(*duel(options.run, options.against, settings, options.limit), options.json)
+        elif options.compare:
             run_a, run_b = options.compare
             _compare(run_a, run_b, settings, options.limit, options.json)
         else:
@@ -225,6 +230,12 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar=("RUN_A", "RUN_B"),
         help="judge two runs and test the difference, item by item",
+    )
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="RUN_B",
+        help="ask which run's response is better, in both orders",
     )
     parser.add_argument(
         "--model", default="llama3", help="the judge (default: %(default)s, as in the book)"

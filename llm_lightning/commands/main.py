@@ -19,10 +19,14 @@ COMMANDS = {
     "predict": "classify new texts with a run",
     "generate": "let a run follow an instruction",
     "judge": "have a second model score a run's responses",
+    "evaluate": "benchmarks of lm-evaluation-harness on a run",
+    "arena": "rate runs by blind votes on their responses",
+    "init": "write a configuration for your own table",
     "tune": "search with as many trials for every row, then fresh seeds",
     "report": "one page about many runs: which differences are real?",
     "audit": "find label errors, near-duplicates, and what to label next",
-    "export": "write a run's model for transformers, PEFT or llama.cpp",
+    "export": "write a run's model for transformers, PEFT, ONNX or llama.cpp",
+    "serve": "answer over HTTP with a run's model",
 }
 """Sub-commands: ``commands/<name>.py`` each, with a ``main(arguments) -> exit status``."""
 

@@ -14,6 +14,7 @@ from llm_lightning.config.experiments import conf_dir, list_experiments
 from llm_lightning.config.jobs import job_of
 from llm_lightning.config.run_name import run_name
 from llm_lightning.network import cache_dir
+from llm_lightning.run_format.atomic_files import write_bytes
 from llm_lightning.runs.handle import Run
 from llm_lightning.runs.run import run
 
@@ -64,8 +65,5 @@ def _kept(data: pd.DataFrame) -> Path:
     digest = hashlib.sha256(content).hexdigest()[:16]
     file = cache_dir() / "tables" / f"{digest}.csv"
     if not file.is_file():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(".part")
-        part.write_bytes(content)
-        part.replace(file)
+        write_bytes(file, content)
     return file

@@ -110,6 +110,8 @@ def _of_trainer(cfg: DictConfig) -> Iterator[Rule]:
 def _of_the_rest(cfg: DictConfig) -> Iterator[Rule]:
     for key in ("seed", "init_seed", "order_seed"):
         yield key, 0 <= cfg[key] < 2**32, "between 0 and 2**32 - 1"
+    # As from runs_dir=$UNSET: runs would be written into the root of the file system.
+    yield "runs_dir", str(cfg.runs_dir).strip() not in ("", "/"), "a folder, such as runs"
 
 
 def _intervals(cfg: DictConfig) -> Iterator[Rule]:

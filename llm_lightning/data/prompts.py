@@ -95,7 +95,7 @@ class Prompts:
 
     def __init__(self, style: str, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
-        self._name = style
+        self.name = style
         self.style = chat_style(tokenizer) if style == CHAT else PROMPT_STYLES[style]
         """The text around the fields of a record."""
         # A chat template has its own.
@@ -134,7 +134,7 @@ class Prompts:
         *pieces, end = self._tokenised([*self._pieces(record), end])
         # The last token is the one that ends the response.
         pieces = [*pieces, end._replace(tokens=end.tokens[:-1])]
-        pieces, cut = shortened(pieces, self._name, max_length)
+        pieces, cut = shortened(pieces, self.name, max_length)
         ids: list[int] = []
         parts: list[str] = []
         for piece in pieces:
@@ -178,8 +178,12 @@ class Prompts:
 
     def _prompt(self, record: Record, max_length: int) -> tuple[list[int], tuple[str, ...]]:
         pieces = self._tokenised(self._pieces(replace(record, output="")))
-        pieces, cut = shortened(pieces, self._name, max_length)
+        pieces, cut = shortened(pieces, self.name, max_length)
         return [token.id for piece in pieces for token in piece.tokens], cut
+
+    def prompt_text(self, record: Record) -> str:
+        """Returns the text that :meth:`prompt_ids` encodes, whole; ``output`` is ignored."""
+        return "".join(piece.text for piece in self._pieces(replace(record, output="")))
 
     def _pieces(self, record: Record) -> list[Piece]:
         look = self.style

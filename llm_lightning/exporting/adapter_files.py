@@ -88,6 +88,24 @@ def write_adapters(
     (folder / ADAPTER_CONFIG).write_text(text + "\n", encoding="utf-8")
 
 
+def point_at_base(folder: Path, out: Path) -> None:
+    """Names the base inside an export by its whole path, which PEFT finds from any folder.
+
+    PEFT and transformers take a relative path as one from the current folder, and know no path
+    relative to the adapter.
+
+    Args:
+        folder: of the export, as it is being written.
+        out: where it will be.
+    """
+    file = folder / ADAPTER_CONFIG
+    if not (folder / BASE).is_dir() or not file.is_file():
+        return
+    config = json.loads(file.read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = str(out.resolve() / BASE)
+    file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
 def hub_base(task: Task) -> tuple[str, str | None] | None:
     """Id and revision of the base on the Hub; ``None`` where it is exported with the adapter.
 

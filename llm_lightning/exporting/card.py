@@ -3,15 +3,21 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from llm_lightning.exporting.adapter_files import hub_base
+from llm_lightning.exporting.adapter_files import ADAPTER_CONFIG, hub_base
+from llm_lightning.exporting.card_facts import (
+    data_and_results,
+    front_matter,
+    licence_of_the_base,
+    limits,
+)
 from llm_lightning.exporting.dense import Dense
 from llm_lightning.exporting.exporter import Exporter
 from llm_lightning.exporting.families import exporter_of
+from llm_lightning.exporting.onnx_model import ONNX
 from llm_lightning.exporting.output_folder import BASE, CARD, FOLDER, MARK
 from llm_lightning.exporting.verification import LogitDifference
 from llm_lightning.finetuning.qlora import QLoRA
-from llm_lightning.presentation.markdown import table
-from llm_lightning.run_format.summary import Metrics, Summary
+from llm_lightning.run_format.summary import Summary
 from llm_lightning.tasks.classifier import Classifier
 from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.tasks.task import Task
@@ -37,15 +43,17 @@ def write_card(
     """
     exporter = exporter_of(task)
     parts = [
-        f"{MARK}\n# {summary.name}",
+        f"{front_matter(kind, task, summary)}\n{MARK}\n# {summary.name}",
         f"Written by llm_lightning in format `{kind}`: {exporter.description()}, fine-tuned from "
         f"{_base_model(summary)}, seed {summary.seed}.",
         *(f"{fallback.splitlines()[0].rstrip(':')}." for fallback in summary.fallbacks),
         *_remarks(kind, task, exporter, model),
         _how(kind, task, exporter, summary, model),
-        _metrics(summary.metrics),
+        *data_and_results(summary),
+        *limits(kind, task, summary),
+        licence_of_the_base(task, summary),
         "Largest difference of logits from the run's, after loading this again:",
-        "\n".join(f"- {found.what}: {found.difference:.1e}" for found in differences),
+        "\n".join(f"- {found.text()}" for found in differences),
     ]
     (folder / CARD).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
@@ -67,6 +75,11 @@ def _remarks(kind: str, task: Task, exporter: Exporter, model: Dense) -> list[st
             else "It was trained on a base quantized to four bits: on one in full precision its "
             "outputs differ."
         )
+    if kind == "peft" and hub_base(task) is None:
+        remarks.append(
+            f"PEFT's `Auto` classes and `pipeline` find the base by its whole path in "
+            f"`{ADAPTER_CONFIG}`: change it there if this folder moves."
+        )
     if kind == "gguf" and task.hparams["text"].get("prompt_style") == "plain":
         remarks.append(
             "The prompts of its training end with two newlines, each a token. Programs that "
@@ -87,6 +100,8 @@ def _how(kind: str, task: Task, exporter: Exporter, summary: Summary, model: Den
             f"python -m llm_lightning +experiment={experiment} model={_base_model(summary)} "
             f"model.weights={FOLDER}"
         )
+    if kind == "onnx":
+        return _python(_onnx_code(task))
     if kind == "gguf":
         return _shell("ollama create my-model -f Modelfile\nollama run my-model")
     is_classifier = isinstance(task, Classifier)
@@ -111,6 +126,32 @@ def _head_code(exporter: Exporter) -> str:
         f"from transformers import {exporter.auto_class()}, AutoTokenizer\n\n"
         f'model = {exporter.auto_class()}.from_pretrained("{FOLDER}"{options}).eval()\n'
         f'tokenizer = AutoTokenizer.from_pretrained("{FOLDER}")\n{exporter.head_code()}'
+    )
+
+
+def _onnx_code(task: Task) -> str:
+    first = (
+        "import numpy as np\nimport onnxruntime\nfrom transformers import AutoTokenizer\n\n"
+        f'session = onnxruntime.InferenceSession("{FOLDER}/{ONNX}")\n'
+        f'tokenizer = AutoTokenizer.from_pretrained("{FOLDER}")\n'
+    )
+    if not isinstance(task, Classifier):
+        return (
+            f'{first}batch = tokenizer("Once upon a time", return_tensors="np")\n'
+            '(logits,) = session.run(None, {"input_ids": batch["input_ids"].astype(np.int64)})\n'
+            "print(tokenizer.decode(logits[0, -1].argmax()))"
+        )
+    return (
+        f"{first}names = {task.hparams['class_names']!r}\n\n\n"
+        "def classify(texts):\n"
+        '    batch = tokenizer(texts, return_tensors="np", padding=True, truncation=True)\n'
+        '    names_of_inputs = ("input_ids", "attention_mask")\n'
+        "    given = {name: batch[name].astype(np.int64) for name in names_of_inputs}\n"
+        "    (logits,) = session.run(None, given)\n"
+        "    shares = np.exp(logits - logits.max(axis=1, keepdims=True))\n"
+        "    probabilities = shares / shares.sum(axis=1, keepdims=True)\n"
+        "    return [dict(zip(names, row)) for row in probabilities.tolist()]\n\n\n"
+        'print(classify(["You won a prize!"]))'
     )
 
 
@@ -146,19 +187,6 @@ def _peft_code(task: Task, exporter: Exporter, model: Dense) -> str:
         f'tokenizer = AutoTokenizer.from_pretrained("{FOLDER}")'
         + (f"\n{head_code}" if head_code else "")
     )
-
-
-def _metrics(metrics: Metrics) -> str:
-    columns = list(metrics["test"])
-    rows = [
-        [split, *(_number(values[column]) for column in columns)]
-        for split, values in metrics.items()
-    ]
-    return table(["split", *columns], rows)
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
 
 
 def _shell(command: str) -> str:

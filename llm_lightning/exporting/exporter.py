@@ -60,6 +60,9 @@ class Exporter(Protocol):
     def write_peft(self, model: Dense, folder: Path) -> None:
         """Writes the adapters, and what they need beside their base."""
 
+    def write_tokenizer(self, folder: Path) -> None:
+        """Writes what transformers' ``AutoTokenizer`` loads, set to encode as the run did."""
+
     def write_gguf(self, model: Dense, file: Path, name: str, quantization: str) -> None:
         """Writes one file for llama.cpp."""
 

@@ -11,6 +11,7 @@ from llm_lightning.exporting.dense import Dense, rebuilt
 from llm_lightning.exporting.exporter import Exporter
 from llm_lightning.exporting.families import exporter_of
 from llm_lightning.exporting.modelfile import MODELFILE, modelfile
+from llm_lightning.exporting.onnx_model import INT8, onnx_logits, write_onnx
 from llm_lightning.exporting.run_prompts import prompts_of
 from llm_lightning.presentation.extras import require
 from llm_lightning.tasks.task import Task
@@ -20,7 +21,10 @@ _LIBRARIES = {
     "peft": ("peft", "transformers"),
     "merged": (),
     "gguf": ("gguf",),
+    "onnx": ("onnx", "onnxruntime", "onnxscript", "transformers"),
 }
+LOSSY = ("gguf", INT8)
+"""Formats and files whose weights are rounded: their logits differ."""
 FORMATS = tuple(_LIBRARIES)
 
 
@@ -33,11 +37,18 @@ def check_installed(kind: str) -> None:
     Raises:
         ValueError: naming them and the line that installs them.
     """
-    require(f"--format {kind}", {name: name for name in _LIBRARIES[kind]}, "export")
+    extra = "onnx" if kind == "onnx" else "export"
+    require(f"--format {kind}", {name: name for name in _LIBRARIES[kind]}, extra)
 
 
 def write(
-    task: Task, model: Dense, kind: str, folder: Path, quantizations: Sequence[str], name: str
+    task: Task,
+    model: Dense,
+    kind: str,
+    folder: Path,
+    quantizations: Sequence[str],
+    name: str,
+    quantize: str | None = None,
 ) -> dict[str, list[Tensor]]:
     """Writes a model and loads it again.
 
@@ -48,6 +59,7 @@ def write(
         folder: to write into.
         quantizations: of ``gguf``.
         name: of the run.
+        quantize: of ``onnx``: ``int8`` or ``None``.
 
     Returns:
         Logits of the samples by what computed them; see :func:`~verification.logits_of`.
@@ -59,6 +71,10 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     if kind == "gguf":
         return _write_gguf(task, exporter, model, folder, quantizations, name)
+    if kind == "onnx":
+        files = write_onnx(task, model, folder, quantize)
+        exporter.write_tokenizer(folder)
+        return {f"ONNX Runtime, {file.name}": onnx_logits(task, file) for file in files}
     if kind == "peft":
         exporter.write_peft(model, folder)
         return {"PEFT, on the base": exporter.peft_logits(folder)}

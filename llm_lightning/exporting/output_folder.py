@@ -33,6 +33,8 @@ _WRITTEN = (
     "added_tokens.json",
     "chat_template.jinja",
     "model-*.gguf",
+    "model*.onnx",
+    "model*.onnx.data",
     "Modelfile",
 )
 
@@ -82,7 +84,8 @@ def staged(out: Path) -> Iterator[Path]:
 
 def _holds_export(folder: Path) -> bool:
     card = folder / CARD
-    return card.is_file() and card.read_text(encoding="utf-8", errors="replace").startswith(MARK)
+    # After the lines for the Hub, which must be the first.
+    return card.is_file() and MARK in card.read_text(encoding="utf-8", errors="replace")
 
 
 def _set_modes(folder: Path) -> None:

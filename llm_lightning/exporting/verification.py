@@ -28,6 +28,17 @@ class LogitDifference:
     """The largest absolute one; NaN if any logit is."""
     limit: float
     """The largest allowed; infinite if it need only be finite."""
+    same_top: tuple[int, int] | None = None
+    """In how many places the most likely class or token is the run's, and of how many; ``None``
+    where the logits are the same."""
+
+    def text(self) -> str:
+        """Returns it as a line."""
+        line = f"{self.what}: {self.difference:.1e}"
+        if self.same_top is None:
+            return line
+        same, total = self.same_top
+        return f"{line}; the top choice is the same in {same} of {total} places of the sample texts"
 
     @property
     def is_close(self) -> bool:
@@ -70,6 +81,20 @@ def largest_difference(
     pairs = zip(ours, theirs, strict=True)
     # torch's max propagates NaN, Python's does not.
     return float(torch.stack([(a.float() - b.float()).abs().max() for a, b in pairs]).max())
+
+
+def same_top_choices(
+    ours: list[Float[Tensor, "..."]], theirs: list[Float[Tensor, "..."]]
+) -> tuple[int, int]:
+    """Counts where the largest logit is at the same place, and all places.
+
+    Args:
+        ours: logits of each sample.
+        theirs: of the same shapes.
+    """
+    pairs = list(zip(ours, theirs, strict=True))
+    same = sum(int((a.argmax(dim=-1) == b.argmax(dim=-1)).sum()) for a, b in pairs)
+    return same, sum(a.argmax(dim=-1).numel() for a, _ in pairs)
 
 
 def from_pretrained(kind: Any, folder: Path, *, is_whole: bool = True, **options: Any) -> Any:

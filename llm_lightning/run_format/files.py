@@ -4,7 +4,8 @@
 
     config.yaml            the resolved configuration
     status.json            running, finished, failed (and why) or interrupted
-    summary.json           final metrics, parameter counts, fingerprints, versions, times
+    summary.json           final metrics, parameter counts, fingerprints, versions, times; written
+                           last, when the run is finished
     metrics.csv            curves (and TensorBoard events)
     predictions_test.csv   a classifier's prediction for each test text
     predictions_val.csv    the same for each validation text
@@ -14,6 +15,8 @@
     response_scores.csv    how close each response is to its reference
     responses_untrained.json, response_scores_untrained.csv  the same before fine-tuning
     judge-*.json           a judge's scores of these responses
+    pairs-*.json           a judge's choices between these and another run's
+    benchmarks-*.json      results of lm-evaluation-harness
     splits/                the texts of each split
     tokenizer/             the model's tokenizer, unless it is GPT-2's, which this package brings
     checkpoints/           best.ckpt (lowest validation loss) and last.ckpt: what trained, and
@@ -39,6 +42,7 @@ RESPONSE_SCORES = "response_scores.csv"
 UNTRAINED_SCORES = "response_scores_untrained.csv"
 """Scores of these."""
 JUDGEMENTS = "judge-*.json"
+PAIRS = "pairs-*.json"
 DECISIONS = "decisions_test.csv"
 SPLITS_FOLDER = "splits"
 SPLIT_TEXT, SPLIT_LABEL = "Text", "Label"

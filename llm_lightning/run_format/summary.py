@@ -118,6 +118,8 @@ class ResponseFacts(_Part):
     """Scores of the model before fine-tuning, on the same instructions."""
     seconds: Amount
     tokens_per_second: Amount
+    precision: str | None = None
+    """Of the weights that wrote them, ``fp32`` or ``bf16``; ``None`` if it is not recorded."""
 
 
 class FrozenActivations(_Part):

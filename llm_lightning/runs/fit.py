@@ -12,6 +12,7 @@ from typing import Any
 import lightning as L
 import torch
 
+from llm_lightning.callbacks.lr_finder import NoLearningRate
 from llm_lightning.callbacks.resume import KEY, Resume, resume_curves
 from llm_lightning.data.module import DataModule
 from llm_lightning.finetuning.frozen_activations.activation_files import CacheFull
@@ -51,7 +52,7 @@ def fit(
         seconds = before["callbacks"]["StageTimer"]["time_elapsed"]["train"]
         del before
         expected = ValueError  # the base may have changed
-    with expect(expected, CacheFull), interruptible(trainer):
+    with expect(expected, CacheFull, NoLearningRate), interruptible(trainer):
         trainer.fit(task, datamodule=data, ckpt_path=resume_from)
     task.on_train_start()  # the random state, where nothing was left to train
     return seconds

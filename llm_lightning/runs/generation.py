@@ -4,12 +4,11 @@ from collections.abc import Iterable, Iterator
 
 from llm_lightning.backbone.generation import stream_tokens
 from llm_lightning.backbone.sampling import GenerationOptions
+from llm_lightning.backbone.text_pieces import TextPieces
 from llm_lightning.backbone.tokenizer import Tokenizer
 from llm_lightning.data.prompts import Prompts, Record
 from llm_lightning.evaluation.responses import prompt_tokens, what_is_cut
 from llm_lightning.tasks.language_model import LanguageModel
-
-_INCOMPLETE = "\N{REPLACEMENT CHARACTER}"
 
 
 def what_is_lost(model: LanguageModel, record: Record, options: GenerationOptions) -> str | None:
@@ -40,16 +39,9 @@ def decode_stream(tokens: Iterable[int], tokenizer: Tokenizer) -> Iterator[str]:
         tokens: ids of one text.
         tokenizer: the model's.
     """
-    # A token's text may depend on the tokens before it, so those of the last piece are decoded with
-    # it: with one more piece, the text of the new tokens is what it adds.
-    last: list[int] = []
-    new: list[int] = []
+    pieces = TextPieces(tokenizer)
     for token in tokens:
-        new.append(token)
-        text = tokenizer.decode(last + new)
-        if text.endswith(_INCOMPLETE):
-            continue  # a character may be spread over several tokens
-        yield text[len(tokenizer.decode(last)) :]
-        last, new = new, []
-    if new:
-        yield tokenizer.decode(last + new)[len(tokenizer.decode(last)) :]
+        if piece := pieces.add(token):
+            yield piece
+    if rest := pieces.rest():
+        yield rest

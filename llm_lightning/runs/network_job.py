@@ -21,6 +21,7 @@ from llm_lightning.backbone.families import (
 from llm_lightning.backbone.tensor_files import MOST_LISTED
 from llm_lightning.backbone.weights import Weights
 from llm_lightning.callbacks import frozen_activations
+from llm_lightning.callbacks.conditions import check_callbacks
 from llm_lightning.callbacks.resume import Resume
 from llm_lightning.callbacks.status import EpochStatus
 from llm_lightning.callbacks.timing import StageTimer
@@ -186,6 +187,7 @@ class NetworkJob(Job):
         if self.compile:
             for block in task.backbone.blocks:
                 block.compile(dynamic=True)  # in place: names in checkpoints stay as they are
+        check_callbacks(task, found.trainer)
         facts = WeightFacts(
             model=self.model.name,
             source=str(found.weights_source),

@@ -13,6 +13,7 @@ from rich.markup import escape
 from llm_lightning.presentation.terminal import errors
 from llm_lightning.run_format import files, status
 from llm_lightning.run_format.atomic_files import UNFINISHED, remove_unfinished, write_text
+from llm_lightning.run_format.benchmarks import BENCHMARKS
 from llm_lightning.run_format.setting_effects import OF_FILES, WITHOUT_EFFECT
 from llm_lightning.run_format.summary import Summary, read_summary
 from llm_lightning.runs.damage import MARK, has_mark, problems, read_configuration
@@ -34,6 +35,8 @@ _WRITTEN = (
     f"{files.RESPONSES}*",  # .part of an interrupted run among them
     f"{files.UNTRAINED_RESPONSES}*",
     files.JUDGEMENTS,
+    files.PAIRS,
+    BENCHMARKS,
     files.EVENTS,
     files.HPARAMS,
     f"*{UNFINISHED}",

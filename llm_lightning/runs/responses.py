@@ -35,6 +35,12 @@ def ready_to_generate(model: LanguageModel, device: torch.device, trained_in: st
     return model.bfloat16() if is_native and trained_in.startswith("bf16") else model
 
 
+def precision_of(model: LanguageModel) -> str:
+    """Returns what a model's weights are in: ``fp32``, ``bf16``, or torch's name."""
+    name = str(next(model.parameters()).dtype).removeprefix("torch.")
+    return {"float32": "fp32", "bfloat16": "bf16"}.get(name, name)
+
+
 def respond(model: LanguageModel, device: torch.device, summary: Summary, folder: Path) -> Summary:
     """Generates and scores responses to the test split of a run that is trained.
 
@@ -73,6 +79,7 @@ def respond(model: LanguageModel, device: torch.device, summary: Summary, folder
             "untrained_scores": _read_scores(untrained) if untrained.is_file() else None,
             "seconds": seconds,
             "tokens_per_second": num_tokens / seconds,
+            "precision": precision_of(ready),
         }
     )
     return summary

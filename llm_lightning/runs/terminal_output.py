@@ -208,6 +208,12 @@ def print_results(summary: Summary, run_dir: Path) -> None:
     facts = facts_grid()
     if summary.kind == "classification":
         facts.add_row("classes", escape(class_facts(summary)))
+        if summary.precision.startswith(("bf16", "16")):
+            facts.add_row(
+                "precision",
+                f"{summary.precision}: predictions too; predict computes in fp32, where "
+                f"probabilities differ a little",
+            )
     seconds = summary.seconds
     facts.add_row(
         "time",
@@ -258,6 +264,11 @@ def print_response_scores(responses: ResponseFacts) -> None:
         title = SCORE_TITLES.get(name, name)
         table.add_row(title, *untrained, _percent(score), f"{low:.2f} to {high:.2f}")
     console.print(table)
+    if responses.precision not in (None, "fp32"):
+        console.print(
+            f"written with weights in {responses.precision}, as the run was trained; in fp32 some "
+            f"responses differ"
+        )
 
 
 def _response_time(summary: Summary) -> str:

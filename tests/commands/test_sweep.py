@@ -1,16 +1,19 @@
 """Sweeps: what failed, what is done, how many runs there are."""
 
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 from program import SMOKE, command
 
-from llm_lightning.commands.sweep import count_jobs
+from llm_lightning.commands.sweep import BASIC_LAUNCHER, SweepWatcher, count_jobs
 from llm_lightning.config.experiments import list_experiments
 from llm_lightning.reporting.analyse.study import read_study
 from llm_lightning.run_format import status
+from llm_lightning.run_format.folder_lock import Holder
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
@@ -93,6 +96,61 @@ def test_progress_counts_what_has_been_said_since_the_start(tmp_path: Path) -> N
     assert progress.failed == [tmp_path / "c" / "seed_1"]
     assert progress.eta_seconds == pytest.approx(progress.seconds / 2 * 5)
     assert status.read_progress(tmp_path, since, total=None).left is None
+
+
+def test_what_was_cut_off_or_cannot_be_read_is_no_success(tmp_path: Path) -> None:
+    old = tmp_path / "old" / "seed_1"
+    old.mkdir(parents=True)
+    (old / "status.json").write_text("{")
+    os.utime(old / "status.json", (0, 0))  # of another sweep
+    since = datetime.now(UTC)
+    with pytest.raises(KeyboardInterrupt), status.recorded(tmp_path / "a" / "seed_1"):
+        raise KeyboardInterrupt
+    for name, content in {"b": "", "c": "[1]", "d": '{"state": 3, "updated_at": 4}'}.items():
+        folder = tmp_path / name / "seed_1"
+        folder.mkdir(parents=True)
+        (folder / "status.json").write_text(content)
+        os.utime(folder / "status.json", (since.timestamp() + 1,) * 2)
+    failed = status.read_progress(tmp_path, since, total=5).failed
+    assert [folder.parent.name for folder in failed] == ["a", "b", "c", "d"]
+    assert status.reason(failed[0]) == "it was interrupted"
+    assert status.reason(failed[1]) == "its status.json is damaged, so how it ended is unknown"
+
+
+@pytest.mark.parametrize(
+    ("others", "is_held", "expected"),
+    [({}, False, 0), ({"a": "running"}, True, 75), ({"a": "running"}, False, 1),
+     ({"a": "interrupted"}, False, 1), ({"a": "failed", "b": "running"}, True, 1)],
+)  # fmt: skip
+def test_the_end_of_a_sweep_has_the_status_of_its_worst_run(
+    monkeypatch: pytest.MonkeyPatch, others: dict[str, str], is_held: bool, expected: int
+) -> None:
+    holder = Holder(1, "here", "2026-01-01") if is_held else None
+    monkeypatch.setattr("llm_lightning.commands.sweep.holder_of", lambda folder: holder)
+    runs = Path("runs").absolute()
+    basic = {"_target_": "hydra._internal.core_plugins.basic_sweeper.BasicSweeper", "params": {}}
+    launcher = {"_target_": BASIC_LAUNCHER}
+    overrides = {"task": ["+experiment=lora"]}
+    hydra = {"sweep": {"dir": str(runs)}, "sweeper": basic, "launcher": launcher}
+    config = {"objective": "loss", "dry_run": False, "hydra": hydra | {"overrides": overrides}}
+    watcher = SweepWatcher()
+    watcher.on_multirun_start(OmegaConf.create(config))
+    for name, state in others.items():
+        status.write(runs / name / "seed_1", state)
+    code = 0
+    try:
+        watcher.on_multirun_end(OmegaConf.create(config))
+    except SystemExit as ended:
+        code = int(str(ended.code))
+    assert code == expected
+
+
+def test_a_defect_at_the_end_of_a_sweep_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("llm_lightning.commands.sweep._print_results", broken)
+    assert command(monkeypatch, "-m", "+experiment=baseline_length", *SMOKE) == 1
 
 
 def test_a_status_says_how_a_run_ended(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_the_settings_of_cfg_job_are_those_on_the_page(
     schema.register()
     found: set[str] = set()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        for group in ("model", "task", "data", "finetune", "trainer"):
+        for group in ("model", "task", "data", "finetune", "trainer", "callbacks", "logger"):
             for file in (conf_dir() / group).glob("*.yaml"):
                 cfg = composed(f"{group}={file.stem}")
                 found |= set(keys(OmegaConf.to_container(cfg)))  # type: ignore[arg-type]

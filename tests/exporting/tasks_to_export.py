@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from llm_lightning.backbone.gpt2 import GPT2
-from llm_lightning.run_format.summary import Summary, WeightFacts
+from llm_lightning.run_format.summary import DataFacts, SplitFacts, Summary, WeightFacts
 from llm_lightning.tasks.classifier import Classifier
 from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.tasks.task import Task
@@ -66,7 +66,9 @@ def summary() -> Summary:
     """Those fields of a run's summary that a card shows."""
     return Summary.model_construct(
         name="my run", seed=1, fallbacks=[], metrics={"test": {"loss": 0.5, "accuracy": None}},
-        weights=WeightFacts.model_construct(model="tiny"),
+        weights=WeightFacts.model_construct(model="tiny", source="tiny: packaged weights"),
+        data=DataFacts.model_construct(splits={"test": SplitFacts(examples=9, sha256="ab")}),
+        evaluated_examples={"test": 9},
     )  # fmt: skip
 
 

@@ -6,14 +6,25 @@ from typing import Any
 import pytest
 import torch
 from exporting.tasks_to_export import TINY, base_of, classifier, language_model, lora
-from peft import PeftModel
+from peft import (
+    AutoPeftModelForCausalLM,
+    AutoPeftModelForSequenceClassification,
+    PeftModel,
+)
 from safetensors.torch import load_file
-from transformers import GPT2Config, GPT2ForSequenceClassification, GPT2LMHeadModel
+from transformers import (
+    GPT2Config,
+    GPT2ForSequenceClassification,
+    GPT2LMHeadModel,
+    pipeline,
+)
 
 from llm_lightning.backbone.checkpoint import described, load_weights, to_transformers
-from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
+from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID, encode
+from llm_lightning.exporting.adapter_files import point_at_base
 from llm_lightning.exporting.dense import dense
 from llm_lightning.exporting.gpt2.peft_folder import write_peft
+from llm_lightning.exporting.libraries import quiet
 from llm_lightning.tasks.classifier import Classifier
 from llm_lightning.tasks.task import Task
 
@@ -149,6 +160,47 @@ def test_adapters_of_many_blocks_are_not_confused_by_name(tmp_path: Path) -> Non
     assert_same_logits(task, tmp_path)
     config = json.loads((tmp_path / "adapter_config.json").read_text())
     assert len(config["target_modules"]) == 3
+
+
+@pytest.mark.parametrize("num_classes", [2, 3])
+def test_a_classifier_with_its_base_opens_from_any_folder(
+    num_classes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = classifier(lora(), num_classes)
+    write_peft(task, dense(task), tmp_path / "part")
+    point_at_base(tmp_path / "part", tmp_path / "out")
+    (tmp_path / "part").rename(tmp_path / "out")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    ids, is_real = batch()
+    ours = task(ids, LENGTHS)
+    for folder in (tmp_path / "out", Path("..") / "out"):
+        with quiet():
+            model = AutoPeftModelForSequenceClassification.from_pretrained(folder).eval()
+        theirs = model(input_ids=ids, attention_mask=is_real.long()).logits
+        torch.testing.assert_close(theirs, ours, atol=2e-5, rtol=2e-5)
+        with quiet():
+            classify = pipeline("text-classification", model=str(folder), top_k=None)
+        found = {one["label"]: one["score"] for one in classify(["see you at 7?"])[0]}
+        ids_of_text = torch.tensor([encode("see you at 7?")])
+        expected = task(ids_of_text, torch.tensor([ids_of_text.shape[1]])).softmax(dim=-1)[0]
+        names = [f"class {index}" for index in range(num_classes)]
+        torch.testing.assert_close(torch.tensor([found[name] for name in names]), expected)
+
+
+@pytest.mark.parametrize("tie_weights", [True, False])
+def test_a_language_model_with_its_base_opens_from_any_folder(
+    tie_weights: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = language_model(lora(), tie_weights=tie_weights)
+    write_peft(task, dense(task), tmp_path / "out")
+    point_at_base(tmp_path / "out", tmp_path / "out")
+    monkeypatch.chdir("/")
+    ids, is_real = batch()
+    with quiet():
+        model = AutoPeftModelForCausalLM.from_pretrained(tmp_path / "out").eval()
+    theirs = model(input_ids=ids, attention_mask=is_real.long()).logits
+    torch.testing.assert_close(theirs[is_real], task(ids)[is_real], atol=2e-5, rtol=2e-5)
 
 
 def base(weights: str, **fields: Any) -> dict[str, Any]:

@@ -55,6 +55,8 @@ class FastTokenizer:
                 f"(eos_token, sep_token or pad_token in tokenizer_config.json)"
             )
         self.end_id: int = known[0]
+        start = tokenizer.bos_token_id
+        self.start_id: int = self.end_id if start is None else start
         pad = (tokenizer.pad_token_id, tokenizer.eos_token_id, self.end_id)
         self.pad_id: int = next(token for token in pad if token is not None)
 

@@ -14,8 +14,11 @@ from llm_lightning.backbone.weights import ModelConfig, locate
 from llm_lightning.exporting.dense import Dense, dense
 from llm_lightning.exporting.exporter import Objection
 from llm_lightning.exporting.gpt2 import gguf_files, peft_folder, transformers_folder
+from llm_lightning.exporting.gpt2.tokenizer_files import write_tokenizer
 from llm_lightning.exporting.libraries import quiet
 from llm_lightning.exporting.output_folder import BASE
+from llm_lightning.exporting.padding import padding_objection
+from llm_lightning.exporting.samples import max_length
 from llm_lightning.exporting.verification import from_pretrained, transformers_logits, with_adapters
 from llm_lightning.tasks.classifier import Classifier
 from llm_lightning.tasks.language_model import LanguageModel
@@ -69,6 +72,8 @@ class GPT2Exporter:
         task = self._task
         if kind == "merged":
             return None
+        if kind == "onnx":
+            return padding_objection(task, "ONNX")
         if isinstance(task, Classifier) and task.pooling != "last_real":
             return Objection(
                 "transformers' GPT2ForSequenceClassification pools the last real token; this run "
@@ -90,6 +95,10 @@ class GPT2Exporter:
     def write_peft(self, model: Dense, folder: Path) -> None:
         """See :class:`~llm_lightning.exporting.exporter.Exporter`."""
         peft_folder.write_peft(self._task, model, folder)
+
+    def write_tokenizer(self, folder: Path) -> None:
+        """See :class:`~llm_lightning.exporting.exporter.Exporter`."""
+        write_tokenizer(folder, max_length(self._task))
 
     def write_gguf(self, model: Dense, file: Path, name: str, quantization: str) -> None:
         """See :class:`~llm_lightning.exporting.exporter.Exporter`."""

@@ -8,7 +8,7 @@ from llm_lightning.backbone.checkpoint import described, to_transformers, write_
 from llm_lightning.exporting.adapter_files import hub_base, write_adapters
 from llm_lightning.exporting.dense import Dense, dense
 from llm_lightning.exporting.gpt2.tokenizer_files import write_tokenizer
-from llm_lightning.exporting.gpt2.transformers_folder import with_bias_in_final_norm
+from llm_lightning.exporting.gpt2.transformers_folder import head_config, with_bias_in_final_norm
 from llm_lightning.exporting.output_folder import BASE
 from llm_lightning.exporting.samples import max_length
 from llm_lightning.finetuning.lora import adapters
@@ -44,7 +44,7 @@ def write_peft(task: Task, model: Dense, folder: Path) -> None:
     )
     write_tokenizer(folder, max_length(task))
     if hub_base(task) is None:
-        _write_base(dense(task, merge=False), folder / BASE)
+        _write_base(task, model, dense(task, merge=False), folder / BASE)
 
 
 def saved_whole(task: Task, model: Dense) -> dict[str, Tensor]:
@@ -59,8 +59,8 @@ def saved_whole(task: Task, model: Dense) -> dict[str, Tensor]:
     return {} if model.is_tied else {"lm_head.weight": model.head}
 
 
-def _write_base(base: Dense, folder: Path) -> None:
+def _write_base(task: Task, model: Dense, base: Dense, folder: Path) -> None:
     tensors = {f"transformer.{k}": value for k, value in to_transformers(base.backbone).items()}
-    # Its head, unless tied to the embedding, is saved with the adapter.
-    head = {"architectures": ["GPT2LMHeadModel"], "tie_word_embeddings": True}
-    write_folder(folder, tensors, described(base.config) | head)
+    # Its head, unless tied to the embedding, is saved with the adapter, and replaces this one's.
+    write_folder(folder, tensors, described(base.config) | head_config(task, model))
+    write_tokenizer(folder, max_length(task))  # `pipeline` looks for it beside the base

@@ -19,11 +19,11 @@ from llm_lightning.exporting.huggingface import (
 )
 from llm_lightning.exporting.huggingface.tokenizer_files import write_tokenizer
 from llm_lightning.exporting.output_folder import BASE, FOLDER
+from llm_lightning.exporting.padding import padding_objection
 from llm_lightning.exporting.run_prompts import stop_id
 from llm_lightning.exporting.verification import from_pretrained, transformers_logits, with_adapters
 from llm_lightning.finetuning.lora import adapters
 from llm_lightning.tasks.classifier import Classifier
-from llm_lightning.tasks.pooling import depends_on_padding
 from llm_lightning.tasks.task import Task
 
 
@@ -85,19 +85,7 @@ class TransformersExporter:
         if kind == "gguf":
             reason = gguf_model.why_not(self._backbone) or gguf_tokenizer.why_not(task.tokenizer)
             return None if reason is None else Objection(f"--format gguf: {reason}")
-        if kind == "merged" or not isinstance(task, Classifier):
-            return None
-        is_masked = task.options.mask_padding
-        if depends_on_padding(
-            task.pooling, is_causal=self._backbone.is_causal, is_masked=is_masked
-        ):
-            return Objection(
-                f"with task.pooling={task.pooling} and "
-                f"task.mask_padding={str(is_masked).lower()} what this run computes of a text "
-                f"depends on the padding around it",
-                "train with task.pooling=auto and task.mask_padding=true to export to transformers",
-            )
-        return None
+        return None if kind == "merged" else padding_objection(task, "transformers or ONNX")
 
     def write_merged(self, model: Dense, folder: Path) -> None:
         """See :class:`~llm_lightning.exporting.exporter.Exporter`."""
@@ -135,6 +123,11 @@ class TransformersExporter:
         if hub_base(self._task) is None:
             base = plain_models.plain_model(self._task, dense(self._task, merge=False))
             plain_models.save(base, folder / BASE)
+            write_tokenizer(self._task, folder / BASE)  # `pipeline` looks for it beside the base
+
+    def write_tokenizer(self, folder: Path) -> None:
+        """See :class:`~llm_lightning.exporting.exporter.Exporter`."""
+        write_tokenizer(self._task, folder)
 
     def write_gguf(self, model: Dense, file: Path, name: str, quantization: str) -> None:
         """See :class:`~llm_lightning.exporting.exporter.Exporter`."""

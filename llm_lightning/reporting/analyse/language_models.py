@@ -20,6 +20,7 @@ from llm_lightning.reporting.analyse.side_by_side import (
     item_scores,
     side_by_side,
 )
+from llm_lightning.run_format.benchmarks import BenchmarkScore
 from llm_lightning.statistics import intervals
 from llm_lightning.statistics.crossed import crossed_mean
 from llm_lightning.statistics.intervals import Interval
@@ -40,6 +41,8 @@ class LanguageChapter(Chapter):
     source: str
     judges: list[str]
     """Who scored the responses: model and rubric."""
+    benchmarks: dict[str, list[tuple[Row, BenchmarkScore]]]
+    """Scores of the harness, by task, metric and conditions; of each row's lowest seed."""
     differences: list[tuple[Row, dict[str, Difference]]]
     """Scores of responses minus the reference's, by score."""
     instructions: list[RespondedInstruction]
@@ -69,12 +72,26 @@ def make_language_chapters(
             reference=chapter.reference,
             source=without_folders(chapter.rows[0].first.summary.data.source or "unknown data"),
             judges=sorted({name for row in chapter.rows for name in judge_scores(row)}),
+            benchmarks=benchmarks(chapter.rows),
             differences=differences(chapter.rows, chapter.reference, margin),
             instructions=side_by_side(chapter.rows),
             learning=[curves for row in chapter.rows if (curves := row_curves(row))],
         )
         for chapter in make_chapters(rows, reference)
     ]
+
+
+def benchmarks(rows: Sequence[Row]) -> dict[str, list[tuple[Row, BenchmarkScore]]]:
+    """Returns what lm-evaluation-harness measured, by task, metric and conditions."""
+    found: dict[str, list[tuple[Row, BenchmarkScore]]] = {}
+    for row in rows:
+        for score in row.first.benchmarks:
+            conditions = [f"{score.shots} shots"] if score.shots is not None else []
+            conditions += ["as a conversation"] if score.chat else []
+            conditions += [f"first {score.examples} only"] if score.limited else []
+            name = ", ".join([f"{score.task}: {score.metric}", *conditions])
+            found.setdefault(name, []).append((row, score))
+    return dict(sorted(found.items()))
 
 
 def logged(row: Row, split: str, metric: str) -> Estimate | None:

@@ -13,7 +13,11 @@ from llm_lightning.run_format.setting_effects import DRAWS, is_change
 from llm_lightning.statistics.crossed import crossed_mean
 from llm_lightning.statistics.intervals import Interval
 
-_RECORDING = ("loggers", "callbacks")  # they change what a run records, not what it computes
+_RECORDING = ("loggers", "logger")  # they change what a run records, not what it computes
+_RECORDING_CALLBACKS = frozenset(
+    {"checkpoint", "frozen_activations", "learning_rate", "predictions", "progress", "resume",
+     "sample_responses", "throughput"}
+)  # fmt: skip
 
 
 @dataclass(eq=False)
@@ -163,9 +167,16 @@ def settings(run: RunRecord) -> dict[str, str]:
     found = {}
     for override in run.summary.overrides:
         key, _, value = override.lstrip("+~").partition("=")
-        if is_change(key) and key not in DRAWS and key.partition(".")[0] not in _RECORDING:
+        if is_change(key) and key not in DRAWS and not _only_records(key):
             found[key] = value.strip("'\"").rstrip("/").rsplit("/", 1)[-1]
     return found
+
+
+def _only_records(key: str) -> bool:
+    group, _, name = key.partition(".")
+    if group == "callbacks":
+        return name.partition(".")[0] in _RECORDING_CALLBACKS
+    return group in _RECORDING
 
 
 def name_rows(rows: Sequence[Row]) -> dict[str, str]:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from llm_lightning.reporting.read import run_tables
 from llm_lightning.reporting.read.run_record import Problem, RunRecord
+from llm_lightning.run_format.benchmarks import BENCHMARKS, read_benchmarks
 from llm_lightning.run_format.bounded_files import read_json, read_text
 from llm_lightning.run_format.files import (
     CHECKPOINTS,
@@ -175,6 +176,10 @@ def _read_judge_scores(run: RunRecord) -> None:
         run.judge_scores.append(run_tables.read_judge_score(file))
 
 
+def _read_benchmarks(run: RunRecord) -> None:
+    run.benchmarks = read_benchmarks(run.folder)
+
+
 _READERS: dict[str, dict[str, Callable[[RunRecord], None]]] = {
     "classification": {CURVES: _read_curves, PREDICTIONS: _read_predictions},
     "instructions": {
@@ -182,8 +187,9 @@ _READERS: dict[str, dict[str, Callable[[RunRecord], None]]] = {
         RESPONSES: _read_responses,
         RESPONSE_SCORES: _read_response_scores,
         JUDGEMENTS: _read_judge_scores,
+        BENCHMARKS: _read_benchmarks,
     },
-    "text": {CURVES: _read_curves},
+    "text": {CURVES: _read_curves, BENCHMARKS: _read_benchmarks},
 }
 
 

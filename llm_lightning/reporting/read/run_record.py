@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from llm_lightning.run_format.benchmarks import BenchmarkScore
 from llm_lightning.run_format.setting_effects import without_draws
 from llm_lightning.run_format.summary import Summary
 
@@ -66,6 +67,7 @@ class RunRecord:
     response_scores: pd.DataFrame | None = None
     """One row per response, one column per score."""
     judge_scores: list[JudgeScore] = field(default_factory=list)
+    benchmarks: list[BenchmarkScore] = field(default_factory=list)
     parts: "list[RunRecord]" = field(default_factory=list)
     """The runs on single splits or folds that this one pools; empty for a run of its own."""
 

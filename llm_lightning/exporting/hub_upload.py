@@ -1,0 +1,92 @@
+"""An export, uploaded to a repository on the Hub."""
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx2
+
+from llm_lightning.backbone.weights import HUB_ID, hub_is_off
+from llm_lightning.exporting.adapter_files import hub_base
+from llm_lightning.network import innermost
+from llm_lightning.tasks.task import Task
+
+UPLOADED = ("hf", "peft")
+"""Formats that the Hub's own libraries load."""
+
+_MOST_CHARACTERS = 300  # of the Hub's own words
+
+
+class NotUploaded(OSError):
+    """An export was written, and is not on the Hub."""
+
+
+def check_upload(kind: str, repo: str) -> None:
+    """Refuses what cannot be uploaded, before anything is loaded.
+
+    Args:
+        kind: the format.
+        repo: ``owner/name``.
+
+    Raises:
+        ValueError: saying why not.
+    """
+    if kind not in UPLOADED:
+        raise ValueError(f"--push-to-hub takes --format {' or '.join(UPLOADED)}, got {kind}")
+    if not HUB_ID.fullmatch(repo) or "@" in repo:
+        raise ValueError(f"--push-to-hub must be owner/name, got {repo!r}")
+    if hub_is_off():
+        raise ValueError(
+            "--push-to-hub needs the network, which LLM_LIGHTNING_OFFLINE or HF_HUB_OFFLINE "
+            "forbids: unset it"
+        )
+
+
+def check_base(task: Task, kind: str) -> None:
+    """Refuses adapters whose base only this machine has.
+
+    Args:
+        task: the run's.
+        kind: the format.
+
+    Raises:
+        ValueError: naming the format that holds everything.
+    """
+    if kind == "peft" and hub_base(task) is None:
+        raise ValueError(
+            "--push-to-hub: the base of these adapters is not on the Hub, so nobody could load "
+            "them from there: use --format hf, which holds everything"
+        )
+
+
+def upload(folder: Path, repo: str) -> str:
+    """Uploads an export; a new repository is private.
+
+    Args:
+        folder: of the export.
+        repo: ``owner/name``; made if it does not exist.
+
+    Returns:
+        The address of the repository.
+
+    Raises:
+        NotUploaded: if the Hub cannot be reached, or refuses.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    api = HfApi()
+    failed = f"{folder} is written, but --push-to-hub {repo} failed: "
+    try:
+        made = api.create_repo(repo, private=True, exist_ok=True)
+        api.upload_folder(
+            repo_id=repo, folder_path=folder, commit_message="Exported by llm_lightning"
+        )
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        reason = " ".join(str(error).split())[:_MOST_CHARACTERS]
+        advice = "; log in with `hf auth login`, or set HF_TOKEN" if status in (401, 403) else ""
+        raise NotUploaded(f"{failed}the Hub refused (HTTP {status}): {reason}{advice}") from error
+    except (httpx2.TransportError, OSError) as error:
+        host = urlsplit(api.endpoint).netloc
+        raise NotUploaded(f"{failed}{host}: {innermost(error)}; try again") from error
+    return str(made)
