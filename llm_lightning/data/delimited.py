@@ -19,7 +19,7 @@ from llm_lightning.presentation.plurals import counted
 _SHOWN = 5
 """Most rows that an error names."""
 _NULL = r"(?m)(?:^|{0})\\N(?={0}|\r?$)"
-_EXCEL_SEPARATOR = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)
+_EXCEL_SEPARATOR = re.compile(r'"?sep=([,;|:\t])"?\r?\n', re.IGNORECASE)
 
 
 def read_delimited(
@@ -50,6 +50,8 @@ def read_delimited(
         given = Given(first[1], given.quote, given.escape, given.encoding, given.header)
         text, lines_before = text[first.end() :], 1
     parsed = read(text, given, is_tsv=_is_tsv(file), wanted=wanted, label=label)
+    if not parsed.rows and not parsed.broken:
+        raise ValueError(f"{file} is empty: it has no cell that is not blank")
     places: list[Lines] = [*parsed.rows, *parsed.broken] if lines_before else []
     for place in places:
         place.first_line += lines_before

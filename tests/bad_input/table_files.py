@@ -228,6 +228,10 @@ SPILLED = b"label,text,,\n" + b"".join(f"{label},{text},\n".encode() for text, l
 REFUSED: dict[str, tuple[str, bytes, dict[str, object], str]] = {
     "empty": ("a.csv", b"", {}, "FILE is empty"),
     "blank": ("a.csv", b" \n\n", {}, "FILE is empty"),
+    "only quotes": (
+        "a.csv", b'""\n""\n', {}, "FILE is empty: it has no cell that is not blank",
+    ),
+    "only commas": ("a.csv", b",\n,\n", {}, "FILE has no column 'text' (data.text_column); it has"),
     "only a header": ("a.csv", b"text,label\n", {}, "FILE has a header but no rows"),
     "a web page as CSV": (
         "a.csv", PAGE, {},
