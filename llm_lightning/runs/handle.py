@@ -127,7 +127,8 @@ class Run:
                 raise ValueError(f"{self.folder} was trained on plain text, not on instructions")
             self._language_model = ready_to_generate(model, best_device(), summary.precision)
         model = self._language_model
-        options, responses = model.options.generation, []
+        options = model.options.generation
+        responses: list[str] = []
         for record in map(Record, instructions, inputs or [""] * len(instructions)):
             if lost := what_is_lost(model, record, options):
                 warnings.warn(f"response {len(responses)}: {lost}", stacklevel=2)
