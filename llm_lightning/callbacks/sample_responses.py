@@ -38,6 +38,8 @@ class SampleResponses(L.Callback):
         data = trainer.datamodule  # type: ignore[attr-defined]
         if not isinstance(data, Instructions) or not isinstance(pl_module, LanguageModel):
             return
+        if not trainer.is_global_zero:
+            return  # which logs nothing
         backbone, head = pl_module.backbone, pl_module.head
         records = data.records["val"][: self._num_samples]
         options = replace(pl_module.options.generation, max_new_tokens=self._max_new_tokens)

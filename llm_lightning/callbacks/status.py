@@ -19,4 +19,5 @@ class EpochStatus(L.Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Writes after each epoch."""
-        status.write(self._folder, "running", epoch=trainer.current_epoch + 1)
+        if trainer.is_global_zero:
+            status.write(self._folder, "running", epoch=trainer.current_epoch + 1)

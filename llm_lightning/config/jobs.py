@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from llm_lightning.backbone.families import Model
 from llm_lightning.backbone.huggingface.location import has_package
 from llm_lightning.backbone.huggingface.settings import HubModel
+from llm_lightning.config.composed import other_process, processes_of
 from llm_lightning.config.experiments import conf_dir
 from llm_lightning.config.run_name import run_name
 from llm_lightning.data.module import DataModule
@@ -31,6 +32,7 @@ from llm_lightning.runs.baseline_job import BaselineJob
 from llm_lightning.runs.job import Job
 from llm_lightning.runs.network_job import NetworkJob
 from llm_lightning.runs.settings import Checkpoint, RunSettings
+from llm_lightning.training.parallel import STRATEGIES
 from llm_lightning.training.precision import resolve
 
 FALLBACK_MODEL = "nano"
@@ -92,6 +94,7 @@ def _network_job(
         cast(Any, OmegaConf.to_object(cfg[group])) for group in ("model", "finetune", "optim")
     )
     precision = resolve(cfg.trainer.precision, cfg.trainer.accelerator)
+    processes = processes_of(cfg)
     return NetworkJob(
         settings=settings,
         data=data,
@@ -104,6 +107,8 @@ def _network_job(
         callbacks={str(name): _maker(part) for name, part in cfg.callbacks.items()},
         loggers={str(name): _maker(part) for name, part in cfg.loggers.items()},
         evaluate=cfg.evaluate,
+        processes=processes,
+        other_process=other_process(cfg, choices) if processes.size > 1 else None,
         compile=cfg.compile,
         baselines=list(cfg.baselines),
         untrained_responses=cfg.untrained_responses,
@@ -270,7 +275,11 @@ def _check(cfg: DictConfig) -> None:
             _is_count(cfg.trainer.accumulate_grad_batches, least=1),
             "a whole number >= 1",
         ),
-        ("trainer.devices", cfg.trainer.devices == 1, "1: gradients are averaged on one device"),
+        *(
+            (f"trainer.{key}", _is_count(cfg.trainer[key], least=1), "a whole number >= 1")
+            for key in ("devices", "num_nodes")
+        ),
+        ("trainer.strategy", cfg.trainer.strategy in STRATEGIES, f"among {', '.join(STRATEGIES)}"),
         (
             "trainer.limit_test_batches",
             cfg.trainer.limit_test_batches != 0,

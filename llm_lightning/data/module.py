@@ -8,10 +8,12 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import lightning as L
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sampler
 
 from llm_lightning.backbone.tokenizer import GPT2Tokenizer, Tokenizer
 from llm_lightning.data.batching import LengthGroupedBatches
+from llm_lightning.data.shares import Filling, ShareOfEachBatch, share_of_batches
+from llm_lightning.distributed.processes import ALONE, Processes
 
 
 class DataModule(L.LightningDataModule, ABC):
@@ -33,6 +35,8 @@ class DataModule(L.LightningDataModule, ABC):
     is_evaluated_longest_first: bool = False
     """Whether evaluation batches are sorted by length, for models that compute their padding. Set
     by a run, where neither padding nor a limit on the evaluation makes the order matter."""
+    processes: Processes = ALONE
+    """Those that share the batches; ``batch_size`` and ``eval_batch_size`` are of each."""
     _order: torch.Generator | None = None
     _resumed_order: Tensor | None = None
 
@@ -111,6 +115,8 @@ class DataModule(L.LightningDataModule, ABC):
             drop_last: whether to drop a smaller last batch.
         """
         order = self._new_order()
+        if self.processes.size > 1:
+            return self._shared(examples, collate, order, lengths=lengths, drop_last=drop_last)
         if lengths is None:
             return self._loader(
                 examples,
@@ -129,8 +135,46 @@ class DataModule(L.LightningDataModule, ABC):
         """Makes a loader of batches for evaluation, in the order of the examples or by length."""
         if self.is_evaluated_longest_first:
             examples = sorted(examples, key=len, reverse=True)
+        if self.processes.size > 1:
+            share = share_of_batches(len(examples), self.eval_batch_size, self.processes)
+            return self._loader(
+                examples,
+                Filling(collate, examples),
+                batch_sampler=share,
+                generator=torch.Generator(),
+            )
         return self._loader(
             examples, collate, batch_size=self.eval_batch_size, generator=torch.Generator()
+        )
+
+    def _shared(
+        self,
+        examples: Sequence[Any],
+        collate: Callable[[Any], Any],
+        order: torch.Generator,
+        *,
+        lengths: Sequence[int] | None,
+        drop_last: bool,
+    ) -> DataLoader[Any]:
+        """Makes a loader of this process's shares of batches as large as all processes' together.
+
+        They are the batches, in the same order, of one process with this larger ``batch_size``.
+        """
+        batch_size = self.batch_size * self.processes.size
+        batches: Sampler[list[int]]
+        if lengths is None:
+            shuffled = RandomSampler(examples, generator=order)  # type: ignore[arg-type]
+            batches = BatchSampler(shuffled, batch_size, drop_last)
+        else:
+            batches = LengthGroupedBatches(
+                lengths, batch_size, drop_last=drop_last, generator=order
+            )
+        return self._loader(
+            examples,
+            Filling(collate, examples),
+            batch_sampler=ShareOfEachBatch(batches, self.processes),
+            # A loader draws once from its generator when an epoch starts, before the order.
+            generator=order if lengths is None else torch.Generator(),
         )
 
     def _loader(

@@ -44,8 +44,9 @@ def fit(
     expected: type[ValueError] = Diverged
     if resume_from is not None:
         before = torch.load(resume_from, map_location="cpu", weights_only=True)
-        set_curves_aside(folder, before["global_step"])
-        print_resumed(before["epoch"] + 1)
+        if trainer.is_global_zero:
+            set_curves_aside(folder, before["global_step"])
+            print_resumed(before["epoch"] + 1)
         seconds = before["callbacks"]["StageTimer"]["time_elapsed"]["train"]
         expected = ValueError  # the base may have changed
     with expect(expected, CacheFull), interruptible(trainer):
@@ -85,5 +86,7 @@ def quiet_lightning() -> None:
     warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
     # With few examples an epoch has fewer steps than are between two points of a curve.
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
+    # All processes compute the same values and log them.
+    warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
     # Lightning's own use of a torch name that is going away.
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")

@@ -21,11 +21,12 @@ from llm_lightning.backbone.weights import Weights
 from llm_lightning.callbacks import frozen_activations
 from llm_lightning.callbacks.status import EpochStatus
 from llm_lightning.callbacks.timing import StageTimer
+from llm_lightning.distributed.processes import ALONE, Processes
 from llm_lightning.finetuning.coverage import parameter_groups
 from llm_lightning.finetuning.strategies import Strategy
 from llm_lightning.network import Unavailable
 from llm_lightning.run_format import files, status
-from llm_lightning.run_format.summary import Summary, WeightFacts, write_summary
+from llm_lightning.run_format.summary import Metrics, Summary, WeightFacts, write_summary
 from llm_lightning.runs import terminal_output as terminal
 from llm_lightning.runs.baseline_job import baseline_metrics
 from llm_lightning.runs.built import Built
@@ -40,10 +41,12 @@ from llm_lightning.runs.prior_state import PriorState, start
 from llm_lightning.runs.record import device_name, log_hparams, summarize
 from llm_lightning.runs.responses import respond, respond_untrained
 from llm_lightning.runs.settings import Checkpoint, Found
+from llm_lightning.runs.together import Assignment, OtherProcess, joining, together
 from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.tasks.task import Task
 from llm_lightning.training.allocator import keep_freed_memory
 from llm_lightning.training.optim import AdamW
+from llm_lightning.training.parallel import trainer_arguments
 from llm_lightning.training.peak_memory import reset_peak_memory
 
 
@@ -72,6 +75,10 @@ class NetworkJob(Job):
     """Makers of the callbacks, by name."""
     loggers: dict[str, Callable[[], Any]]
     """Makers of the loggers, by name."""
+    processes: Processes = ALONE
+    """Those that train it together, seen from this one."""
+    other_process: OtherProcess | None = None
+    """How the others are started."""
     evaluate: Checkpoint = Checkpoint.last
     compile: bool = False
     baselines: list[str] = field(default_factory=list)
@@ -164,6 +171,7 @@ class NetworkJob(Job):
             **found.data.task_arguments(),
         )
         task.tokenizer = found.data.tokenizer
+        found.data.processes = self.processes
         sha256 = task.load_base(self.model, found.weights)
         is_whole = found.trainer.limit_val_batches == found.trainer.limit_test_batches == 1.0
         if is_whole and not task.backbone.skips_padding and task.why_not_cacheable() is None:
@@ -186,6 +194,7 @@ class NetworkJob(Job):
             callbacks=[*watchers, *(make() for make in self.callbacks.values())],
             logger=[make() for make in self.loggers.values()],
             enable_checkpointing=not {"checkpoint", "resume"}.isdisjoint(self.callbacks),
+            **trainer_arguments(self.processes),
         )
         return trainer, timer
 
@@ -210,13 +219,8 @@ class NetworkJob(Job):
         keep_freed_memory()
         if self.untrained_responses and isinstance(built.task, LanguageModel):
             respond_untrained(built.task, built.data, folder)
-        reset_peak_memory(device)
-        L.seed_everything(self.settings.order_seed, workers=True, verbose=False)
-        seconds_before = fit(built.task, built.data, built.trainer, folder, resume_from)
-        if "checkpoint" in self.callbacks:
-            last = folder / files.CHECKPOINTS / files.LAST
-            built.trainer.save_checkpoint(last, weights_only=True)
-        metrics = evaluate(built.task, built.data, built.trainer, self.evaluate, folder)
+        with together(self.processes, self.other_process, resume_from, _facts(built)):
+            seconds_before, metrics = self._train_and_evaluate(built, resume_from)
         seconds = seconds_before + time.perf_counter() - started
         summary = summarize(self.settings, built, metrics, self.evaluate, seconds)
         if built.data.kind == "classification":
@@ -232,9 +236,53 @@ class NetworkJob(Job):
         log_hparams(self.settings, built, summary)
         return summary
 
+    def _train_and_evaluate(self, built: Built, resume_from: Any) -> tuple[float, Metrics]:
+        """Does what all processes do together; the main one alone writes and prints.
+
+        Returns:
+            Seconds that an interrupted run had trained, and the metrics.
+        """
+        folder = self.settings.run_dir
+        reset_peak_memory(built.trainer.strategy.root_device)
+        # The order of the examples has its own generator; this is of dropout, drawn by each.
+        seed = self.processes.seed(self.settings.order_seed)
+        L.seed_everything(seed, workers=True, verbose=False)
+        seconds_before = fit(built.task, built.data, built.trainer, folder, resume_from)
+        if "checkpoint" in self.callbacks:
+            last = folder / files.CHECKPOINTS / files.LAST
+            built.trainer.save_checkpoint(last, weights_only=True)
+        metrics = evaluate(built.task, built.data, built.trainer, self.evaluate, folder)
+        return seconds_before, metrics
+
+    def join(self, told: Assignment) -> None:
+        """Trains and evaluates in another process than the main one.
+
+        Args:
+            told: by the main process.
+
+        Raises:
+            ValueError: if this process finds something else than the main one.
+        """
+        _, found = self.find()
+        if not isinstance(found, FoundNetwork):
+            raise TypeError(f"a network job needs what its own find() returned, got {type(found)}")
+        built = self.build(found)
+        keep_freed_memory()
+        with joining(told, _facts(built)):
+            self._train_and_evaluate(built, told.resume_from)
+
     def _finish(self, summary: Summary) -> Summary:
         terminal.show(summary, self.settings)
         return summary
+
+
+def _facts(built: Built) -> dict[str, Any]:
+    """What all processes must have found alike."""
+    splits = built.data.facts()["splits"]
+    return {
+        "the data": {name: split["sha256"] for name, split in splits.items()},
+        "the weights": built.weights.sha256,
+    }
 
 
 @contextlib.contextmanager

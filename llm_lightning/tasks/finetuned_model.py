@@ -12,6 +12,7 @@ from llm_lightning.backbone.families import Model, build
 from llm_lightning.backbone.protocol import Backbone
 from llm_lightning.backbone.tokenizer import GPT2Tokenizer, Tokenizer
 from llm_lightning.backbone.weights import Weights
+from llm_lightning.distributed.collectives import group_rank, of_all
 from llm_lightning.finetuning import strategies
 from llm_lightning.tasks.partial_checkpoint import Base, describe_base, remove_base, restore_base
 
@@ -84,7 +85,11 @@ class FineTunedModel(L.LightningModule, ABC):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leaves the frozen base out of the checkpoint."""
         remove_base(checkpoint, self, self.pretrained_parts, self.base)
-        checkpoint["rng_state"] = torch.get_rng_state()
+        # Each process draws a dropout of its own; the main one's state comes first.
+        state, *others = of_all(torch.get_rng_state())
+        checkpoint["rng_state"] = state
+        if others:
+            checkpoint["rng_states_of_others"] = others
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Completes the checkpoint with the frozen base, which must have been loaded.
@@ -92,7 +97,8 @@ class FineTunedModel(L.LightningModule, ABC):
         Raises:
             ValueError: if :meth:`load_base` was not called, or with another base.
         """
-        self._rng_state = checkpoint["rng_state"]
+        states = [checkpoint["rng_state"], *checkpoint.get("rng_states_of_others", [])]
+        self._rng_state = dict(enumerate(states)).get(group_rank())
         restore_base(checkpoint, self, self.pretrained_parts, self.base)
 
     def load_trained(self, checkpoint: dict[str, Any]) -> None:

@@ -62,18 +62,22 @@ class ActivationFiles:
                 self._make_room(num_bytes, keep=file)
                 self._write(file, shape, fill)
             os.utime(file)  # so that the oldest is the least recently used
-            return _map(file, shape, shared=False)
+            return mapped(file, shape, shared=False)
+
+    def part(self, key: str) -> Path:
+        """Returns the file in which the activations of a key are while they are computed."""
+        return self._folder / f"{key}.part"
 
     def _write(self, file: Path, shape: tuple[int, int], fill: Callable[[Tensor], None]) -> None:
         _checksum_file(file).unlink(missing_ok=True)
-        part = file.with_suffix(".part")
+        part = self.part(file.stem)
         try:
             with part.open("wb") as opened:
                 # Reserves the space: writing to mapped memory on a full disk kills the process.
                 zeros = bytes(shape[1] * torch.float32.itemsize)
                 for _ in range(shape[0]):
                     opened.write(zeros)
-            activations = _map(part, shape, shared=True)
+            activations = mapped(part, shape, shared=True)
             fill(activations)
             del activations
             digest = file_sha256(part)
@@ -130,6 +134,7 @@ def _num_bytes(shape: tuple[int, int]) -> int:
     return shape[0] * shape[1] * torch.float32.itemsize
 
 
-def _map(file: Path, shape: tuple[int, int], *, shared: bool) -> Tensor:
+def mapped(file: Path, shape: tuple[int, int], *, shared: bool) -> Float[Tensor, "num_rows C"]:
+    """Maps a float32 matrix into memory; if ``shared``, changes to it reach the file."""
     flat = torch.from_file(str(file), shared=shared, size=shape[0] * shape[1], dtype=torch.float32)
     return flat.view(shape)
