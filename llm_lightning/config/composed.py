@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -18,7 +19,7 @@ class Composed:
     """Resolved, without Hydra's own part."""
     choices: dict[str, str | None]
     """The file chosen in each configuration group."""
-    hydra: DictConfig
+    hydra: Any
     """Hydra's own part, of which a job takes the name of its run."""
 
 

@@ -24,6 +24,7 @@ from llm_lightning.backbone.huggingface.settings import HubModel
 from llm_lightning.config.composed import other_process, processes_of
 from llm_lightning.config.experiments import conf_dir
 from llm_lightning.config.run_name import run_name
+from llm_lightning.cores import usable
 from llm_lightning.data.module import DataModule
 from llm_lightning.evaluation.baselines import METHODS, Baseline
 from llm_lightning.evaluation.decisions import Decide
@@ -109,6 +110,8 @@ def _network_job(
         evaluate=cfg.evaluate,
         processes=processes,
         other_process=other_process(cfg, choices) if processes.size > 1 else None,
+        # The last bits of a sum depend on the number of threads.
+        threads=cfg.threads or (int(usable()) if cfg.trainer.deterministic else None),
         compile=cfg.compile,
         baselines=list(cfg.baselines),
         untrained_responses=cfg.untrained_responses,
@@ -280,6 +283,7 @@ def _check(cfg: DictConfig) -> None:
             for key in ("devices", "num_nodes")
         ),
         ("trainer.strategy", cfg.trainer.strategy in STRATEGIES, f"among {', '.join(STRATEGIES)}"),
+        ("threads", cfg.threads is None or _is_count(cfg.threads, least=1), "a whole number >= 1"),
         (
             "trainer.limit_test_batches",
             cfg.trainer.limit_test_batches != 0,

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import lightning as L
 import torch
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sampler
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 
 from llm_lightning.backbone.tokenizer import GPT2Tokenizer, Tokenizer
 from llm_lightning.data.batching import LengthGroupedBatches
@@ -161,9 +161,9 @@ class DataModule(L.LightningDataModule, ABC):
         They are the batches, in the same order, of one process with this larger ``batch_size``.
         """
         batch_size = self.batch_size * self.processes.size
-        batches: Sampler[list[int]]
+        batches: BatchSampler | LengthGroupedBatches
         if lengths is None:
-            shuffled = RandomSampler(examples, generator=order)  # type: ignore[arg-type]
+            shuffled = RandomSampler(examples, generator=order)
             batches = BatchSampler(shuffled, batch_size, drop_last)
         else:
             batches = LengthGroupedBatches(

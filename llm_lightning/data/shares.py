@@ -6,15 +6,25 @@ evaluation batches every n-th one whole, since what a model predicts may depend 
 A process whose part is empty gets a filler, which keeps it in step and counts for nothing.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from torch.utils.data import Sampler
 
 from llm_lightning.distributed.processes import Processes
 
 T = TypeVar("T")
+
+
+class SizedBatches(Protocol):
+    """Batches of indices, as a sampler draws them for each epoch."""
+
+    def __len__(self) -> int:
+        """The number of batches."""
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Yields the indices of each batch."""
 
 
 class ShareOfEachBatch(Sampler[list[int]]):
@@ -25,7 +35,7 @@ class ShareOfEachBatch(Sampler[list[int]]):
         processes: of the run.
     """
 
-    def __init__(self, batches: Collection[list[int]], processes: Processes) -> None:
+    def __init__(self, batches: SizedBatches, processes: Processes) -> None:
         self._batches = batches
         self._processes = processes
 

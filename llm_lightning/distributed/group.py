@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
 from llm_lightning.distributed.processes import Processes
 
@@ -15,24 +16,24 @@ _TIMEOUT = timedelta(hours=2)
 _POLL_S = 0.05
 
 
-def opened_store(host: str, port: int = 0) -> dist.TCPStore:
+def opened_store(host: str, port: int = 0) -> TCPStore:
     """Opens the place where processes meet, in the main one.
 
     Args:
         host: address of this machine that the others can reach.
         port: 0 for any free one.
     """
-    return dist.TCPStore(host, port, is_master=True, wait_for_workers=False, timeout=_TIMEOUT)
+    return TCPStore(host, port, is_master=True, wait_for_workers=False, timeout=_TIMEOUT)
 
 
-def joined_store(host: str, port: int) -> dist.TCPStore:
+def joined_store(host: str, port: int) -> TCPStore:
     """Goes to the place where processes meet."""
-    return dist.TCPStore(host, port, is_master=False, timeout=_TIMEOUT)
+    return TCPStore(host, port, is_master=False, timeout=_TIMEOUT)
 
 
 @contextmanager
 def group(
-    store: dist.TCPStore, processes: Processes, check: Callable[[], None] = lambda: None
+    store: TCPStore, processes: Processes, check: Callable[[], None] = lambda: None
 ) -> Iterator[None]:
     """Makes the process group, once all processes are here.
 
@@ -49,7 +50,7 @@ def group(
     dist.init_process_group(
         # Numbers and objects go through gloo, gradients on GPUs through NCCL.
         "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
-        store=dist.PrefixStore("group", store),
+        store=PrefixStore("group", store),
         rank=processes.rank,
         world_size=processes.size,
         timeout=_TIMEOUT,

@@ -5,7 +5,7 @@ import re
 WITHOUT_EFFECT = frozenset(
     {
         "baselines", "dry_run", "objective", "offline_fallback", "rerun", "run_dir", "runs_dir",
-        "trial", "untrained_responses",
+        "threads", "trial", "untrained_responses",
     }
 )  # fmt: skip
 """Where a run is kept, whether it starts, and what is computed beside it or from its results."""

@@ -19,6 +19,7 @@ from llm_lightning.backbone.families import (
 )
 from llm_lightning.backbone.weights import Weights
 from llm_lightning.callbacks import frozen_activations
+from llm_lightning.callbacks.free_cores import FreeCores
 from llm_lightning.callbacks.status import EpochStatus
 from llm_lightning.callbacks.timing import StageTimer
 from llm_lightning.distributed.processes import ALONE, Processes
@@ -41,6 +42,7 @@ from llm_lightning.runs.prior_state import PriorState, start
 from llm_lightning.runs.record import device_name, log_hparams, summarize
 from llm_lightning.runs.responses import respond, respond_untrained
 from llm_lightning.runs.settings import Checkpoint, Found
+from llm_lightning.runs.threads import chosen_threads
 from llm_lightning.runs.together import Assignment, OtherProcess, joining, together
 from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.tasks.task import Task
@@ -79,6 +81,8 @@ class NetworkJob(Job):
     """Those that train it together, seen from this one."""
     other_process: OtherProcess | None = None
     """How the others are started."""
+    threads: int | None = None
+    """Of this process; ``None`` chooses by the cores that are free."""
     evaluate: Checkpoint = Checkpoint.last
     compile: bool = False
     baselines: list[str] = field(default_factory=list)
@@ -151,8 +155,9 @@ class NetworkJob(Job):
         with expect(ValueError, Unavailable), _mention(found.fallbacks):
             built = self.build(found)
             resume_from = start(self.settings, prior, built.fallbacks)
-        with status.recorded(folder):
-            return self._finish(self._train(built, resume_from))
+        device = built.trainer.strategy.root_device
+        with status.recorded(folder), chosen_threads(self.threads, device) as threads:
+            return self._finish(self._train(built, resume_from, threads))
 
     def build(self, found: FoundNetwork) -> Built:
         """Builds the model and loads its weights.
@@ -190,6 +195,8 @@ class NetworkJob(Job):
     def _trainer(self) -> tuple[L.Trainer, StageTimer]:
         timer = StageTimer()
         watchers = [timer, EpochStatus(self.settings.run_dir)]
+        if self.threads is None and self.processes.size == 1:
+            watchers.append(FreeCores())
         trainer = self.trainer(
             callbacks=[*watchers, *(make() for make in self.callbacks.values())],
             logger=[make() for make in self.loggers.values()],
@@ -198,7 +205,7 @@ class NetworkJob(Job):
         )
         return trainer, timer
 
-    def _train(self, built: Built, resume_from: Any) -> Summary:
+    def _train(self, built: Built, resume_from: Any, threads: str | None) -> Summary:
         """Trains, evaluates and writes the run's folder."""
         started = time.perf_counter()
         folder = self.settings.run_dir
@@ -214,6 +221,7 @@ class NetworkJob(Job):
             model_settings=self.model_settings,
             frozen=frozen_activations.describe(built.task, built.trainer, built.data),
             device=f"{device_name(built.trainer)}, precision {built.trainer.precision}",
+            threads=threads,
         )
         device = built.trainer.strategy.root_device
         keep_freed_memory()

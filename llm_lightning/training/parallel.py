@@ -8,7 +8,7 @@ have learnt. Here the other processes are told what to do by the first one
 
 from typing import Any
 
-from lightning.fabric.plugins.environments import ClusterEnvironment
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 
 from llm_lightning.distributed.processes import Processes
@@ -89,7 +89,7 @@ def trainer_arguments(processes: Processes) -> dict[str, Any]:
             cluster_environment=StartedProcesses(processes),
             # All buffers are constants; sent in a forward pass, they would keep a process waiting
             # that has no batch left.
-            broadcast_buffers=False,
+            forward_sync_buffers=False,
         ),
         "use_distributed_sampler": False,  # the data module deals out the examples
     }
