@@ -8,7 +8,7 @@ A process whose part is empty gets a filler, which keeps it in step and counts f
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from torch.utils.data import Sampler
 
@@ -17,6 +17,7 @@ from llm_lightning.distributed.processes import Processes
 T = TypeVar("T")
 
 
+@runtime_checkable
 class SizedBatches(Protocol):
     """Batches of indices, as a sampler draws them for each epoch."""
 

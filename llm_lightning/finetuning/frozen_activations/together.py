@@ -38,6 +38,7 @@ def load_in_memory(memory: LastInMemory, key: str, cache: ActivationCache, fill:
 
     def fill_all(rows: Tensor) -> None:
         if is_there:
+            cache.store_in(rows)
             copy_from_main(rows)
             return
         rows.zero_()
