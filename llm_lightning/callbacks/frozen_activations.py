@@ -100,21 +100,37 @@ def compute_all(
         bar = progress.add_task("frozen blocks", total=cache.num_examples)
         for split in splits:
             batches = data.sorted_batches(split, num_tokens)
-            for batch in dealt(batches, data.processes):
-                compute_batch(trainer, task, cache, split, batch)
+            for batch, is_filler in dealt(batches, data.processes):
+                compute_batch(trainer, task, cache, split, batch, keep=not is_filler)
                 progress.advance(bar, len(batch.indices) * data.processes.size)
 
 
 def compute_batch(
-    trainer: L.Trainer, task: Task, cache: ActivationCache, split: str, batch: Any
+    trainer: L.Trainer,
+    task: Task,
+    cache: ActivationCache,
+    split: str,
+    batch: Any,
+    *,
+    keep: bool = True,
 ) -> None:
-    """Runs the frozen blocks for one batch, given on the CPU, and stores the result."""
+    """Runs the frozen blocks for one batch, given on the CPU, and stores the result.
+
+    Args:
+        trainer: of the run.
+        task: the model.
+        cache: with storage.
+        split: of the batch.
+        batch: of the split.
+        keep: false only keeps this process in step with others.
+    """
     inputs = task.model_inputs(trainer.strategy.batch_to_device(batch))
     with trainer.precision_plugin.forward_context():
         x = frozen_activations(
             task.backbone, inputs, cache.depth, selected_only=cache.selected_only
         )
-    cache.put(split, batch.indices, x)
+    if keep:
+        cache.put(split, batch.indices, x)
 
 
 def describe(task: Task, trainer: L.Trainer, data: DataModule) -> str | None:

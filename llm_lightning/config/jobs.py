@@ -109,6 +109,7 @@ def _network_job(
         loggers={str(name): _maker(part) for name, part in cfg.loggers.items()},
         evaluate=cfg.evaluate,
         processes=processes,
+        strategy=cfg.trainer.strategy,
         other_process=other_process(cfg, choices) if processes.size > 1 else None,
         # The last bits of a sum depend on the number of threads.
         threads=cfg.threads or (int(usable()) if cfg.trainer.deterministic else None),
@@ -283,6 +284,11 @@ def _check(cfg: DictConfig) -> None:
             for key in ("devices", "num_nodes")
         ),
         ("trainer.strategy", cfg.trainer.strategy in STRATEGIES, f"among {', '.join(STRATEGIES)}"),
+        (
+            "trainer.gradient_clip_val",
+            not cfg.trainer.gradient_clip_val or cfg.trainer.strategy != "fsdp2",
+            "null with trainer.strategy=fsdp2, which has the norm of no gradient as a whole",
+        ),
         ("threads", cfg.threads is None or _is_count(cfg.threads, least=1), "a whole number >= 1"),
         (
             "trainer.limit_test_batches",

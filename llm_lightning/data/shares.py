@@ -67,9 +67,16 @@ def share_of_batches(num_examples: int, batch_size: int, processes: Processes) -
     return batches + [[]] * (num_rounds - len(batches))
 
 
-def dealt(batches: Iterable[T], processes: Processes) -> Iterator[T]:
-    """Yields this process's share of batches that all of them have: every n-th one."""
-    return islice(batches, processes.rank, None, processes.size)
+def dealt(batches: Iterable[T], processes: Processes) -> Iterator[tuple[T, bool]]:
+    """Yields this process's share of batches that all of them have: every n-th one.
+
+    Yields:
+        A batch, and whether it is a filler that another process has.
+    """
+    remaining = iter(batches)
+    while in_turn := list(islice(remaining, processes.size)):
+        is_filler = processes.rank >= len(in_turn)
+        yield in_turn[0 if is_filler else processes.rank], is_filler
 
 
 class Filling:

@@ -23,6 +23,7 @@ from llm_lightning.callbacks.free_cores import FreeCores
 from llm_lightning.callbacks.status import EpochStatus
 from llm_lightning.callbacks.timing import StageTimer
 from llm_lightning.distributed.processes import ALONE, Processes
+from llm_lightning.distributed.sharding import is_sharded
 from llm_lightning.finetuning.coverage import parameter_groups
 from llm_lightning.finetuning.strategies import Strategy
 from llm_lightning.network import Unavailable
@@ -79,6 +80,8 @@ class NetworkJob(Job):
     """Makers of the loggers, by name."""
     processes: Processes = ALONE
     """Those that train it together, seen from this one."""
+    strategy: str = "auto"
+    """How they share the model, one of :data:`~llm_lightning.training.parallel.STRATEGIES`."""
     other_process: OtherProcess | None = None
     """How the others are started."""
     threads: int | None = None
@@ -201,7 +204,7 @@ class NetworkJob(Job):
             callbacks=[*watchers, *(make() for make in self.callbacks.values())],
             logger=[make() for make in self.loggers.values()],
             enable_checkpointing=not {"checkpoint", "resume"}.isdisjoint(self.callbacks),
-            **trainer_arguments(self.processes),
+            **trainer_arguments(self.processes, self.strategy),
         )
         return trainer, timer
 
@@ -240,7 +243,10 @@ class NetworkJob(Job):
         write_summary(folder, summary)
         (folder / files.CHECKPOINTS / files.RESUME).unlink(missing_ok=True)
         if isinstance(built.task, LanguageModel) and built.data.kind == "instructions":
-            summary = respond(built.task, device, summary, folder)
+            model: LanguageModel = built.task
+            if is_sharded(model):
+                model, _ = load_language_model(folder)
+            summary = respond(model, device, summary, folder)
         log_hparams(self.settings, built, summary)
         return summary
 

@@ -13,6 +13,7 @@ from llm_lightning.backbone.protocol import Backbone
 from llm_lightning.backbone.tokenizer import GPT2Tokenizer, Tokenizer
 from llm_lightning.backbone.weights import Weights
 from llm_lightning.distributed.collectives import group_rank, of_all
+from llm_lightning.distributed.sharding import load_full_state
 from llm_lightning.finetuning import strategies
 from llm_lightning.tasks.partial_checkpoint import Base, describe_base, remove_base, restore_base
 
@@ -111,7 +112,7 @@ class FineTunedModel(L.LightningModule, ABC):
             ValueError: see :meth:`on_load_checkpoint`.
         """
         self.on_load_checkpoint(checkpoint)
-        self.load_state_dict(checkpoint["state_dict"], strict=True)
+        load_full_state(self, checkpoint["state_dict"])
 
     def on_train_start(self) -> None:
         """Restores the random state of a resumed run, for the same dropout."""

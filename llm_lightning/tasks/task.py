@@ -11,6 +11,7 @@ from torch import Tensor
 
 from llm_lightning.backbone.inputs import ModelInputs
 from llm_lightning.distributed.collectives import group_size, summed
+from llm_lightning.distributed.sharding import average_whole, shard_blocks
 from llm_lightning.finetuning.frozen_activations.cache import ActivationCache
 from llm_lightning.finetuning.frozen_activations.forward import hidden_states
 from llm_lightning.run_format.curves import EPOCH_LOSS, STEP_LOSS
@@ -115,8 +116,15 @@ class Task(FineTunedModel, ABC):
             self.log(STEP_LOSS, loss, batch_size=1)  # of one step; nothing is averaged
             self._loss_logged_at = now
 
+    def configure_model(self) -> None:
+        """Leaves this process a part of each block, with a strategy that shards."""
+        if self.device_mesh is not None:
+            shard_blocks(self.backbone.blocks, self.device_mesh["data_parallel"])
+
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Turns the accumulated gradients into a mean over the step."""
+        if self.device_mesh is not None:
+            average_whole(self.parameters())
         self._gradient_mean.finish_step(self.parameters(), self.trainer.accumulate_grad_batches)
 
     def on_train_epoch_end(self) -> None:

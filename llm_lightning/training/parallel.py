@@ -12,8 +12,9 @@ from lightning.fabric.plugins.environments.cluster_environment import ClusterEnv
 from lightning.pytorch.strategies import DDPStrategy
 
 from llm_lightning.distributed.processes import Processes
+from llm_lightning.training.fully_sharded import FullySharded
 
-STRATEGIES = ("auto", "ddp")
+STRATEGIES = ("auto", "ddp", "fsdp2")
 """Values of ``trainer.strategy``; ``auto`` is ``ddp`` with several devices."""
 
 
@@ -78,15 +79,23 @@ class DataParallel(DDPStrategy):
         """Starts nothing."""
 
 
-def trainer_arguments(processes: Processes) -> dict[str, Any]:
-    """Returns arguments of ``lightning.Trainer`` for one of a run's processes."""
+def trainer_arguments(processes: Processes, strategy: str) -> dict[str, Any]:
+    """Returns arguments of ``lightning.Trainer`` for one of a run's processes.
+
+    Args:
+        processes: of the run.
+        strategy: one of ``STRATEGIES``, of no effect on a single process.
+    """
     devices = {"devices": processes.per_node, "num_nodes": processes.num_nodes}
     if processes.size == 1:
         return {**devices, "strategy": "auto"}
+    environment = StartedProcesses(processes)
     return {
         **devices,
-        "strategy": DataParallel(
-            cluster_environment=StartedProcesses(processes),
+        "strategy": FullySharded(environment, processes)
+        if strategy == "fsdp2"
+        else DataParallel(
+            cluster_environment=environment,
             # All buffers are constants; sent in a forward pass, they would keep a process waiting
             # that has no batch left.
             forward_sync_buffers=False,

@@ -39,8 +39,8 @@ def test_every_example_is_evaluated_once_in_the_batches_of_one_process(
 
 def test_batches_are_dealt_out_one_by_one() -> None:
     assert [list(dealt("abcde", processes)) for processes in all_of(2)] == [
-        ["a", "c", "e"],
-        ["b", "d"],
+        [("a", False), ("c", False), ("e", False)],
+        [("b", False), ("d", False), ("e", True)],
     ]
 
 

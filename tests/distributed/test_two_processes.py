@@ -13,6 +13,7 @@ import torch
 from program import SMOKE, command
 
 from llm_lightning.runs import together
+from llm_lightning.tasks.task import Task
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
@@ -23,7 +24,7 @@ WHOLE = (
 LAST_BLOCK = ("+experiment=last_block", *WHOLE, "data.num_train=19")
 LORA = ("+experiment=lora", *WHOLE, "data.num_train=37", "trainer.max_epochs=2")
 INSTRUCT = (
-    "+experiment=instruct_lora", *SMOKE, "optim.lr=1e-4", "data.mask=instruction",
+    "+experiment=instruct_lora", *SMOKE, "optim.lr=1e-4", "data.mask=prompt",
     "trainer.limit_train_batches=9", "trainer.accumulate_grad_batches=2",
     "task.generation.max_new_tokens=2",
 )  # fmt: skip
@@ -77,6 +78,25 @@ def assert_same(one: Path, other: Path) -> None:
             id="instruct",
             marks=pytest.mark.slow,
         ),
+        pytest.param(
+            (*LAST_BLOCK, "trainer.accumulate_grad_batches=2"),
+            ("data.batch_size=8",),
+            ("data.batch_size=4", "trainer.strategy=fsdp2"),
+            id="last_block_fsdp2",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            INSTRUCT,
+            ("data.batch_size=4", "data.eval_batch_size=8", "finetune.dropout=0"),
+            (
+                "data.batch_size=2",
+                "data.eval_batch_size=4",
+                "finetune.dropout=0",
+                "trainer.strategy=fsdp2",
+            ),
+            id="instruct_fsdp2",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_two_processes_compute_what_one_does(
@@ -95,6 +115,8 @@ def test_two_processes_compute_what_one_does(
 
     assert names(one) == names(two), "one folder, written by one process"
     assert {p.name for p in Path().iterdir()} <= {"one", "two", "cache"}
+    states = [torch.load(run / "checkpoints/last.ckpt")["state_dict"] for run in (one, two)]
+    assert {k: v.shape for k, v in states[0].items()} == {k: v.shape for k, v in states[1].items()}
     for file in two.glob("predictions_*.csv"):
         theirs, ours = pd.read_csv(one / file.name), pd.read_csv(file)
         assert list(theirs["text"]) == list(ours["text"])
@@ -103,11 +125,13 @@ def test_two_processes_compute_what_one_does(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
 def test_a_run_whose_second_process_dies_ends_with_one_message_and_goes_on(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], strategy: str
 ) -> None:
     settings = (
-        *LORA, "finetune.dropout=0.1", "data.batch_size=4", "trainer.devices=2", "runs_dir=runs",
+        *LORA, "finetune.dropout=0.1", "data.batch_size=4", "trainer.devices=2",
+        f"trainer.strategy={strategy}", "runs_dir=runs",
     )  # fmt: skip
     whole = run(monkeypatch, *settings[:-1], "runs_dir=whole")
     started: list[int] = []
@@ -118,13 +142,13 @@ def test_a_run_whose_second_process_dies_ends_with_one_message_and_goes_on(
         started.append(process.pid)
         return process
 
-    def kill(self: Any, *args: Any) -> None:
-        if args[0].current_epoch == 1:
+    def kill(self: Task) -> None:
+        if self.current_epoch == 1:
             os.kill(started[0], signal.SIGKILL)
 
     with monkeypatch.context() as patch:
         patch.setattr(together.subprocess, "Popen", remembered)
-        patch.setattr("llm_lightning.callbacks.throughput.Throughput.on_train_epoch_start", kill)
+        patch.setattr(Task, "on_train_epoch_start", kill)
         capsys.readouterr()
         assert command(monkeypatch, *settings) == 1
     told = capsys.readouterr().err
