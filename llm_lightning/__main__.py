@@ -2,11 +2,13 @@
 
 import sys
 
+from llm_lightning.cores import limit_waiting
 from llm_lightning.training import stop_signals
 
 
 def main() -> None:
     """Runs the command line and ends the process with its exit status."""
+    limit_waiting()
     with stop_signals.handled():  # before the imports, which take a moment
         try:
             from llm_lightning.commands.main import main as run_command_line

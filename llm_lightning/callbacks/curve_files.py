@@ -11,6 +11,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from tensorboard.compat.proto.event_pb2 import Event, SourceMetadata
 from tensorboard.summary.writer.record_writer import RecordWriter
 from torch import Tensor
@@ -64,6 +65,7 @@ class CsvCurves(Logger):
     ) -> None:
         """Does nothing: ``config.yaml`` holds them."""
 
+    @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Adds a row."""
         row = {k: v.item() if isinstance(v, Tensor) else v for k, v in metrics.items()}
@@ -116,6 +118,7 @@ class TensorBoardCurves(TensorBoardLogger):
             self._experiment = _OneFileWriter(self._file)
         return cast(SummaryWriter, self._experiment)
 
+    @rank_zero_only
     def save(self) -> None:
         """Hands what was logged to the system."""
         self.experiment.flush()

@@ -17,10 +17,12 @@ from llm_lightning.callbacks.cacheable import (
     tokens_per_batch,
 )
 from llm_lightning.data.module import DataModule
+from llm_lightning.data.shares import dealt
 from llm_lightning.finetuning.frozen_activations.activation_files import FOLDER, ActivationFiles
 from llm_lightning.finetuning.frozen_activations.cache import ActivationCache, frozen_depth
 from llm_lightning.finetuning.frozen_activations.forward import frozen_activations
 from llm_lightning.finetuning.frozen_activations.last_in_memory import LastInMemory
+from llm_lightning.finetuning.frozen_activations.together import load_in_memory, open_file
 from llm_lightning.network import cache_dir
 from llm_lightning.presentation.progress import progress_bar
 from llm_lightning.tasks.task import Task
@@ -33,8 +35,9 @@ class FrozenActivations(L.Callback):
     """Fills a task's cache of frozen activations at the start of a fit.
 
     Args:
-        memory_mib: largest activations that are kept in memory, in MiB; larger ones are written
-            to a file in the cache folder, which other runs can use.
+        memory_mib: largest activations that are kept in memory, in MiB, all processes of a machine
+            together; larger ones are written to a file in the cache folder, which other runs can
+            use. Several machines must share that folder then.
         disk_mib: largest total size of these files, in MiB; the least recently used ones are
             deleted for new ones.
 
@@ -69,11 +72,13 @@ class FrozenActivations(L.Callback):
             cache.store_in(rows)
             compute_all(trainer, task, data, cache, splits)
 
-        fits_in_memory = cache.num_bytes <= self._memory_bytes
+        # Every process has a copy in memory; all of them map the same file.
+        fits_in_memory = cache.num_bytes * data.processes.per_node <= self._memory_bytes
         if fits_in_memory:
-            _last_in_memory.load(key, cache, fill)
+            load_in_memory(_last_in_memory, key, cache, fill)
         else:
-            cache.store_in(self._files.open(key, (cache.num_rows, cache.width), fill))
+            shape = (cache.num_rows, cache.width)
+            cache.store_in(open_file(self._files, key, shape, fill))
         self.facts = {
             "blocks": depth,
             "examples": cache.num_examples,
@@ -86,26 +91,46 @@ class FrozenActivations(L.Callback):
 def compute_all(
     trainer: L.Trainer, task: Task, data: DataModule, cache: ActivationCache, splits: list[str]
 ) -> None:
-    """Runs the frozen blocks for all examples of some splits and stores the result."""
+    """Runs the frozen blocks for all examples of some splits and stores the result.
+
+    Of several processes each takes every n-th batch.
+    """
     num_tokens = tokens_per_batch(trainer.strategy.root_device.type)
     with progress_bar() as progress:
         bar = progress.add_task("frozen blocks", total=cache.num_examples)
         for split in splits:
-            for batch in data.sorted_batches(split, num_tokens):
-                compute_batch(trainer, task, cache, split, batch)
-                progress.advance(bar, len(batch.indices))
+            batches = data.sorted_batches(split, num_tokens)
+            for batch, is_filler in dealt(batches, data.processes):
+                compute_batch(trainer, task, cache, split, batch, keep=not is_filler)
+                progress.advance(bar, len(batch.indices) * data.processes.size)
 
 
 def compute_batch(
-    trainer: L.Trainer, task: Task, cache: ActivationCache, split: str, batch: Any
+    trainer: L.Trainer,
+    task: Task,
+    cache: ActivationCache,
+    split: str,
+    batch: Any,
+    *,
+    keep: bool = True,
 ) -> None:
-    """Runs the frozen blocks for one batch, given on the CPU, and stores the result."""
+    """Runs the frozen blocks for one batch, given on the CPU, and stores the result.
+
+    Args:
+        trainer: of the run.
+        task: the model.
+        cache: with storage.
+        split: of the batch.
+        batch: of the split.
+        keep: false only keeps this process in step with others.
+    """
     inputs = task.model_inputs(trainer.strategy.batch_to_device(batch))
     with trainer.precision_plugin.forward_context():
         x = frozen_activations(
             task.backbone, inputs, cache.depth, selected_only=cache.selected_only
         )
-    cache.put(split, batch.indices, x)
+    if keep:
+        cache.put(split, batch.indices, x)
 
 
 def describe(task: Task, trainer: L.Trainer, data: DataModule) -> str | None:

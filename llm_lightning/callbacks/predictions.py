@@ -13,6 +13,7 @@ from torch import Tensor
 
 from llm_lightning.data.classification import ClassificationData
 from llm_lightning.data.splits import Splits, quoting_for
+from llm_lightning.distributed.collectives import in_turn
 from llm_lightning.run_format.atomic_files import replacing
 from llm_lightning.run_format.class_metrics import class_metrics, write_class_metrics
 from llm_lightning.run_format.files import (
@@ -59,22 +60,23 @@ class PredictionWriter(L.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Keeps the (B, num_classes) probabilities of the validation and test split's batches."""
-        if (split := SPLITS[dataloader_idx]) in _FILES:
+        if (split := SPLITS[dataloader_idx]) in _FILES and not batch.is_filler:
             self._probabilities[split].append(outputs.float().cpu())
             self._indices[split].append(batch.indices)
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Writes the files."""
+        """Writes the files, of all processes' examples."""
         data = trainer.datamodule  # type: ignore[attr-defined]
         if not isinstance(data, ClassificationData):
             raise TypeError("callbacks.predictions needs classification data")
-        found = {
-            split: torch.cat(batches)[torch.cat(self._indices[split]).argsort()].numpy()
-            for split, batches in self._probabilities.items()
-        }
+        found = {}
+        for split, batches in self._probabilities.items():
+            order = torch.cat(in_turn(self._indices[split])).argsort()
+            found[split] = torch.cat(in_turn(batches))[order].numpy()
         for batches in (*self._probabilities.values(), *self._indices.values()):
             batches.clear()
-        write_all_predictions(self._folder, data.splits, found)
+        if trainer.is_global_zero:
+            write_all_predictions(self._folder, data.splits, found)
 
 
 def write_all_predictions(

@@ -31,6 +31,10 @@ class FitProgress(ProgressBar):
         self._title = ""
         self._epoch_start = 0.0
 
+    def disable(self) -> None:
+        """Shows nothing from now on: another process of the run does."""
+        self._console = Console(quiet=True)
+
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Opens a bar over all batches of all epochs."""
         epochs = (trainer.max_epochs or 0) - trainer.current_epoch

@@ -14,6 +14,7 @@ from llm_lightning.callbacks import loop_position
 from llm_lightning.callbacks.curve_files import Resumable
 from llm_lightning.data.module import DataModule
 from llm_lightning.data.shuffled_loader import EpochPosition
+from llm_lightning.distributed.collectives import group_rank, group_size, of_all, of_main
 from llm_lightning.run_format import files
 from llm_lightning.tasks.task import Task
 from llm_lightning.training import stop_signals
@@ -63,7 +64,8 @@ class Resume(L.Callback):
         self._saved_at, self._saved_step = time.monotonic(), trainer.global_step
         if self._loaded is not None:
             if (gathered := self._loaded["metrics"]) is not None:
-                cast(Task, pl_module).metrics["train"].restore(gathered, pl_module.device)
+                own = gathered[group_rank()]
+                cast(Task, pl_module).metrics["train"].restore(own, pl_module.device)
             _set_random_states(self._loaded["random"])
             self._loaded = None
 
@@ -105,7 +107,8 @@ class Resume(L.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Saves within a validation if a signal asks to stop; the next run validates again."""
-        if self._before_validation is not None and stop_signals.received() is not None:
+        is_stopped = stop_signals.received() is not None
+        if is_stopped and self._before_validation is not None and group_size() == 1:
             torch.set_rng_state(self._before_validation[0])
             self._save_if("validation", trainer, wanted=False)
 
@@ -154,7 +157,9 @@ class Resume(L.Callback):
             position = data.position(done, is_whole=done >= trainer.num_training_batches)
         checkpoint[KEY] = {
             "position": None if position is None else vars(position),
-            "metrics": cast(Task, pl_module).metrics["train"].state() if is_within else None,
+            "metrics": of_all(cast(Task, pl_module).metrics["train"].state())
+            if is_within
+            else None,
             "random": random_states,
             "curves": _curves(trainer) if curves is None else curves,
         }
@@ -172,13 +177,16 @@ class Resume(L.Callback):
     def _save_if(self, where: str, trainer: L.Trainer, *, wanted: bool) -> None:
         """Saves if that is wanted and not too dear, or if a signal asks to stop.
 
+        Of several processes the main one decides for all.
+
         Raises:
             KeyboardInterrupt: in the second case.
         """
-        is_stopped = stop_signals.received() is not None
         started = time.monotonic()
         is_dear = not self._steps and self._cost * _DEAREST > started - self._saved_at
-        if self._file is not None and (is_stopped or (wanted and not is_dear)):
+        is_stopped = stop_signals.received() is not None
+        is_stopped, is_due = of_main((is_stopped, wanted and not is_dear))
+        if self._file is not None and (is_stopped or is_due):
             self._where = where
             try:
                 trainer.save_checkpoint(self._file)
@@ -190,6 +198,7 @@ class Resume(L.Callback):
             if self._file is not None:
                 self.stopped_at = trainer.global_step
             stop_signals.check()
+            raise KeyboardInterrupt  # in a process other than the main one
 
 
 def read_interval(every: int | str) -> tuple[int | None, float]:
@@ -219,7 +228,9 @@ def read_interval(every: int | str) -> tuple[int | None, float]:
 
 
 def _curves(trainer: L.Trainer) -> dict[str, Any]:
-    """What the loggers wrote so far, by the loggers' names."""
+    """What the loggers wrote so far, by the loggers' names; only one process has written."""
+    if not trainer.is_global_zero:
+        return {}
     found = (logger for logger in trainer.loggers if isinstance(logger, Resumable))
     return {type(logger).__name__: logger.state() for logger in found}
 

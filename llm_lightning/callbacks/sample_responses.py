@@ -9,6 +9,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from llm_lightning.backbone.generation import generate
 from llm_lightning.data.instructions import Instructions
 from llm_lightning.data.prompts import Prompts
+from llm_lightning.distributed.sharding import is_sharded
 from llm_lightning.evaluation.responses import prompt_tokens
 from llm_lightning.presentation.markdown import literal, table
 from llm_lightning.tasks.language_model import LanguageModel
@@ -38,6 +39,8 @@ class SampleResponses(L.Callback):
         data = trainer.datamodule  # type: ignore[attr-defined]
         if not isinstance(data, Instructions) or not isinstance(pl_module, LanguageModel):
             return
+        if not trainer.is_global_zero and not is_sharded(pl_module):
+            return  # it logs nothing; sharded blocks need it all the same
         backbone, head = pl_module.backbone, pl_module.head
         records = data.records["val"][: self._num_samples]
         options = replace(pl_module.options.generation, max_new_tokens=self._max_new_tokens)

@@ -24,6 +24,8 @@ class EpochStatus(L.Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Writes after each epoch."""
+        if not trainer.is_global_zero:
+            return
         self._epoch = trainer.current_epoch + 1
         if time.monotonic() - self._written_at >= _SECONDS_BETWEEN_WRITES:
             self._write()

@@ -9,6 +9,7 @@ from lightning.fabric.utilities.throughput import get_available_flops
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from llm_lightning.distributed.collectives import group_size
 from llm_lightning.training.clock import now
 from llm_lightning.training.log_steps import is_logged
 
@@ -21,6 +22,9 @@ class Throughput(L.Callback):
     measured for one batch; ``time/mfu`` is their share of the device's peak in the run's precision
     (model FLOPs utilization: Chowdhery et al. 2022, "PaLM", appendix B, except that recomputed
     products count here), if the peak is known, as on GPUs.
+
+    With several processes these are the main one's numbers times the number of processes, and
+    ``time/mfu`` is the share of all their devices.
 
     The device is synchronised only when values are logged and around validation, so that the
     measurement does not slow down training.
@@ -69,21 +73,24 @@ class Throughput(L.Callback):
     ) -> None:
         """Counts the batch; logs the means."""
         tokens = batch.lengths.sum()  # not read here: that would wait for a GPU
+        if batch.is_filler:
+            tokens = tokens * 0
         self._tokens = self._tokens + tokens
         if self._counter is not None:
             self._counting.close()
-            self._flops_per_token = self._counter.get_total_flops() / int(tokens)
+            self._flops_per_token = self._counter.get_total_flops() / int(batch.lengths.sum())
             self._counter = None
         if not is_logged(trainer, trainer.global_step):
             return
         self._stop(trainer)
         self._started = now(trainer.strategy.root_device)
-        per_second = int(self._tokens) / self._seconds
+        # The shares of a batch that processes take hardly differ in length.
+        per_second = int(self._tokens) * group_size() / self._seconds
         flops = per_second * (self._flops_per_token or 0.0)
         pl_module.log("time/tokens_per_second", per_second)
         pl_module.log("time/tflops_per_second", flops / 1e12)
         if self._peak is not None:
-            pl_module.log("time/mfu", flops / self._peak)
+            pl_module.log("time/mfu", flops / (self._peak * group_size()))
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Stops the clock."""

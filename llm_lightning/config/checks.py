@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from llm_lightning.config.overrides import suggestion
 from llm_lightning.evaluation.baselines import METHODS
 from llm_lightning.runs.settings import Checkpoint
+from llm_lightning.training.parallel import STRATEGIES
 
 GROUPS = ("model", "task", "data", "finetune", "optim", "decide")
 """Parts of a configuration that are dataclasses of this project."""
@@ -86,8 +87,9 @@ def _of_trainer(cfg: DictConfig) -> Iterator[Rule]:
         _is_count(accumulated, least=1),
         "a whole number >= 1",
     )
-    one = "1: gradients are averaged on one device"
-    yield "trainer.devices", trainer.devices == 1, one
+    for key in ("devices", "num_nodes"):
+        yield f"trainer.{key}", _is_count(trainer[key], least=1), "a whole number >= 1"
+    yield "trainer.strategy", trainer.strategy in STRATEGIES, f"among {', '.join(STRATEGIES)}"
     is_limit = trainer.max_steps == -1 or _is_count(trainer.max_steps, least=1)
     yield "trainer.max_steps", is_limit, "-1 or a whole number >= 1"
     clip = trainer.gradient_clip_val
@@ -110,6 +112,8 @@ def _of_trainer(cfg: DictConfig) -> Iterator[Rule]:
 def _of_the_rest(cfg: DictConfig) -> Iterator[Rule]:
     for key in ("seed", "init_seed", "order_seed"):
         yield key, 0 <= cfg[key] < 2**32, "between 0 and 2**32 - 1"
+    is_number = cfg.threads is None or _is_count(cfg.threads, least=1)
+    yield "threads", is_number, "null or a whole number >= 1"
     # As from runs_dir=$UNSET: runs would be written into the root of the file system.
     yield "runs_dir", str(cfg.runs_dir).strip() not in ("", "/"), "a folder, such as runs"
 

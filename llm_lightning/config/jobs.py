@@ -20,9 +20,11 @@ from llm_lightning.backbone.families import Model
 from llm_lightning.backbone.huggingface.location import has_package
 from llm_lightning.backbone.huggingface.settings import HubModel
 from llm_lightning.config.checks import check, explained
+from llm_lightning.config.composed import other_process, processes_of
 from llm_lightning.config.experiments import conf_dir
 from llm_lightning.config.run_name import run_name
 from llm_lightning.config.secrets import check_no_secrets
+from llm_lightning.cores import usable
 from llm_lightning.data.module import DataModule
 from llm_lightning.evaluation.baselines import Baseline
 from llm_lightning.evaluation.decisions import Decide
@@ -87,6 +89,7 @@ def _network_job(
         cast(Any, OmegaConf.to_object(cfg[group])) for group in ("model", "finetune", "optim")
     )
     precision = resolve(cfg.trainer.precision, cfg.trainer.accelerator)
+    processes = processes_of(cfg)
     return NetworkJob(
         settings=settings,
         data=data,
@@ -99,6 +102,11 @@ def _network_job(
         callbacks={str(name): _maker(part) for name, part in cfg.callbacks.items()},
         loggers={str(name): _maker(part) for name, part in cfg.loggers.items()},
         evaluate=cfg.evaluate,
+        processes=processes,
+        strategy=cfg.trainer.strategy,
+        other_process=other_process(cfg, choices) if processes.size > 1 else None,
+        # The last bits of a sum depend on the number of threads.
+        threads=cfg.threads or (int(usable()) if cfg.trainer.deterministic else None),
         compile=cfg.compile,
         baselines=list(cfg.baselines),
         untrained_responses=cfg.untrained_responses,

@@ -76,6 +76,9 @@ class Config:
     """Checkpoint that the final evaluation uses."""
     dry_run: bool = False
     """Whether to measure and print what the run would take, and to train and keep nothing."""
+    threads: int | None = None
+    """Threads on the CPU, of all processes of a machine together; by default one for each core that
+    other programs leave free, unless ``OMP_NUM_THREADS`` is set."""
     compile: bool = False
     """Whether torch.compile is used on the blocks; it takes minutes at the start, which long runs
     on a GPU may earn back."""

@@ -7,7 +7,7 @@ contain any token, the padding token included.
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Int
@@ -39,18 +39,22 @@ class Batch(NamedTuple):
     """(B,) int64 class index; -1 if unknown."""
     indices: Int[Tensor, " B"]
     """(B,) int64, position of each row's example in its split."""
+    is_filler: bool = False
+    """Whether it only keeps this process in step with others, and counts for nothing."""
 
     def to(self, device: torch.device) -> "Batch":
         """Moves to a device; ``indices`` stay on the CPU, where cached activations are."""
         return self._replace(**on_device(self._asdict(), device))
 
 
-def on_device(batch: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+def on_device(batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
     """Moves a batch's tensors to a device, except its ``indices``."""
     is_async = device.type == "cuda"
     return {
-        name: tensor if name == "indices" else tensor.to(device, non_blocking=is_async)
-        for name, tensor in batch.items()
+        name: value
+        if name == "indices" or not isinstance(value, Tensor)
+        else value.to(device, non_blocking=is_async)
+        for name, value in batch.items()
     }
 
 

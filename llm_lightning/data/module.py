@@ -12,7 +12,9 @@ from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sampler
 
 from llm_lightning.backbone.tokenizer import GPT2Tokenizer, Tokenizer
 from llm_lightning.data.batching import LengthGroupedBatches
+from llm_lightning.data.shares import Filling, ShareOfEachBatch, share_of_batches
 from llm_lightning.data.shuffled_loader import EpochPosition, ShuffledLoader
+from llm_lightning.distributed.processes import ALONE, Processes
 
 
 class DataModule(L.LightningDataModule, ABC):
@@ -34,6 +36,8 @@ class DataModule(L.LightningDataModule, ABC):
     is_evaluated_longest_first: bool = False
     """Whether evaluation batches are sorted by length, for models that compute their padding. Set
     by a run, where neither padding nor a limit on the evaluation makes the order matter."""
+    processes: Processes = ALONE
+    """Those that share the batches; ``batch_size`` and ``eval_batch_size`` are of each."""
     _order: torch.Generator | None = None
     _resumed_order: Tensor | None = None
     _resume_at: EpochPosition | None = None
@@ -106,6 +110,8 @@ class DataModule(L.LightningDataModule, ABC):
     ) -> DataLoader[Any]:
         """Makes a loader of shuffled batches; ``seed`` and the epoch alone determine their order.
 
+        Several processes get their shares of the batches of one process with all their examples.
+
         Args:
             examples: the training split.
             collate: turns a list of examples into a batch.
@@ -114,15 +120,19 @@ class DataModule(L.LightningDataModule, ABC):
             drop_last: whether to drop a smaller last batch.
         """
         order = self._new_order()
+        batch_size = self.batch_size * self.processes.size
         batches: Sampler[list[int]]
         if lengths is None:
             # What DataLoader(shuffle=True) makes, and in the same order.
             random = RandomSampler(examples, generator=order)  # type: ignore[arg-type]
-            batches = BatchSampler(random, self.batch_size, drop_last)
+            batches = BatchSampler(random, batch_size, drop_last)
         else:
             batches = LengthGroupedBatches(
-                lengths, self.batch_size, drop_last=drop_last, generator=order
+                lengths, batch_size, drop_last=drop_last, generator=order
             )
+        if self.processes.size > 1:
+            batches = ShareOfEachBatch(batches, self.processes)
+            collate = Filling(collate, examples)
         self._shuffled_loader = ShuffledLoader(
             examples,
             batches,
@@ -140,6 +150,14 @@ class DataModule(L.LightningDataModule, ABC):
         """Makes a loader of batches for evaluation, in the order of the examples or by length."""
         if self.is_evaluated_longest_first:
             examples = sorted(examples, key=len, reverse=True)
+        if self.processes.size > 1:
+            share = share_of_batches(len(examples), self.eval_batch_size, self.processes)
+            return self._loader(
+                examples,
+                Filling(collate, examples),
+                batch_sampler=share,
+                generator=torch.Generator(),
+            )
         return self._loader(
             examples, collate, batch_size=self.eval_batch_size, generator=torch.Generator()
         )

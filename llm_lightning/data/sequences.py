@@ -48,6 +48,8 @@ class SequenceBatch(NamedTuple):
     """(B, T) bool, whether the label belongs to a response."""
     indices: Int[Tensor, " B"]
     """(B,) int64, position of each row's sequence in its split."""
+    is_filler: bool = False
+    """Whether it only keeps this process in step with others, and counts for nothing."""
 
     def to(self, device: torch.device) -> "SequenceBatch":
         """Moves to a device; ``indices`` stay on the CPU, where cached activations are."""

@@ -7,6 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAUROC
 
+from llm_lightning.distributed.collectives import group_size, in_turn
+
 METRICS = ("loss", "accuracy", "balanced_accuracy", "precision", "recall", "f1", "auroc")
 
 
@@ -25,7 +27,10 @@ class ClassificationMetrics(nn.Module):
     def __init__(self, num_classes: int) -> None:
         super().__init__()
         # Inputs come from our own softmax; validating them would cost a pass over every batch.
-        self.auroc = MulticlassAUROC(num_classes=num_classes, average="none", validate_args=False)
+        # It sees all processes' batches.
+        self.auroc = MulticlassAUROC(
+            num_classes=num_classes, average="none", validate_args=False, sync_on_compute=False
+        )
         self._batches: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def update(
@@ -55,8 +60,11 @@ class ClassificationMetrics(nn.Module):
         self._batches = [losses_probabilities_labels] if state else []  # type: ignore[list-item]
 
     def compute_and_reset(self) -> dict[str, Float[Tensor, ""]]:
-        """Returns ``METRICS`` over all batches added since the last call, and forgets them."""
-        losses, probabilities, labels = map(torch.cat, zip(*self._batches, strict=True))
+        """Returns ``METRICS`` over all batches added since the last call, and forgets them.
+
+        Those of all processes; all of them return the same.
+        """
+        losses, probabilities, labels = map(torch.cat, zip(*self._gathered(), strict=True))
         self._batches.clear()
         self.auroc.update(probabilities, labels)
         with warnings.catch_warnings():
@@ -88,3 +96,14 @@ class ClassificationMetrics(nn.Module):
         if not present.all():
             values["auroc"] = by_class["auroc"][present].mean()  # NaN if only one class occurs
         return {name: values[name] for name in METRICS}
+
+    def _gathered(self) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """The batches of all processes, in the order that one process would have them in."""
+        if group_size() == 1:
+            return self._batches
+        device = next(iter(self._batches), (torch.empty(0),))[0].device
+        on_cpu = [tuple(part.cpu() for part in batch) for batch in self._batches]
+        return [
+            (one.to(device), two.to(device), three.to(device))
+            for one, two, three in in_turn(on_cpu)
+        ]

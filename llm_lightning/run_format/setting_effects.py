@@ -5,7 +5,7 @@ import re
 WITHOUT_EFFECT = frozenset(
     {
         "baselines", "checkpoint_every", "dry_run", "objective", "offline_fallback", "rerun",
-        "run_dir", "runs_dir", "trial", "untrained_responses",
+        "run_dir", "runs_dir", "threads", "trial", "untrained_responses",
     }
 )  # fmt: skip
 """Where a run is kept, whether it starts, and what is computed beside it or from its results."""

@@ -46,9 +46,10 @@ def fit(
     expected: type[ValueError] = Diverged
     if resume_from is not None:
         before = read_resume(resume_from, data)
-        resume_curves(trainer, before)
-        is_within = before[KEY]["position"] is not None
-        print_resumed(before["epoch"], before["global_step"] if is_within else None)
+        if trainer.is_global_zero:
+            resume_curves(trainer, before)
+            is_within = before[KEY]["position"] is not None
+            print_resumed(before["epoch"], before["global_step"] if is_within else None)
         seconds = before["callbacks"]["StageTimer"]["time_elapsed"]["train"]
         del before
         expected = ValueError  # the base may have changed
@@ -126,5 +127,7 @@ def quiet_lightning() -> None:
     warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")
     # With few examples an epoch has fewer steps than are between two points of a curve.
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
+    # All processes compute the same values and log them.
+    warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
     # Lightning's own use of a torch name that is going away.
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")

@@ -22,16 +22,19 @@ from llm_lightning.backbone.tensor_files import MOST_LISTED
 from llm_lightning.backbone.weights import Weights
 from llm_lightning.callbacks import frozen_activations
 from llm_lightning.callbacks.conditions import check_callbacks
+from llm_lightning.callbacks.free_cores import FreeCores
 from llm_lightning.callbacks.resume import Resume
 from llm_lightning.callbacks.status import EpochStatus
 from llm_lightning.callbacks.timing import StageTimer
 from llm_lightning.data.module import DataModule
+from llm_lightning.distributed.processes import ALONE, Processes
+from llm_lightning.distributed.sharding import is_sharded
 from llm_lightning.finetuning.coverage import parameter_groups
 from llm_lightning.finetuning.strategies import Strategy
 from llm_lightning.network import Unavailable
 from llm_lightning.run_format import files, status
 from llm_lightning.run_format.atomic_files import replacing_inside
-from llm_lightning.run_format.summary import Summary, WeightFacts, write_summary
+from llm_lightning.run_format.summary import Metrics, Summary, WeightFacts, write_summary
 from llm_lightning.runs import terminal_output as terminal
 from llm_lightning.runs.baseline_job import baseline_metrics
 from llm_lightning.runs.batch_counts import check_batches
@@ -46,11 +49,14 @@ from llm_lightning.runs.prior_state import PriorState, start, tidy
 from llm_lightning.runs.record import device_name, log_hparams, summarize
 from llm_lightning.runs.responses import respond, respond_untrained
 from llm_lightning.runs.settings import Checkpoint, Found
+from llm_lightning.runs.threads import chosen_threads
+from llm_lightning.runs.together import Assignment, OtherProcess, joining, together
 from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.tasks.task import Task
 from llm_lightning.training import stop_signals
 from llm_lightning.training.allocator import keep_freed_memory
 from llm_lightning.training.optim import AdamW
+from llm_lightning.training.parallel import trainer_arguments
 from llm_lightning.training.peak_memory import reset_peak_memory
 
 
@@ -79,6 +85,14 @@ class NetworkJob(Job):
     """Makers of the callbacks, by name."""
     loggers: dict[str, Callable[[], Any]]
     """Makers of the loggers, by name."""
+    processes: Processes = ALONE
+    """Those that train it together, seen from this one."""
+    strategy: str = "auto"
+    """How they share the model, one of :data:`~llm_lightning.training.parallel.STRATEGIES`."""
+    other_process: OtherProcess | None = None
+    """How the others are started."""
+    threads: int | None = None
+    """Of this process; ``None`` chooses by the cores that are free."""
     evaluate: Checkpoint = Checkpoint.last
     compile: bool = False
     baselines: list[str] = field(default_factory=list)
@@ -156,8 +170,9 @@ class NetworkJob(Job):
                 if prior is PriorState.INTERRUPTED and not is_resumable(folder, found.data):
                     prior = PriorState.NOTHING
                 resume_from = start(self.settings, prior, built.fallbacks)
-            with status.recorded(folder):
-                summary = self._train(built, resume_from)
+            device = built.trainer.strategy.root_device
+            with status.recorded(folder), chosen_threads(self.threads, device) as threads:
+                summary = self._train(built, resume_from, threads)
                 complete(folder, summary)
         tidy(folder)
         terminal.show(summary, self.settings)
@@ -180,6 +195,7 @@ class NetworkJob(Job):
             **found.data.task_arguments(),
         )
         task.tokenizer = found.data.tokenizer
+        found.data.processes = self.processes
         sha256 = task.load_base(self.model, found.weights)
         is_whole = found.trainer.limit_val_batches == found.trainer.limit_test_batches == 1.0
         if is_whole and not task.backbone.skips_padding and task.why_not_cacheable() is None:
@@ -203,14 +219,18 @@ class NetworkJob(Job):
         callbacks = {name: make() for name, make in self.callbacks.items()}
         # First, so that what the others log for the next step is not in its checkpoints.
         resume = callbacks.pop("resume", None) or Resume(None)
+        watchers = [resume, timer, EpochStatus(self.settings.run_dir)]
+        if self.threads is None and self.processes.size == 1:
+            watchers.append(FreeCores())
         trainer = self.trainer(
-            callbacks=[resume, timer, EpochStatus(self.settings.run_dir), *callbacks.values()],
+            callbacks=[*watchers, *callbacks.values()],
             logger=[make() for make in self.loggers.values()],
             enable_checkpointing="checkpoint" in callbacks,
+            **trainer_arguments(self.processes, self.strategy),
         )
         return trainer, timer
 
-    def _train(self, built: Built, resume_from: Any) -> Summary:
+    def _train(self, built: Built, resume_from: Any, threads: str | None) -> Summary:
         """Trains, evaluates and writes the run's folder."""
         started = time.perf_counter()
         folder = self.settings.run_dir
@@ -228,20 +248,14 @@ class NetworkJob(Job):
             model_settings=self.model_settings,
             frozen=frozen_activations.describe(built.task, built.trainer, built.data),
             device=f"{device_name(built.trainer)}, precision {built.trainer.precision}",
+            threads=threads,
         )
         device = built.trainer.strategy.root_device
         keep_freed_memory()
         if self.untrained_responses and isinstance(built.task, LanguageModel):
             respond_untrained(built.task, built.data, folder)
-        reset_peak_memory(device)
-        L.seed_everything(self.settings.order_seed, workers=True, verbose=False)
-        seconds_before = fit(built.task, built.data, built.trainer, folder, resume_from)
-        stop_signals.check()
-        status.write(folder, "running", epoch=built.trainer.current_epoch)
-        if "checkpoint" in self.callbacks:
-            last = folder / files.CHECKPOINTS / files.LAST
-            built.trainer.save_checkpoint(last, weights_only=True)
-        metrics = evaluate(built.task, built.data, built.trainer, self.evaluate, folder)
+        with together(self.processes, self.other_process, resume_from, _facts(built)):
+            seconds_before, metrics = self._train_and_evaluate(built, resume_from)
         stop_signals.check()
         seconds = seconds_before + time.perf_counter() - started
         summary = summarize(self.settings, built, metrics, self.evaluate, seconds)
@@ -252,9 +266,50 @@ class NetworkJob(Job):
             summary.decision = decide(self.decide, folder, summary.class_names or [])
         if isinstance(built.task, LanguageModel) and built.data.kind == "instructions":
             write_summary(folder, summary)  # `generate --responses` can go on from here, too
-            summary = respond(built.task, device, summary, folder)
+            model: LanguageModel = built.task
+            if is_sharded(model):
+                model, _ = load_language_model(folder)
+            summary = respond(model, device, summary, folder)
         log_hparams(self.settings, built, summary)
         return summary
+
+    def _train_and_evaluate(self, built: Built, resume_from: Any) -> tuple[float, Metrics]:
+        """Does what all processes do together; the main one alone writes and prints.
+
+        Returns:
+            Seconds that an interrupted run had trained, and the metrics.
+        """
+        folder = self.settings.run_dir
+        reset_peak_memory(built.trainer.strategy.root_device)
+        # The order of the examples has its own generator; this is of dropout, drawn by each.
+        seed = self.processes.seed(self.settings.order_seed)
+        L.seed_everything(seed, workers=True, verbose=False)
+        seconds_before = fit(built.task, built.data, built.trainer, folder, resume_from)
+        stop_signals.check()
+        if self.processes.is_main:
+            status.write(folder, "running", epoch=built.trainer.current_epoch)
+        if "checkpoint" in self.callbacks:
+            last = folder / files.CHECKPOINTS / files.LAST
+            built.trainer.save_checkpoint(last, weights_only=True)
+        metrics = evaluate(built.task, built.data, built.trainer, self.evaluate, folder)
+        return seconds_before, metrics
+
+    def join(self, told: Assignment) -> None:
+        """Trains and evaluates in another process than the main one.
+
+        Args:
+            told: by the main process.
+
+        Raises:
+            ValueError: if this process finds something else than the main one.
+        """
+        _, found = self.find()
+        if not isinstance(found, FoundNetwork):
+            raise TypeError(f"a network job needs what its own find() returned, got {type(found)}")
+        built = self.build(found)
+        keep_freed_memory()
+        with joining(told, _facts(built)):
+            self._train_and_evaluate(built, told.resume_from)
 
 
 def complete(folder: Path, summary: Summary) -> None:
@@ -280,6 +335,15 @@ def is_resumable(folder: Path, data: DataModule) -> bool:
         file.replace(file.with_name(file.name + files.DAMAGED))
         return False
     return True
+
+
+def _facts(built: Built) -> dict[str, Any]:
+    """What all processes must have found alike."""
+    splits = built.data.facts()["splits"]
+    return {
+        "the data": {name: split["sha256"] for name, split in splits.items()},
+        "the weights": built.weights.sha256,
+    }
 
 
 @contextlib.contextmanager

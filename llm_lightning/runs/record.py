@@ -114,7 +114,10 @@ def summarize(
     }
     # Fewer than the splits hold with trainer.limit_test_batches.
     num_evaluated = {
-        str(name): min(splits[name]["examples"], int(batches) * data.eval_batch_size)
+        str(name): min(
+            splits[name]["examples"],
+            int(batches) * data.eval_batch_size * data.processes.size,
+        )
         for name, batches in zip(SPLITS, trainer.num_test_batches, strict=True)
     }
     fields = common_facts(settings, data, built.fallbacks, metrics) | {
@@ -135,7 +138,8 @@ def summarize(
             trainer.num_training_batches / trainer.accumulate_grad_batches
         ),
         "examples_per_epoch": min(
-            splits["train"]["examples"], int(trainer.num_training_batches) * data.batch_size
+            splits["train"]["examples"],
+            int(trainer.num_training_batches) * data.batch_size * data.processes.size,
         ),
         "seconds": Seconds(
             total=seconds,
@@ -192,12 +196,13 @@ def log_hparams(settings: RunSettings, built: Built, summary: Summary) -> None:
 
 
 def device_name(trainer: L.Trainer) -> str:
-    """Returns the device that a run computes on, for people."""
+    """Returns the device that a run computes on, or how many of what, for people."""
     device = trainer.strategy.root_device
+    number = f"{trainer.world_size} x " if trainer.world_size > 1 else ""
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+        return number + torch.cuda.get_device_name(device)
     threads = torch.get_num_threads()
-    return f"{device.type} ({threads} {'thread' if threads == 1 else 'threads'})"
+    return f"{number}{device.type} ({threads} {'thread' if threads == 1 else 'threads'})"
 
 
 def _setting(configuration: Mapping[str, Any], key: str) -> Any:

@@ -97,6 +97,7 @@ def print_start(
     model_settings: Mapping[str, Any],
     frozen: str | None,
     device: str,
+    threads: str | None,
 ) -> None:
     """Prints what will train, on what, from which weights, and into which folder.
 
@@ -109,6 +110,7 @@ def print_start(
         model_settings: settings that come with the model, by their keys.
         frozen: a line about the cache of frozen activations.
         device: and precision.
+        threads: a line about how many there are, where they were chosen.
     """
     console.print(f"\n[bold]{escape(settings.name)}[/bold], seed {settings.seed}")
     trainable = sum(group.trainable for group in groups)
@@ -137,6 +139,8 @@ def print_start(
         shown = (f"{key}={value}" for key, value in model_settings.items())
         facts.add_row("settings", escape(f"{' '.join(shown)} (they come with {weights.model})"))
     facts.add_row("device", escape(device))
+    if threads:
+        facts.add_row("threads", escape(threads))
     if frozen:
         facts.add_row("frozen", escape(frozen))
     facts.add_row("folder", escape(str(as_typed(settings.run_dir))))

@@ -125,29 +125,29 @@ class Classifier(Task):
         )
         weight = len(batch.labels) if weights is None else weights[batch.labels].sum().item()
         # Logged as in the evaluation, so that the curves of training and validation are comparable.
-        loss, _ = self._update("train", logits.detach(), batch.labels)
-        self.log_batch_loss(loss)
-        return self.step_loss(total, float(weight))
+        loss, _ = self._update("train", logits.detach(), batch)
+        self.log_batch_loss(loss, 0.0 if batch.is_filler else float(len(batch.labels)))
+        return self.step_loss(batch, total, float(weight))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Adds a batch to the validation metrics."""
-        self._update("val", self.logits(batch, "val"), batch.labels)
+        self._update("val", self.logits(batch, "val"), batch)
 
     def test_step(
         self, batch: Batch, batch_idx: int, dataloader_idx: int = 0
     ) -> Float[Tensor, "B num_classes"]:
         """Adds a batch to one of ``EVALUATED``; returns its (B, num_classes) probabilities."""
         split = EVALUATED[dataloader_idx]
-        return self._update(split, self.logits(batch, split), batch.labels)[1]
+        return self._update(split, self.logits(batch, split), batch)[1]
 
     def _update(
-        self, split: str, logits: Float[Tensor, "B num_classes"], labels: Int[Tensor, " B"]
+        self, split: str, logits: Float[Tensor, "B num_classes"], batch: Batch
     ) -> tuple[Float[Tensor, ""], Float[Tensor, "B num_classes"]]:
         """Adds (B, num_classes) logits to a split; returns their mean loss and probabilities."""
         # The loss is neither weighted nor smoothed, so that runs with different objectives can be
         # compared. Half precision would round probabilities to a few hundred values.
         logits = logits.float()
-        losses = F.cross_entropy(logits, labels, reduction="none")
+        losses = F.cross_entropy(logits, batch.labels, reduction="none")
         probabilities = logits.softmax(dim=-1)
-        self.metrics[split].update(losses, probabilities, labels)
+        self.count(split, batch, losses, probabilities, batch.labels)
         return losses.mean(), probabilities

@@ -13,6 +13,8 @@ from llm_lightning.backbone.protocol import Backbone
 from llm_lightning.backbone.tensor_files import listed
 from llm_lightning.backbone.tokenizer import GPT2Tokenizer, Tokenizer
 from llm_lightning.backbone.weights import Weights
+from llm_lightning.distributed.collectives import group_rank, of_all
+from llm_lightning.distributed.sharding import load_full_state
 from llm_lightning.finetuning import strategies
 from llm_lightning.tasks.partial_checkpoint import Base, describe_base, remove_base, restore_base
 
@@ -88,7 +90,11 @@ class FineTunedModel(L.LightningModule, ABC):
         """Leaves the frozen base out; and what only training needs, if that does not go on."""
         remove_base(checkpoint, self, self.pretrained_parts, self.base)
         if "optimizer_states" in checkpoint:
-            checkpoint["rng_state"] = torch.get_rng_state()
+            # Each process draws a dropout of its own; the main one's state comes first.
+            state, *others = of_all(torch.get_rng_state())
+            checkpoint["rng_state"] = state
+            if others:
+                checkpoint["rng_states_of_others"] = others
             return
         checkpoint.pop("loops", None)
         data = getattr(self._trainer, "datamodule", None)
@@ -100,7 +106,8 @@ class FineTunedModel(L.LightningModule, ABC):
         Raises:
             ValueError: if :meth:`load_base` was not called, or with another base.
         """
-        self._rng_state = checkpoint.get("rng_state")
+        states = [checkpoint.get("rng_state"), *checkpoint.get("rng_states_of_others", [])]
+        self._rng_state = dict(enumerate(states)).get(group_rank())
         restore_base(checkpoint, self, self.pretrained_parts, self.base)
 
     def load_trained(self, checkpoint: dict[str, Any]) -> None:
@@ -124,7 +131,7 @@ class FineTunedModel(L.LightningModule, ABC):
         ]
         if problems:
             raise ValueError(f"its tensors do not fit its own settings; {listed(problems)}")
-        self.load_state_dict(found, strict=True)
+        load_full_state(self, checkpoint["state_dict"])
 
     def on_train_start(self) -> None:
         """Restores the random state of a resumed run, for the same dropout."""

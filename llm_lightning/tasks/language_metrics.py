@@ -5,14 +5,17 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
+from llm_lightning.distributed.collectives import summed
+
 
 class LanguageMetrics(nn.Module):
     """Loss, perplexity and response loss of one split; every token has the same weight."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.loss = MeanMetric()
-        self.response_loss = MeanMetric()
+        # Summed over processes below: one without a response would keep the others waiting.
+        self.loss = MeanMetric(sync_on_compute=False)
+        self.response_loss = MeanMetric(sync_on_compute=False)
 
     def update(self, losses: Float[Tensor, " N"], in_response: Bool[Tensor, " N"]) -> None:
         """Adds the token losses of a batch.
@@ -40,11 +43,16 @@ class LanguageMetrics(nn.Module):
             mean._update_count = int(state[at + 2])
 
     def compute_and_reset(self) -> dict[str, Tensor]:
-        """Returns the values since the last call; ``response_loss`` only if there are responses."""
-        values = {"loss": self.loss.compute()}
-        values["perplexity"] = values["loss"].exp()
-        self.loss.reset()
-        if self.response_loss.update_called:
-            values["response_loss"] = self.response_loss.compute()
-            self.response_loss.reset()
+        """Returns the values since the last call, over all processes.
+
+        ``response_loss`` is among them only if there are responses.
+        """
+        means = (self.loss, self.response_loss)
+        sums = [torch.stack([mean.mean_value, mean.weight]) for mean in means]
+        (loss, tokens), (response_loss, response_tokens) = summed(torch.stack(sums))
+        for mean in means:
+            mean.reset()
+        values = {"loss": loss / tokens, "perplexity": (loss / tokens).exp()}
+        if response_tokens > 0:
+            values["response_loss"] = response_loss / response_tokens
         return values

@@ -131,15 +131,15 @@ class LanguageModel(Task):
     def training_step(self, batch: SequenceBatch, batch_idx: int) -> Float[Tensor, ""]:
         """Returns the batch's share of the step's mean loss over all labels."""
         losses, in_response = self.token_losses(batch, "train")
-        self.metrics["train"].update(losses.detach(), in_response)
-        self.log_batch_loss(losses.detach().mean())
-        return self.step_loss(losses.sum(), float(len(losses)))
+        self.count("train", batch, losses.detach(), in_response)
+        self.log_batch_loss(losses.detach().mean(), 0.0 if batch.is_filler else float(len(losses)))
+        return self.step_loss(batch, losses.sum(), float(len(losses)))
 
     def validation_step(self, batch: SequenceBatch, batch_idx: int) -> None:
         """Adds a batch to the validation losses."""
-        self.metrics["val"].update(*self.token_losses(batch, "val"))
+        self.count("val", batch, *self.token_losses(batch, "val"))
 
     def test_step(self, batch: SequenceBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Adds a batch to the losses of one of ``EVALUATED``."""
         split = EVALUATED[dataloader_idx]
-        self.metrics[split].update(*self.token_losses(batch, split))
+        self.count(split, batch, *self.token_losses(batch, split))

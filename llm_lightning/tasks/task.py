@@ -10,6 +10,8 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from llm_lightning.backbone.inputs import ModelInputs
+from llm_lightning.distributed.collectives import group_size, summed
+from llm_lightning.distributed.sharding import average_whole, shard_blocks
 from llm_lightning.finetuning.frozen_activations.cache import ActivationCache
 from llm_lightning.finetuning.frozen_activations.forward import hidden_states
 from llm_lightning.run_format.curves import EPOCH_LOSS, STEP_LOSS
@@ -87,22 +89,42 @@ class Task(FineTunedModel, ABC):
         """Enables dropout everywhere, in frozen blocks too."""
         self.train()
 
-    def step_loss(self, total: Float[Tensor, ""], weight: float) -> Float[Tensor, ""]:
+    def count(self, split: str, batch: Any, *values: Any) -> None:
+        """Adds what was computed for a batch to the metrics of one of ``LOGGED``."""
+        if not batch.is_filler:
+            self.metrics[split].update(*values)
+
+    def step_loss(self, batch: Any, total: Float[Tensor, ""], weight: float) -> Float[Tensor, ""]:
         """Returns the loss to differentiate, for a batch's summed loss and its total weight."""
+        if batch.is_filler:
+            total, weight = total * 0.0, 0.0
         return self._gradient_mean.loss(total, weight, self.trainer.accumulate_grad_batches)
 
-    def log_batch_loss(self, loss: Float[Tensor, ""]) -> None:
-        """Logs a training batch's mean loss, if a logger or a progress bar would show it."""
+    def log_batch_loss(self, loss: Float[Tensor, ""], weight: float = 1.0) -> None:
+        """Logs a training batch's mean loss, if a logger or a progress bar would show it.
+
+        Args:
+            loss: mean over this process's part of the batch.
+            weight: of this part in the mean over all processes.
+        """
         now = time.monotonic()
-        if (
-            is_logged(self.trainer, self.trainer.global_step + 1)
-            or now - self._loss_logged_at > _SECONDS_BETWEEN_LOSSES
-        ):
+        is_written = is_logged(self.trainer, self.trainer.global_step + 1)
+        if is_written and group_size() > 1:
+            total, all_weights = summed(torch.stack([loss * weight, loss.new_tensor(weight)]))
+            loss = total / all_weights
+        if is_written or now - self._loss_logged_at > _SECONDS_BETWEEN_LOSSES:
             self.log(STEP_LOSS, loss, batch_size=1)  # of one step; nothing is averaged
             self._loss_logged_at = now
 
+    def configure_model(self) -> None:
+        """Leaves this process a part of each block, with a strategy that shards."""
+        if self.device_mesh is not None:
+            shard_blocks(self.backbone.blocks, self.device_mesh["data_parallel"])
+
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Turns the accumulated gradients into a mean over the step."""
+        if self.device_mesh is not None:
+            average_whole(self.parameters())
         self._gradient_mean.finish_step(self.parameters(), self.trainer.accumulate_grad_batches)
 
     def on_train_epoch_end(self) -> None:

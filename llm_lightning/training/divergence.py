@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 
 class Diverged(ValueError):
@@ -22,7 +23,9 @@ def check_finite(parameters: Iterable[nn.Parameter], *, epoch: int, lr: float) -
     """
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     # One step with a loss that is not finite makes all of them NaN, so the last tensor is enough.
-    if not trained[-1].isfinite().all():
+    last = trained[-1].detach()
+    part = last.to_local() if isinstance(last, DTensor) else last
+    if not part.isfinite().all():
         raise Diverged(
             f"training diverged in epoch {epoch}: weights are no longer finite; lower optim.lr "
             f"(now {lr:g}) or set trainer.gradient_clip_val"

@@ -2,8 +2,11 @@
 
 from collections.abc import Iterable
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from llm_lightning.distributed.collectives import group_size, summed
 
 
 class GradientMean:
@@ -11,7 +14,8 @@ class GradientMean:
 
     A mean of batch means would weight the examples of a smaller batch more. Here each batch
     contributes its summed loss, and the gradients are divided by the weight (the number of
-    examples or tokens, or their class weights) of all batches of the step together.
+    examples or tokens, or their class weights) of all batches of the step together, those of other
+    processes included.
     """
 
     def __init__(self) -> None:
@@ -25,18 +29,19 @@ class GradientMean:
             weight: the batch's weight.
             num_batches: batches in an optimizer step, ``accumulate_grad_batches``.
         """
-        if num_batches == 1:
+        if num_batches == group_size() == 1:
             return total / weight
         self._weight += weight
-        # Lightning divides by the number of batches; undone here, because the divisor is known
-        # only at the end of the step.
-        return total * num_batches
+        # Lightning divides by the number of batches, and data parallelism by that of processes;
+        # undone here, because the divisor is known only at the end of the step.
+        return total * num_batches * group_size()
 
     def finish_step(self, parameters: Iterable[nn.Parameter], num_batches: int) -> None:
         """Turns accumulated gradients into a mean, before they are clipped or used."""
-        if num_batches == 1:
+        if num_batches == group_size() == 1:
             return
+        weight = float(summed(torch.tensor(self._weight, dtype=torch.float64)))
         for parameter in parameters:
             if parameter.grad is not None:
-                parameter.grad /= self._weight
+                parameter.grad /= weight
         self._weight = 0.0

@@ -7,6 +7,7 @@ from functools import partial
 
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 from torch.optim.lr_scheduler import LambdaLR
 
 SCHEDULES = ("constant", "cosine")
@@ -73,8 +74,12 @@ class AdamW:
         matrices = [p for p in trainable if p.ndim >= 2 or self.decay_norms_and_biases]
         vectors = [p for p in trainable if p.ndim < 2 and not self.decay_norms_and_biases]
         groups = [
-            {"params": matrices, "weight_decay": self.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
+            {"params": [p for p in of_kind if isinstance(p, DTensor) == is_sharded], **decay}
+            for of_kind, decay in (
+                (matrices, {"weight_decay": self.weight_decay}),
+                (vectors, {"weight_decay": 0.0}),
+            )
+            for is_sharded in (False, True)  # one kernel does not update both
         ]
         return torch.optim.AdamW(
             [group for group in groups if group["params"]],

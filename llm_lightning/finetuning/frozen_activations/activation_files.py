@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from jaxtyping import Float
 from torch import Tensor
 
-from llm_lightning.run_format.atomic_files import UNFINISHED, replacing, write_text
+from llm_lightning.run_format.atomic_files import UNFINISHED, sync, write_text
 from llm_lightning.run_format.file_digest import file_sha256
 
 FOLDER = "frozen_activations"
@@ -65,26 +65,32 @@ class ActivationFiles:
                 self._make_room(num_bytes, keep=file)
                 self._write(file, shape, fill)
             os.utime(file)  # so that the oldest is the least recently used
-            return _map(file, shape, shared=False)
+            return mapped(file, shape, shared=False)
+
+    def part(self, key: str) -> Path:
+        """Returns the file in which the activations of a key are while they are computed."""
+        return self._folder / f"{key}.part{UNFINISHED}"
 
     def _write(self, file: Path, shape: tuple[int, int], fill: Callable[[Tensor], None]) -> None:
         _checksum_file(file).unlink(missing_ok=True)
-        for left in self._folder.glob(f"{file.stem}.*{UNFINISHED}"):
-            left.unlink(missing_ok=True)  # by a process that was killed
+        part = self.part(file.stem)
         try:
-            with replacing(file) as new:
-                with new.open("wb") as opened:
-                    # Reserves the space: writing to mapped memory on a full disk kills the process.
-                    zeros = bytes(shape[1] * torch.float32.itemsize)
-                    for _ in range(shape[0]):
-                        opened.write(zeros)
-                activations = _map(new, shape, shared=True)
-                fill(activations)
-                del activations
-                digest = file_sha256(new)
+            with part.open("wb") as opened:
+                # Reserves the space: writing to mapped memory on a full disk kills the process.
+                zeros = bytes(shape[1] * torch.float32.itemsize)
+                for _ in range(shape[0]):
+                    opened.write(zeros)
+            activations = mapped(part, shape, shared=True)
+            fill(activations)
+            del activations
+            digest = file_sha256(part)
+            sync(part)
+            part.replace(file)
             write_text(_checksum_file(file), digest)
         except OSError as error:
             raise CacheFull(f"{file} cannot be written: {error.strerror}; {_ADVICE}") from error
+        finally:
+            part.unlink(missing_ok=True)
 
     def _make_room(self, num_bytes: int, keep: Path) -> None:
         if num_bytes > self._max_bytes:
@@ -180,6 +186,7 @@ def _num_bytes(shape: tuple[int, int]) -> int:
     return shape[0] * shape[1] * torch.float32.itemsize
 
 
-def _map(file: Path, shape: tuple[int, int], *, shared: bool) -> Tensor:
+def mapped(file: Path, shape: tuple[int, int], *, shared: bool) -> Float[Tensor, "num_rows C"]:
+    """Maps a float32 matrix into memory; if ``shared``, changes to it reach the file."""
     flat = torch.from_file(str(file), shared=shared, size=shape[0] * shape[1], dtype=torch.float32)
     return flat.view(shape)

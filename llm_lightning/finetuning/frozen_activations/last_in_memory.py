@@ -33,12 +33,16 @@ class LastInMemory:
             cache: gets the last run's storage if the keys are equal, and new storage otherwise.
             fill: computes the activations into the new storage, (num_rows, C).
         """
-        if self._cache is not None and key == self._key:
+        if self._cache is not None and self.has(key):
             cache.store_in(self._cache.rows)
         else:
             self.clear()
             fill(torch.empty(cache.num_rows, cache.width))
         self._key, self._cache = key, cache
+
+    def has(self, key: str) -> bool:
+        """Whether the activations are those of a key."""
+        return self._cache is not None and key == self._key
 
     def clear(self) -> None:
         """Frees the activations."""
