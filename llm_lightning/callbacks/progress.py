@@ -33,7 +33,7 @@ class FitProgress(ProgressBar):
 
     def disable(self) -> None:
         """Shows nothing from now on: another process of the run does."""
-        self._console = Console(quiet=True)
+        self._console = PlainConsole(quiet=True)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Opens a bar over all batches of all epochs."""
