@@ -12,12 +12,13 @@ from pathlib import Path
 
 from rich.markup import escape
 
+from llm_lightning.commands.failures import refused
 from llm_lightning.evaluation.arena.arena import Arena, next_pair, open_arena, record_vote
 from llm_lightning.evaluation.arena.judged import judged_agreements
 from llm_lightning.evaluation.arena.ratings import Agreement, Ratings, ratings
 from llm_lightning.evaluation.arena.votes import add_votes, read_csv, write_csv
 from llm_lightning.presentation.plurals import counted
-from llm_lightning.presentation.terminal import console, facts_grid, print_error, results_table
+from llm_lightning.presentation.terminal import console, facts_grid, results_table
 
 _KEYS = {"a": "left", "b": "right", "t": "tie", "x": "both_bad"}
 
@@ -38,8 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rated = ratings(votes, arena.runs)
         judged = judged_agreements(options.runs, arena, votes)
     except (ValueError, OSError) as error:
-        print_error(str(error))
-        return 2
+        return refused(error)
     if options.json:
         report = rated.report() | {"left_out": others}
         print(json.dumps(report | {"judges": {k: asdict(v) for k, v in judged.items()}}))

@@ -13,11 +13,12 @@ from typing import Any
 from rich.markup import escape
 
 from llm_lightning.commands.command_line import ALLOW_DOWNLOAD
+from llm_lightning.commands.failures import refused
 from llm_lightning.evaluation.judging.reply_cache import write_json
 from llm_lightning.network import Unavailable
 from llm_lightning.presentation.extras import require
 from llm_lightning.presentation.plurals import counted
-from llm_lightning.presentation.terminal import console, facts_grid, print_error, results_table
+from llm_lightning.presentation.terminal import console, facts_grid, results_table
 from llm_lightning.run_format.benchmarks import (
     CONDITIONS,
     BenchmarkScore,
@@ -41,8 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ValueError(f"--include {options.include} is no folder with task files")
         file, results = evaluate_run(options.run, tasks, options)
     except (ValueError, Unavailable) as error:
-        print_error(str(error))
-        return 2 if isinstance(error, ValueError) else 1
+        return refused(error)
     if options.json:
         print(json.dumps({"file": str(file), **results[CONDITIONS], **_scores(results)}))
     else:

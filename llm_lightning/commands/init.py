@@ -9,10 +9,11 @@ from pathlib import Path
 
 from rich.markup import escape
 
+from llm_lightning.commands.failures import refused
 from llm_lightning.config.experiments import conf_dir
 from llm_lightning.data.table_profile import TableProfile, profile
 from llm_lightning.presentation.plurals import counted
-from llm_lightning.presentation.terminal import console, facts_grid, print_error
+from llm_lightning.presentation.terminal import console, facts_grid
 
 _NANO_CONTEXT = 512
 _FEW_TEXTS = 300
@@ -35,8 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(configuration(found, name), encoding="utf-8")
     except (ValueError, OSError) as error:
-        print_error(str(error))
-        return 2
+        return refused(error)
     _print(found, file, _command(options.out, name))
     return 0
 

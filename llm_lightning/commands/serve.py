@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 
 from llm_lightning.commands.command_line import ALLOW_DOWNLOAD
+from llm_lightning.commands.failures import refused
 from llm_lightning.network import Unavailable
 from llm_lightning.presentation.extras import require
 from llm_lightning.presentation.terminal import console, errors, facts_grid, print_error, working
@@ -62,8 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     print_error("the process of the model has ended, perhaps for want of memory")
                     return 1
     except (ValueError, Unavailable, OSError) as error:
-        print_error(str(error))
-        return 1
+        return refused(error)
     console.print("stopped" if is_whole else "stopped; some requests were not answered")
     return 0
 

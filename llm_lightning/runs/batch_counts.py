@@ -1,5 +1,7 @@
 """How many batches each split gives, counted before anything trains."""
 
+import copy
+
 import lightning as L
 
 from llm_lightning.data.module import DataModule
@@ -16,6 +18,7 @@ def check_batches(data: DataModule, trainer: L.Trainer) -> None:
     Raises:
         ValueError: naming the split, its examples and the setting.
     """
+    data = copy.copy(data)  # a loader leaves the state of its shuffling there
     batches = len(data.train_dataloader())
     if not batches:
         size = data.facts()["splits"]["train"]["examples"]

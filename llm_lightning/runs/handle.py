@@ -1,5 +1,6 @@
 """A finished run as a Python object, for notebooks and scripts."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from llm_lightning.reporting.draw.run_figures import figures
 from llm_lightning.run_format import files
 from llm_lightning.run_format.summary import Summary, read_summary
 from llm_lightning.runs.decisions import decision_of
-from llm_lightning.runs.generation import stream_text
+from llm_lightning.runs.generation import stream_text, what_is_lost
 from llm_lightning.runs.load import load_classifier, load_language_model, refuse_download
 from llm_lightning.runs.prediction import best_device, predict
 from llm_lightning.runs.responses import ready_to_generate
@@ -77,8 +78,9 @@ class Run:
 
         Returns:
             A row a text: ``text``, ``label``, ``probability`` of the label, ``abstained``,
-            ``truncated``, and ``probability_<class>`` of every class. If the run fitted a decision,
-            also ``raw_label`` and ``raw_probability_<class>``: those without it.
+            ``truncated``, ``empty`` (nothing but white space, so that the label says nothing), and
+            ``probability_<class>`` of every class. If the run fitted a decision, also
+            ``raw_label`` and ``raw_probability_<class>``: those without it.
 
         Raises:
             ValueError: if the run is not a classifier.
@@ -107,6 +109,9 @@ class Run:
             instructions: what the model shall do, one a response.
             inputs: the texts that they are about, one an instruction; ``None``: none.
 
+        Warns:
+            UserWarning: where a prompt did not fit into the model's context; says what was cut.
+
         Raises:
             ValueError: if the run does not follow instructions, or the lengths differ.
         """
@@ -122,11 +127,13 @@ class Run:
                 raise ValueError(f"{self.folder} was trained on plain text, not on instructions")
             self._language_model = ready_to_generate(model, best_device(), summary.precision)
         model = self._language_model
-        records = map(Record, instructions, inputs or [""] * len(instructions))
-        return [
-            "".join(stream_text(model, record, model.options.generation)).strip()
-            for record in records
-        ]
+        options = model.options.generation
+        responses: list[str] = []
+        for record in map(Record, instructions, inputs or [""] * len(instructions)):
+            if lost := what_is_lost(model, record, options):
+                warnings.warn(f"response {len(responses)}: {lost}", stacklevel=2)
+            responses.append("".join(stream_text(model, record, options)).strip())
+        return responses
 
     def __repr__(self) -> str:
         """Folder and test metrics."""

@@ -48,7 +48,7 @@ def test_a_run_has_metrics_pictures_and_a_folder(run: llm_lightning.Run) -> None
 def test_predictions_are_a_table(run: llm_lightning.Run) -> None:
     found = run.predict(["a good film", "a bad film"])
     assert list(found.columns) == [
-        "text", "label", "probability", "abstained", "truncated",
+        "text", "label", "probability", "abstained", "truncated", "empty",
         "probability_bad", "probability_good",
     ]  # fmt: skip
     assert found["text"].tolist() == ["a good film", "a bad film"]

@@ -136,20 +136,20 @@ def test_answers_that_are_under_way_are_finished(
 
 
 def test_faults_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert serve.main([str(tmp_path), "--port", "0"]) == 1
+    assert serve.main([str(tmp_path), "--port", "0"]) == 2
     assert "is not the folder of a finished run" in words(capsys.readouterr().err)
-    assert serve.main([str(tmp_path), "--max-texts", "0"]) == 1
+    assert serve.main([str(tmp_path), "--max-texts", "0"]) == 2
     assert "the limit on texts must be at least 1" in words(capsys.readouterr().err)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        assert serve.main([str(tmp_path), "--port", str(port)]) == 1
+        assert serve.main([str(tmp_path), "--port", str(port)]) == 2
         said = words(capsys.readouterr().err)
         assert f"--host 127.0.0.1 --port {port}: Address already in use" in said
-    assert serve.main([str(tmp_path), "--host", "no.such.host.invalid"]) == 1
+    assert serve.main([str(tmp_path), "--host", "no.such.host.invalid"]) == 2
     assert "--host no.such.host.invalid" in words(capsys.readouterr().err)
-    assert serve.main([str(tmp_path), "--port", "70000"]) == 1
+    assert serve.main([str(tmp_path), "--port", "70000"]) == 2
     assert "--port 70000" in words(capsys.readouterr().err)
 
 
@@ -157,5 +157,5 @@ def test_a_missing_library_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("llm_lightning.presentation.extras.is_installed", lambda _: False)
-    assert serve.main([str(tmp_path)]) == 1
+    assert serve.main([str(tmp_path)]) == 2
     assert "serve needs Starlette and uvicorn: pip install" in words(capsys.readouterr().err)
