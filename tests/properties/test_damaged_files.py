@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "experiments" / "reliability"
-CASES = 12
+CASES = 8
 """Of each kind; `experiments/reliability/fuzz.py` tries as many as one likes."""
 
 

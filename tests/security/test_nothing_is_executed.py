@@ -6,6 +6,7 @@ import pickle
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -179,9 +180,15 @@ FORBIDDEN = re.compile(
 )
 
 
-def problems(source: str) -> list[str]:
+@cache
+def parsed() -> dict[Path, ast.Module]:
+    """Every file of the package."""
+    return {file: ast.parse(file.read_text(encoding="utf-8")) for file in PACKAGE.rglob("*.py")}
+
+
+def problems(tree: ast.Module) -> list[str]:
     found = []
-    for name, call in calls(ast.parse(source)):
+    for name, call in calls(tree):
         options = {word.arg: ast.unparse(word.value) for word in call.keywords}
         if FORBIDDEN.search(name):
             found.append(f"line {call.lineno}: {name}")
@@ -195,11 +202,11 @@ def problems(source: str) -> list[str]:
 
 
 def test_the_source_has_no_door_for_code() -> None:
-    assert problems("torch.load(x)\neval(y)\nnp.load(z, allow_pickle=True)") == [
+    assert problems(ast.parse("torch.load(x)\neval(y)\nnp.load(z, allow_pickle=True)")) == [
         "line 1: torch.load without weights_only=True", "line 2: eval", "line 3: allow_pickle",
     ]  # fmt: skip
-    for file in PACKAGE.rglob("*.py"):
-        found = problems(file.read_text(encoding="utf-8"))
+    for file, tree in parsed().items():
+        found = problems(tree)
         known = KNOWN.get(file.name)
         assert [one for one in found if not one.endswith(f": {known}")] == [], file
 
@@ -212,8 +219,7 @@ _ADDRESS = re.compile(r"\b(https?)://([\w.-]+)")
 
 def addresses() -> Iterator[tuple[str, str, str]]:
     """File, scheme and host of every address that is a value, and not in a comment or docstring."""
-    for file in PACKAGE.rglob("*.py"):
-        tree = ast.parse(file.read_text(encoding="utf-8"))
+    for file, tree in parsed().items():
         texts = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
         for node in ast.walk(tree):
             if (
