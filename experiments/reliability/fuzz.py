@@ -395,7 +395,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="file for the table")
     options = parser.parse_args()
     lines = [
-        "| kind of file | cases | refused in one line | read | failures | slowest |",
+        "| kind of file | cases | refused | read | failures | slowest |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     failures: list[str] = []

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from huggingface_hub import constants
-from huggingface_hub.utils import tqdm
+from huggingface_hub.utils.tqdm import tqdm
 
 from llm_lightning.network import LEAST_BYTES, Unavailable, offline, while_moving
 

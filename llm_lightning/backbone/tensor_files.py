@@ -75,8 +75,8 @@ def unpickled(path: Path, what: str) -> Any:
     Raises:
         ValueError: if it cannot be read or is damaged, or contains other objects.
     """
-    is_archive = zipfile.is_zipfile(path)
     try:
+        is_archive = zipfile.is_zipfile(path)
         if is_archive and _is_compressed(path):
             raise RuntimeError("a compressed archive, which torch.save does not write")
         with warnings.catch_warnings():

@@ -13,7 +13,7 @@ from typing import Any
 
 from huggingface_hub import constants, hf_hub_download, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError
-from huggingface_hub.utils import tqdm
+from huggingface_hub.utils.tqdm import tqdm
 
 from llm_lightning.backbone.checkpoint import CONFIG_NAME, content_sha256
 from llm_lightning.backbone.gpt_config import GPTConfig

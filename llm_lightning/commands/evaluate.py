@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.markup import escape
 
+from llm_lightning.commands.command_line import ALLOW_DOWNLOAD
 from llm_lightning.commands.failures import refused
 from llm_lightning.evaluation.judging.reply_cache import write_json
 from llm_lightning.network import Unavailable
@@ -64,6 +65,7 @@ def evaluate_run(
         Unavailable: if weights or a task's data are unavailable.
     """
     # After the check that the harness is there.
+    from llm_lightning.commands.consent import consent
     from llm_lightning.data.prompts import Prompts
     from llm_lightning.evaluation.harness.benchmarks import find_tasks, run_tasks
     from llm_lightning.evaluation.harness.model import HarnessModel
@@ -72,7 +74,7 @@ def evaluate_run(
 
     started = time.perf_counter()
     manager = find_tasks(tasks, options.include)
-    task, summary = load_language_model(run)
+    task, summary = load_language_model(run, consent(options.allow_download))
     device = best_device()
     task = task.to(device).eval()
     style = task.hparams["text"].get("prompt_style")
@@ -175,6 +177,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Evaluates the language model of a run on benchmarks of "
         "lm-evaluation-harness; the results are written into the run's folder.",
     )
+    parser.add_argument("--allow-download", action="store_true", help=ALLOW_DOWNLOAD)
     parser.add_argument("run", type=Path, help="run folder, e.g. runs/instruct/seed_123")
     parser.add_argument(
         "--tasks", required=True, help="names of the harness, with commas: mmlu,hellaswag"

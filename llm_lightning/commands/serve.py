@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
+from llm_lightning.commands.command_line import ALLOW_DOWNLOAD
 from llm_lightning.commands.failures import refused
 from llm_lightning.network import Unavailable
 from llm_lightning.presentation.extras import require
@@ -45,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             summary = read_summary(options.run)
             with working(f"loading {options.run}"):
                 model: ModelProcess[Any] = ModelProcess(
-                    partial(load_served, options.run), lambda: os.kill(os.getpid(), signal.SIGTERM)
+                    partial(load_served, options.run, allow_download=options.allow_download),
+                    lambda: os.kill(os.getpid(), signal.SIGTERM),
                 )
             with closing(model):
                 app = application_of(model, limits)
@@ -116,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
         "OpenAI's /v1/chat/completions and /v1/completions of a language model.",
     )
     parser.add_argument("run", type=Path, help="run folder, e.g. runs/last_block/seed_123")
+    parser.add_argument("--allow-download", action="store_true", help=ALLOW_DOWNLOAD)
     parser.add_argument(
         "--host",
         default="127.0.0.1",

@@ -15,7 +15,7 @@ from llm_lightning.backbone.tokenizer import Tokenizer
 from llm_lightning.data.prompts import Prompts
 from llm_lightning.run_format.summary import Summary
 from llm_lightning.runs.decisions import decision_of
-from llm_lightning.runs.load import load_task
+from llm_lightning.runs.load import load_task, refuse_download
 from llm_lightning.runs.prediction import best_device, predict
 from llm_lightning.runs.responses import precision_of, ready_to_generate
 from llm_lightning.serving.model_process import Cancelled, Compute, Emit
@@ -50,17 +50,20 @@ class ServedLanguageModel:
     """Of a run that follows instructions."""
 
 
-def load_served(run: Path) -> tuple[Compute, ServedClassifier | ServedLanguageModel]:
+def load_served(
+    run: Path, *, allow_download: bool = False
+) -> tuple[Compute, ServedClassifier | ServedLanguageModel]:
     """Loads a run's model, on the GPU if there is one.
 
     Args:
         run: a run folder.
+        allow_download: whether its base is fetched if it is not on this machine.
 
     Raises:
         ValueError: if it is not the folder of a finished run with a network.
         Unavailable: if the weights that it was trained on are no longer available.
     """
-    task, summary = load_task(run)
+    task, summary = load_task(run, None if allow_download else refuse_download)
     if isinstance(task, Classifier):
         return _classifier(task, summary)
     assert isinstance(task, LanguageModel)

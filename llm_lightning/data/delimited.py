@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from llm_lightning.data.dialect import Broken, Lines, Parsed, Row, read
+from llm_lightning.data.dialect import Broken, Lines, Parsed, Row, parse, read
 from llm_lightning.data.encodings import decode
 from llm_lightning.data.table_format import Given, Reading
 from llm_lightning.data.text_files import read_bytes, refuse_other_kinds
@@ -19,7 +19,7 @@ from llm_lightning.presentation.plurals import counted
 _SHOWN = 5
 """Most rows that an error names."""
 _NULL = r"(?m)(?:^|{0})\\N(?={0}|\r?$)"
-_EXCEL_SEPARATOR = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)
+_EXCEL_SEPARATOR = re.compile(r'"?sep=([,;|:\t])"?\r?\n', re.IGNORECASE)
 
 
 def read_delimited(
@@ -50,6 +50,8 @@ def read_delimited(
         given = Given(first[1], given.quote, given.escape, given.encoding, given.header)
         text, lines_before = text[first.end() :], 1
     parsed = read(text, given, is_tsv=_is_tsv(file), wanted=wanted, label=label)
+    if not parsed.rows and not parsed.broken:
+        raise ValueError(f"{file} is empty: it has no cell that is not blank")
     places: list[Lines] = [*parsed.rows, *parsed.broken] if lines_before else []
     for place in places:
         place.first_line += lines_before
@@ -99,6 +101,11 @@ def _guesses(text: str, encoding: str, parsed: Parsed, given: Given, *, is_tsv: 
                 f"double quotes are ordinary characters, as those that begin a cell are not "
                 f"closed: {'lines' if len(places) > 1 else 'line'} {shown}"
             )
+    if given.quote is not None and (broken := parse(text, parsed.dialect).broken):
+        shown = ", ".join(map(_lines, broken[:_SHOWN])) + (", ..." if broken[_SHOWN:] else "")
+        notes.append(
+            f"{counted(len(broken), 'place')} where quotes do not match, read all the same: {shown}"
+        )
     return notes
 
 

@@ -226,6 +226,8 @@ def _readings(text: str, given: Given, *, is_tsv: bool) -> Iterator[Dialect]:
     for cr, escape, quote, separator in product(returns, escapes, quotes, separators):
         if escape is not None and quote is None and given.escape is None:
             continue
+        if separator in (quote, escape):
+            continue
         yield Dialect(separator, quote, escape, cr)
 
 

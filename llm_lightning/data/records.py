@@ -52,10 +52,12 @@ class RecordFile:
     """Messages after the last one of a conversation that is to be learnt."""
     num_not_learnt: int
     """Earlier messages of the assistant of weight 0."""
+    filled: list[str]
+    """What was guessed or filled of a CSV or TSV file, for people."""
 
     def notes(self) -> list[str]:
-        """Returns what is renamed and left out, for people."""
-        notes = []
+        """Returns what is guessed, renamed and left out, for people."""
+        notes = list(self.filled)
         if self.renamed:
             parts = ", ".join(f"{theirs} as {ours}" for theirs, ours in self.renamed.items())
             notes.append(f"fields read: {parts}")
@@ -96,7 +98,7 @@ def read_record_file(file: Path, given: Given = _DETECTED) -> RecordFile:
     Raises:
         ValueError: if the file or a record cannot be read; names file and record.
     """
-    entries, reading = _entries(file, given)
+    entries, reading, filled = _entries(file, given)
     records: list[Record] = []
     unread: Counter[str] = Counter()
     renamed: dict[str, str] = {}
@@ -116,13 +118,14 @@ def read_record_file(file: Path, given: Given = _DETECTED) -> RecordFile:
         rest = f" ({len(errors):,} of {len(entries):,} records cannot be used)"
         raise ValueError(f"{errors[0]}{rest if len(errors) > 1 else ''}") from errors[0]
     num_not_learnt = sum(len(record.not_learnt) for record in records)
-    return RecordFile(records, reading, renamed, dict(unread), num_left_out, num_not_learnt)
+    return RecordFile(records, reading, renamed, dict(unread), num_left_out, num_not_learnt, filled)
 
 
-def _entries(file: Path, given: Given) -> tuple[Sequence[Any], Reading | None]:
+def _entries(file: Path, given: Given) -> tuple[Sequence[Any], Reading | None, list[str]]:
     file = existing_file(str(file), "data.path")
     suffix = file.suffix.lower()
     reading = None
+    filled: list[str] = []
     if suffix not in SUFFIXES:
         raise ValueError(
             f"data.path: {file} must have the extension {', '.join(SUFFIXES)}, got {file.suffix!r}"
@@ -130,7 +133,7 @@ def _entries(file: Path, given: Given) -> tuple[Sequence[Any], Reading | None]:
     if suffix == ".parquet":
         entries: Sequence[Any] = read_parquet(file).to_dict(orient="records")
     elif suffix in (".csv", ".tsv"):
-        table, reading, _ = read_delimited(file, given)
+        table, reading, filled = read_delimited(file, given)
         entries = table.to_dict(orient="records")
     elif suffix == ".json":
         entries = _json(file)
@@ -138,7 +141,7 @@ def _entries(file: Path, given: Given) -> tuple[Sequence[Any], Reading | None]:
         entries = [entry for _, entry in read_json_lines(file)]
     if not entries:
         raise ValueError(f"{file} contains no records")
-    return entries, reading
+    return entries, reading, filled
 
 
 def _json(file: Path) -> Sequence[Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from llm_lightning.backbone.tokenizer import encode
-from llm_lightning.data.table import read_labelled, read_table
+from llm_lightning.data.labelled_files import read_labelled, read_table
 from llm_lightning.run_format.files import SPLIT_LABEL, SPLIT_TEXT
 
 _MOST_CLASSES = 100
@@ -48,7 +48,7 @@ def profile(path: Path, text_column: str | None, label_column: str | None) -> Ta
     """Looks at a table.
 
     Args:
-        path: see :func:`~llm_lightning.data.table.read_table`.
+        path: see :func:`~llm_lightning.data.labelled_files.read_table`.
         text_column: with the texts; ``None``: the one with the longest.
         label_column: with the labels; ``None``: the only other one that repeats few values.
 

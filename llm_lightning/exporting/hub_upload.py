@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from llm_lightning.backbone.weights import HUB_ID, hub_is_off
+from llm_lightning.backbone.hub import HUB_ID, hub_is_off
 from llm_lightning.exporting.adapter_files import hub_base
 from llm_lightning.network import innermost
 from llm_lightning.tasks.task import Task

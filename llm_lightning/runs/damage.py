@@ -59,7 +59,7 @@ def problems(folder: Path) -> dict[str, str]:
             continue
         try:
             problem = check(folder / name)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
             problem = str(error).splitlines()[0] if str(error) else type(error).__name__
             problem = problem.removeprefix(f"{folder / name} is damaged: ")
         if problem:

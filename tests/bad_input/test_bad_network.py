@@ -158,7 +158,7 @@ def test_a_hub_that_asks_to_wait_an_hour_is_given_up(tmp_path: Path) -> None:
         found = locate_in_new_process(hub.url, tmp_path)
     assert len(found) == 2
     for seconds, reason in found:
-        assert "Stalled: only 0 bytes arrived" in reason
+        assert "Stalled: only" in reason
         assert seconds < 10
 
 

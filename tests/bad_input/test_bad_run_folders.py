@@ -24,6 +24,7 @@ from llm_lightning.backbone import weights
 from llm_lightning.commands import audit, export, generate, judge, predict, tune
 from llm_lightning.commands import main as cli
 from llm_lightning.commands.consent import consent
+from llm_lightning.commands.served_run import load_served
 from llm_lightning.reporting.analyse.study import read_study
 from llm_lightning.run_format import status
 from llm_lightning.run_format.configuration import read_configuration
@@ -355,11 +356,16 @@ def test_a_shared_folder_may_name_any_repository_and_nothing_is_fetched(
     assert "add --allow-download" in found
     with pytest.raises(ValueError, match="allow_download=True"):
         load(run).predict(["hello"])
+    with pytest.raises(ValueError, match="add --allow-download"):
+        load_served(run)
     assert fetched == []
+    with pytest.raises(AttributeError):
+        load_served(run, allow_download=True)
+    assert len(fetched) == 1
     with pytest.raises(AttributeError):  # of the stand-in for the network
         predict.main([str(run), "hello", "--allow-download"])
-    assert len(fetched) == 1
-    assert "somebody/surprise" in fetched[0]
+    assert len(fetched) == 2
+    assert all("somebody/surprise" in url for url in fetched)
 
 
 def test_somebody_at_a_terminal_is_asked(

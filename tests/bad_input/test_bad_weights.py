@@ -52,6 +52,12 @@ def compressed(value: Any) -> bytes:
     return out.getvalue()
 
 
+def two_disks() -> bytes:
+    """The end of an archive with the locator of another disk before it."""
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 1, 0, 2)
+    return locator + struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, 46, 0, 0)
+
+
 def safetensors(header: Any, data: bytes = b"") -> bytes:
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + data
@@ -81,8 +87,9 @@ BIN: list[tuple[str, bytes, str]] = [
     ("a text", pickled({"wte.weight": "abc"}), "no tensor: wte.weight is of type str"),
     ("code", pickled({"a": Payload()}), "contains objects other than tensors$"),
     ("code without an archive", pickle.dumps(Payload(), 2), "contains objects other than tensors$"),
-    ("a compressed archive", compressed({"a": W}), "compressed archive, which torch.save does not"),
+    ("a compressed archive", compressed({"a": W}), "archive, which torch.save does not"),
     ("a torn archive", pickled({"a": W})[:200], "is not a readable checkpoint|other than tensors"),
+    ("an archive over two disks", pickled({"a": W})[:-22] + two_disks(), "not a readable"),
     ("an empty file", b"", "is not a readable checkpoint"),
     ("a page of HTML", b"<!DOCTYPE html><html>Sign in</html>", "readable checkpoint|other than"),
     ("zeros", bytes(4096), "is not a readable checkpoint|contains objects other"),

@@ -109,7 +109,8 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 def differences(shown: str) -> dict[str, float]:
     """What was compared, and the difference, as the command prints them."""
     lines = shown.partition("largest difference of logits from the run's:")[2].splitlines()
-    pairs = [line.strip().rsplit(": ", 1) for line in lines if line.strip()]
+    # After a semicolon, how many top choices are the same.
+    pairs = [line.split(";")[0].strip().rsplit(": ", 1) for line in lines if line.strip()]
     return {what: float(number) for what, number in pairs}
 
 

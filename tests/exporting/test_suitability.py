@@ -11,7 +11,8 @@ from llm_lightning.tasks.task import Task
 NOT_CAUSAL = TINY | {"causal": False}
 POOLING = (
     r"pools the last real token; this run has task\.pooling=mean_real: train with "
-    r"task\.pooling=last_real to export to transformers, or use --format merged$"
+    r"task\.pooling=last_real to export to transformers, or use --format merged or "
+    r"--format onnx$"
 )
 
 
@@ -22,12 +23,12 @@ def mean(finetune: dict[str, Any] = ALL) -> Task:
 @pytest.mark.parametrize(
     ("task", "expected"),
     [
-        (classifier(), ["hf", "merged"]),
-        (classifier(lora()), ["hf", "peft", "merged"]),
-        (mean(lora()), ["merged"]),
-        (classifier(model=NOT_CAUSAL), ["merged"]),
-        (language_model(), ["hf", "merged", "gguf"]),
-        (language_model(lora()), ["hf", "peft", "merged", "gguf"]),
+        (classifier(), ["hf", "merged", "onnx"]),
+        (classifier(lora()), ["hf", "peft", "merged", "onnx"]),
+        (mean(lora()), ["merged", "onnx"]),
+        (classifier(model=NOT_CAUSAL), ["merged", "onnx"]),
+        (language_model(), ["hf", "merged", "gguf", "onnx"]),
+        (language_model(lora()), ["hf", "peft", "merged", "gguf", "onnx"]),
     ],
 )
 def test_formats_that_hold_a_run(task: Task, expected: list[str]) -> None:
@@ -39,21 +40,25 @@ def test_formats_that_hold_a_run(task: Task, expected: list[str]) -> None:
 @pytest.mark.parametrize(
     ("task", "kind", "message"),
     [
-        (classifier(), "gguf", "this run is a classifier: use --format hf or --format merged$"),
-        (mean(), "gguf", "this run is a classifier: use --format merged$"),
-        (classifier(), "peft", "finetune=AllLayers .*: use --format hf or --format merged$"),
+        (
+            classifier(),
+            "gguf",
+            "this run is a classifier: use --format hf or --format merged or --format onnx$",
+        ),
+        (mean(), "gguf", "this run is a classifier: use --format merged or --format onnx$"),
+        (classifier(), "peft", "finetune=AllLayers .*: use --format hf or --format merged or"),
         (
             classifier(lora(targets=["head"], head="lora")),
             "peft",
-            "--format peft needs adapters in the blocks; .* use --format hf or --format merged$",
+            "--format peft needs adapters in the blocks; .* use --format hf or --format merged or",
         ),
-        (mean(), "peft", "has none there: use --format merged$"),
+        (mean(), "peft", "has none there: use --format merged or --format onnx$"),
         (mean(lora()), "peft", POOLING),
         (mean(), "hf", POOLING),
         (
             classifier(model=NOT_CAUSAL, task={"pooling": "last_real"}),
             "hf",
-            r"model\.causal=false: use --format merged$",
+            r"model\.causal=false: use --format merged or --format onnx$",
         ),
     ],
 )

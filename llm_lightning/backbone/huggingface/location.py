@@ -21,7 +21,7 @@ from huggingface_hub import (
     hf_hub_url,
     try_to_load_from_cache,
 )
-from huggingface_hub.utils import tqdm
+from huggingface_hub.utils.tqdm import tqdm
 
 from llm_lightning.backbone.checkpoint import (
     CONFIG_NAME,

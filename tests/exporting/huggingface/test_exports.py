@@ -214,7 +214,7 @@ def test_responses_end_where_the_chat_template_ends_them(tmp_path: Path) -> None
     ("task", "kind", "message"),
     [
         (language_model("gemma3"), "gguf", "only llama, qwen2, qwen3 can be exported, and this "
-         "model is gemma3_text: use --format hf or --format merged$"),
+         "model is gemma3_text: use --format hf or --format merged or --format onnx$"),
         (language_model("llama", tokenizer=word_pieces()), "gguf", "this tokenizer is WordPiece"),
         (classifier("llama"), "gguf", "this run is a classifier"),
         (classifier("bert", task={"mask_padding": False}), "hf", "task.mask_padding=false what "
@@ -230,8 +230,9 @@ def test_what_a_format_cannot_hold_is_refused(task: Task, kind: str, message: st
 
 
 def test_every_format_that_is_named_can_hold_the_run() -> None:
-    assert suited_formats(language_model("qwen3", lora())) == ["hf", "peft", "merged", "gguf"]
-    assert suited_formats(classifier("bert", lora())) == ["hf", "peft", "merged"]
+    every = ["hf", "peft", "merged", "gguf", "onnx"]
+    assert suited_formats(language_model("qwen3", lora())) == every
+    assert suited_formats(classifier("bert", lora())) == ["hf", "peft", "merged", "onnx"]
     assert suited_formats(classifier("bert", task={"mask_padding": False})) == ["merged"]
 
 
