@@ -84,8 +84,10 @@ def unknown_choice(override: Override) -> str | None:
     known = _names(group)
     if isinstance(override.value(), Glob):
         return None if values(override) else f"{override.input_line}: nothing matches"
+    if override.value() is None:
+        return f"{override.input_line}: choose one of {', '.join(known)}"
     if not (override.is_sweep_override() or isinstance(override.value(), str)):
-        return None  # null, or a list of files
+        return None  # a list of files
     is_hydras = group.startswith("hydra/")
     for text in values(override):
         name = text.strip("'\"").removesuffix(".yaml")

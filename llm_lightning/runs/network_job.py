@@ -37,7 +37,7 @@ from llm_lightning.run_format.atomic_files import replacing_inside
 from llm_lightning.run_format.summary import Metrics, Summary, WeightFacts, write_summary
 from llm_lightning.runs import terminal_output as terminal
 from llm_lightning.runs.baseline_job import baseline_metrics
-from llm_lightning.runs.batch_counts import check_batches
+from llm_lightning.runs.batch_limits import check_limits
 from llm_lightning.runs.built import Built
 from llm_lightning.runs.decisions import decide
 from llm_lightning.runs.errors import UserError, expect
@@ -141,7 +141,7 @@ class NetworkJob(Job):
                 load_tokenizer(job.model, weights), context_length(job.model, weights)
             )
             job.data.setup("fit")
-            check_batches(job.data, trainer)
+            check_limits(job.data, trainer)
         found = FoundNetwork(
             data=job.data,
             weights_source=f"{job.model.name}: {weights.source}",

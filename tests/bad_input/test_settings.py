@@ -46,6 +46,7 @@ MISTYPED = [
     ("+sweep=lora_serch", "did you mean lora_search?"),
     ("hydra/launcher=paralel", "did you mean parallel?"),
     ("model=xyz", "There are: bert_base"),
+    ("model=null", "model=null: choose one of bert_base"),
 ]
 
 WRONG = [
@@ -133,7 +134,6 @@ WRONG = [
     ("+callbacks.x={_target_: llm_lightning.commands.main.main}", "is no class that can be used"),
     ("+callbacks.x=null", "callbacks.x has no _target_: ~callbacks.x removes it"),
     ("+callbacks.x={patience: 3}", "callbacks.x has no _target_"),
-    ("callbacks=null", "callbacks"),
     (
         "+callbacks.progress.inner={_target_: os.system}",
         "callbacks.progress.inner._target_=os.system",
@@ -327,7 +327,7 @@ WHOLE = [
     ("task.pooling=middle", "task.pooling must be one of"),
     (
         "data.batch_size=100000 data.drop_last=true data.padding=batch",
-        "gives no batch of data.batch_size",
+        "data.drop_last=true drops all training examples",
     ),
     ("trainer.limit_val_batches=0.001", "leaves none of the"),
     ("finetune=lora finetune.rank=1000000000", "finetune.rank=1,000,000,000 makes adapters of"),

@@ -1,4 +1,4 @@
-"""How many batches each split gives, counted before anything trains."""
+"""What the limits on batches leave of each split, counted before anything trains."""
 
 import copy
 
@@ -8,26 +8,18 @@ from llm_lightning.data.module import DataModule
 from llm_lightning.run_format.splits import SPLITS
 
 
-def check_batches(data: DataModule, trainer: L.Trainer) -> None:
-    """Refuses data and limits that leave nothing to train on or to evaluate.
+def check_limits(data: DataModule, trainer: L.Trainer) -> None:
+    """Refuses limits that leave nothing to train on or to evaluate.
 
     Args:
         data: after ``setup``.
         trainer: with its limits.
 
     Raises:
-        ValueError: naming the split, its examples and the setting.
+        ValueError: naming the split, its batches and the setting.
     """
     data = copy.copy(data)  # a loader leaves the state of its shuffling there
-    batches = len(data.train_dataloader())
-    if not batches:
-        size = data.facts()["splits"]["train"]["examples"]
-        raise ValueError(
-            f"the training split of {size:,} examples gives no batch of "
-            f"data.batch_size={data.batch_size:,} with data.drop_last=true: lower "
-            f"data.batch_size, or set data.drop_last=false"
-        )
-    _check_limit("train", batches, trainer.limit_train_batches)
+    _check_limit("train", len(data.train_dataloader()), trainer.limit_train_batches)
     _check_limit("val", len(data.val_dataloader()), trainer.limit_val_batches)
     for split, loader in zip(SPLITS, data.test_dataloader(), strict=True):
         _check_limit("test", len(loader), trainer.limit_test_batches, of=split)
