@@ -7,11 +7,11 @@ import time
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import Logger
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from tensorboard.compat.proto.event_pb2 import Event, SourceMetadata
 from tensorboard.summary.writer.record_writer import RecordWriter
 from torch import Tensor
@@ -66,7 +66,7 @@ class CsvCurves(Logger):
         """Does nothing: ``config.yaml`` holds them."""
 
     @rank_zero_only
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Adds a row."""
         row = {k: v.item() if isinstance(v, Tensor) else v for k, v in metrics.items()}
         self._rows.append(row | {"step": len(self._rows) if step is None else step})
@@ -116,7 +116,7 @@ class TensorBoardCurves(TensorBoardLogger):
                 self._file = Path(self.save_dir) / f"{name}.{os.getpid()}"
             self._file.parent.mkdir(parents=True, exist_ok=True)
             self._experiment = _OneFileWriter(self._file)
-        return cast(SummaryWriter, self._experiment)
+        return self._experiment
 
     @rank_zero_only
     def save(self) -> None:
@@ -180,6 +180,9 @@ class _FileWriter(FileWriter):
 
 
 class _OneFileWriter(SummaryWriter):
+    file_writer: Any
+    all_writers: Any
+
     def __init__(self, file: Path) -> None:
         self._file = file
         super().__init__(str(file.parent))
@@ -188,4 +191,5 @@ class _OneFileWriter(SummaryWriter):
         if self.file_writer is None:
             self.file_writer = _FileWriter(self._file)
             self.all_writers = {self.file_writer.get_logdir(): self.file_writer}
-        return cast(_FileWriter, self.file_writer)
+        found: _FileWriter = self.file_writer
+        return found
