@@ -64,7 +64,7 @@ class CsvCurves(Logger):
     ) -> None:
         """Does nothing: ``config.yaml`` holds them."""
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Adds a row."""
         row = {k: v.item() if isinstance(v, Tensor) else v for k, v in metrics.items()}
         self._rows.append(row | {"step": len(self._rows) if step is None else step})
@@ -114,7 +114,7 @@ class TensorBoardCurves(TensorBoardLogger):
                 self._file = Path(self.save_dir) / f"{name}.{os.getpid()}"
             self._file.parent.mkdir(parents=True, exist_ok=True)
             self._experiment = _OneFileWriter(self._file)
-        return cast(SummaryWriter, self._experiment)
+        return self._experiment
 
     def save(self) -> None:
         """Hands what was logged to the system."""
@@ -182,7 +182,8 @@ class _OneFileWriter(SummaryWriter):
         super().__init__(str(file.parent))
 
     def _get_file_writer(self) -> _FileWriter:
-        if self.file_writer is None:
-            self.file_writer = _FileWriter(self._file)
-            self.all_writers = {self.file_writer.get_logdir(): self.file_writer}
-        return cast(_FileWriter, self.file_writer)
+        own: Any = self  # torch declares these as None
+        if own.file_writer is None:
+            own.file_writer = _FileWriter(self._file)
+            own.all_writers = {own.file_writer.get_logdir(): own.file_writer}
+        return cast(_FileWriter, own.file_writer)

@@ -117,7 +117,7 @@ class DataModule(L.LightningDataModule, ABC):
         batches: Sampler[list[int]]
         if lengths is None:
             # What DataLoader(shuffle=True) makes, and in the same order.
-            random = RandomSampler(examples, generator=order)  # type: ignore[arg-type]
+            random = RandomSampler(examples, generator=order)
             batches = BatchSampler(random, self.batch_size, drop_last)
         else:
             batches = LengthGroupedBatches(
