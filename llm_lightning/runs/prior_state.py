@@ -79,7 +79,7 @@ def prior_state(folder: Path, settings: RunSettings, found: Found) -> PriorState
     summary = None if files.SUMMARY in damaged else _summary(folder)
     resume = f"{files.CHECKPOINTS}/{files.RESUME}"
     has_begun = (folder / resume).is_file() and resume not in damaged
-    _refuse_worse_fallbacks(folder, found, summary, has_begun=has_begun)
+    _refuse_worse_fallbacks(folder, found, summary)
     configuration = read_configuration(folder)
     if configuration is None or settings.rerun:
         return PriorState.NOTHING
@@ -128,6 +128,7 @@ def start(settings: RunSettings, prior: PriorState, fallbacks: Sequence[str]) ->
     if prior is PriorState.INTERRUPTED:
         remove_unfinished(folder)
         (folder / files.SUMMARY).unlink(missing_ok=True)  # of a run whose end was interrupted
+        status.write(folder, "running", fallbacks=list(fallbacks))
         return folder / files.CHECKPOINTS / files.RESUME
     folder.mkdir(parents=True, exist_ok=True)
     _clear(folder)
@@ -170,18 +171,18 @@ def _say(line: str) -> None:
     errors.print(escape(line), soft_wrap=True)
 
 
-def _refuse_worse_fallbacks(
-    folder: Path, found: Found, summary: Summary | None, *, has_begun: bool
-) -> None:
+def _refuse_worse_fallbacks(folder: Path, found: Found, summary: Summary | None) -> None:
     """Refuses to replace a run by one with fallbacks that it did not need.
 
     Raises:
         ValueError: if so.
     """
     recorded = status.read(folder)
-    if recorded is None and summary is None and not has_begun:
-        return
-    before = summary.fallbacks if summary and not recorded else (recorded or {}).get("fallbacks")
+    if recorded is None and summary is None:
+        return  # a checkpoint names its data and its base, and goes on with no others
+    before = (recorded or {}).get("fallbacks")
+    if before is None and summary is not None:
+        before = summary.fallbacks
     known = {_title(fallback) for fallback in before or []}
     if new := [title for fallback in found.fallbacks if (title := _title(fallback)) not in known]:
         what = "the real data and weights" if not known else "more of the real data and weights"

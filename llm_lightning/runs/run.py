@@ -37,8 +37,10 @@ def run(job: Job) -> Summary:
             return job.run(found, prior)
         tidy(folder)
         terminal.print_skipped(job.settings)
-        status.write(folder, "finished")  # again: a sweep counts it as done
-        return read_summary(folder)
+        summary = read_summary(folder)
+        # Again: a sweep counts it as done.
+        status.write(folder, "finished", fallbacks=summary.fallbacks)
+        return summary
 
 
 @contextlib.contextmanager

@@ -182,6 +182,22 @@ def test_replacing_a_finished_run_is_said(folder: Path, capsys: pytest.CaptureFi
     assert "holds a run on other data or weights, which is replaced" in told
 
 
+def test_without_a_status_the_summary_knows_the_fallbacks(folder: Path) -> None:
+    """Where there is a checkpoint only, its own record of data and base decides."""
+    summary = json.loads((folder / files.SUMMARY).read_text()) | {"fallbacks": ["nano took over"]}
+    (folder / files.SUMMARY).write_text(json.dumps(summary))
+    same = found(fallbacks=("nano took over:\n  no route",))
+    (folder / files.STATUS).unlink()
+    assert prior_state(folder, settings(folder), same) is PriorState.FINISHED
+    with pytest.raises(ValueError, match="more of the real data"):
+        prior_state(folder, settings(folder), found(fallbacks=("The data, too",)))
+    (folder / files.SUMMARY).unlink()
+    checkpoint(folder)
+    assert prior_state(folder, settings(folder), same) is PriorState.INTERRUPTED
+    start(settings(folder), PriorState.INTERRUPTED, list(same.fallbacks))
+    assert prior_state(folder, settings(folder), same) is PriorState.INTERRUPTED
+
+
 def test_more_fallbacks_than_before_are_refused(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     start(settings(folder), PriorState.NOTHING, ["nano replaced it:\n  no route"])
