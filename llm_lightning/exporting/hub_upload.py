@@ -86,7 +86,8 @@ def upload(folder: Path, repo: str) -> str:
         reason = " ".join(str(error).split())[:_MOST_CHARACTERS]
         advice = "; log in with `hf auth login`, or set HF_TOKEN" if status in (401, 403) else ""
         raise NotUploaded(f"{failed}the Hub refused (HTTP {status}): {reason}{advice}") from error
-    except (httpx2.TransportError, OSError) as error:
+    # RuntimeError is what its upload of large files makes of any error.
+    except (httpx2.TransportError, OSError, RuntimeError) as error:
         host = urlsplit(api.endpoint).netloc
         raise NotUploaded(f"{failed}{host}: {innermost(error)}; try again") from error
     return str(made)

@@ -3,16 +3,19 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from exporting.tasks_to_export import classifier, lora
 from exporting.upload_hub import TOKEN, UploadHub
+from huggingface_hub import constants
 from program import SMOKE, start
 
 from llm_lightning.exporting import hub_upload
-from llm_lightning.exporting.hub_upload import check_base, check_upload
+from llm_lightning.exporting.hub_upload import NotUploaded, check_base, check_upload, upload
 
 LOAD = """
 import sys
@@ -50,6 +53,55 @@ def test_adapters_are_uploaded_only_if_their_base_is_on_the_hub() -> None:
     check_base(task, "peft")
 
 
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[UploadHub]:
+    """The Hub of this process."""
+    with UploadHub() as found:
+        monkeypatch.setattr(constants, "ENDPOINT", found.url)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        yield found
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Files of an export, one of them large."""
+    (tmp_path / "README.md").write_text("---\nlicense: mit\n---\n# a run\n", encoding="utf-8")
+    (tmp_path / "model.safetensors").write_bytes(bytes(range(256)) * 100)
+    return tmp_path
+
+
+def test_every_file_is_uploaded_to_a_private_repository(hub: UploadHub, folder: Path) -> None:
+    assert upload(folder, "me/spam") == f"{hub.url}/me/spam"
+    assert hub.files == {file.name: file.read_bytes() for file in folder.iterdir()}
+    assert [one["visibility"] for one in hub.created] == ["private"]
+
+
+@pytest.mark.parametrize(("repo", "token", "status"), [
+    ("you/spam", TOKEN, 403), ("me/spam", "not-mine", 401),
+])  # fmt: skip
+def test_what_the_hub_refuses_is_said_without_the_token(
+    hub: UploadHub, folder: Path, repo: str, token: str, status: int, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", token)
+    with pytest.raises(NotUploaded) as refused:
+        upload(folder, repo)
+    said = str(refused.value)
+    assert f"{folder} is written, but --push-to-hub {repo} failed: the Hub refused" in said
+    assert f"(HTTP {status})" in said
+    assert "hf auth login" in said
+    assert token not in said
+
+
+def test_a_hub_that_is_gone_is_named(
+    hub: UploadHub, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(NotUploaded, match=r"127\.0\.0\.1:9: .*; try again$"):
+        upload(folder, "me/spam")
+
+
 # HF_ENDPOINT and HF_HOME take effect when huggingface_hub is imported: a process of its own.
 @pytest.mark.slow
 def test_an_export_is_uploaded_and_loaded_from_there(
@@ -61,9 +113,9 @@ def test_an_export_is_uploaded_and_loaded_from_there(
     )  # fmt: skip
     run = next((tmp_path / "runs").glob("*/seed_123"))
 
-    def program(*arguments: object, token: str = TOKEN) -> subprocess.CompletedProcess[str]:
+    def program(*arguments: object) -> subprocess.CompletedProcess[str]:
         environment = os.environ | {
-            "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "HF_TOKEN": token,
+            "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "HF_TOKEN": TOKEN,
             "HF_HUB_OFFLINE": "0", "LLM_LIGHTNING_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1",
             "COLUMNS": "300",
         }  # fmt: skip
@@ -72,14 +124,11 @@ def test_an_export_is_uploaded_and_loaded_from_there(
             command, env=environment, cwd=tmp_path, capture_output=True, text=True
         )
 
-    def export(repo: str, out: str, token: str = TOKEN) -> subprocess.CompletedProcess[str]:
-        return program(
-            "-m", "llm_lightning", "export", run, "--format", "hf", "--out", out,
-            "--push-to-hub", repo, token=token,
-        )  # fmt: skip
-
     with UploadHub() as hub:
-        done = export("me/spam", "out")
+        done = program(
+            "-m", "llm_lightning", "export", run, "--format", "hf", "--out", "out",
+            "--push-to-hub", "me/spam",
+        )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert "uploaded to me/spam" in done.stdout
         assert [(one["name"], one["visibility"]) for one in hub.created] == [("spam", "private")]
@@ -89,10 +138,3 @@ def test_an_export_is_uploaded_and_loaded_from_there(
         assert yaml.safe_load(front)["pipeline_tag"] == "text-classification"
         loaded = program("-c", LOAD, "me/spam")
         assert loaded.stdout.strip() in ("ham", "spam"), loaded.stderr
-        for repo, token, status in (("you/spam", TOKEN, 403), ("me/spam", "wrong", 401)):
-            refused = export(repo, "other", token)
-            assert refused.returncode == 1
-            said = " ".join(refused.stderr.replace("│", " ").split())
-            assert f"other is written, but --push-to-hub {repo} failed" in said
-            assert f"(HTTP {status})" in said
-            assert token not in said
