@@ -72,6 +72,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+# The library's own call of its HTTP client.
+@pytest.mark.filterwarnings("ignore:Use .content")
 def test_every_file_is_uploaded_to_a_private_repository(hub: UploadHub, folder: Path) -> None:
     assert upload(folder, "me/spam") == f"{hub.url}/me/spam"
     assert hub.files == {file.name: file.read_bytes() for file in folder.iterdir()}
