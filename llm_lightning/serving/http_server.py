@@ -13,6 +13,7 @@ LONGEST_GOODBYE_S = 60
 """Seconds that answers have to finish after the signal."""
 
 _BACKLOG = 2048
+_LARGEST_PORT = 65_535
 
 
 class AddressTaken(OSError):
@@ -29,6 +30,8 @@ def reserved(host: str, port: int) -> socket.socket:
     Raises:
         AddressTaken: saying why.
     """
+    if not 0 <= port <= _LARGEST_PORT:
+        raise AddressTaken(f"--port {port}: a port is a number from 0 to {_LARGEST_PORT}")
     try:
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -40,8 +43,8 @@ def reserved(host: str, port: int) -> socket.socket:
         except BaseException:
             taken.close()
             raise
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
+    except OSError as error:
+        reason = error.strerror or error
         raise AddressTaken(
             f"--host {host} --port {port}: {reason}; choose others, --port 0 takes a free one"
         ) from error

@@ -96,7 +96,7 @@ def test_settings_and_experiments_named_in_the_text_exist() -> None:
         known = settings_page.documented_settings(settings_page.page())
     groups = {key.rpartition(".")[0] for key in known}
     pattern = r"\b(?:model|task|data|finetune|optim|trainer|callbacks|loggers)\.[a-z_]\w*(?:\.\w+)*"
-    endings = (".py", ".yaml", ".json", ".csv", ".safetensors")
+    endings = (".py", ".yaml", ".json", ".csv", ".onnx", ".safetensors")
     for file in DOCUMENTS:
         for code in re.findall(r"(?<!`)`([^`\n]+)`(?!`)", file.read_text(encoding="utf-8")):
             for name in re.findall(rf"(?<![\w./+]){pattern}", code):
