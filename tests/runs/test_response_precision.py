@@ -9,7 +9,9 @@ import torch
 from llm_lightning.backbone.generation import generate
 from llm_lightning.backbone.sampling import GenerationOptions
 from llm_lightning.backbone.weights import ModelConfig, Weights
+from llm_lightning.run_format.summary import ResponseFacts
 from llm_lightning.runs import responses
+from llm_lightning.runs.terminal_output import print_response_scores
 from llm_lightning.tasks.language_model import LanguageModel
 
 TINY = {"n_layer": 2, "n_head": 2, "n_embd": 64, "n_positions": 64, "init": "gpt2"}
@@ -40,8 +42,20 @@ def test_answers_are_in_bf16_where_the_run_was_and_the_device_is(
     monkeypatch.setattr(responses, "resolve", lambda precision, accelerator: native)
     model = responses.ready_to_generate(language_model("strategies.AllLayers"), CPU, trained_in)
     assert {parameter.dtype for parameter in model.parameters()} == {expected}
+    assert responses.precision_of(model) == ("bf16" if expected == torch.bfloat16 else "fp32")
     assert model.head.weight is model.backbone.wte.weight
     assert not model.training
+
+
+@pytest.mark.parametrize(("precision", "is_told"), [("bf16", True), ("fp32", False), (None, False)])
+def test_responses_in_bf16_say_so(
+    precision: str | None, is_told: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    facts = ResponseFacts(
+        file="r.json", examples=1, scores={}, seconds=1, tokens_per_second=1, precision=precision
+    )
+    print_response_scores(facts)
+    assert ("written with weights in bf16" in capsys.readouterr().out) is is_told
 
 
 @pytest.mark.parametrize(
