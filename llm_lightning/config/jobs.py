@@ -279,10 +279,7 @@ def _check(cfg: DictConfig) -> None:
             _is_count(cfg.trainer.accumulate_grad_batches, least=1),
             "a whole number >= 1",
         ),
-        *(
-            (f"trainer.{key}", _is_count(cfg.trainer[key], least=1), "a whole number >= 1")
-            for key in ("devices", "num_nodes")
-        ),
+        ("trainer.devices", _is_count(cfg.trainer.devices, least=1), "a whole number >= 1"),
         ("trainer.strategy", cfg.trainer.strategy in STRATEGIES, f"among {', '.join(STRATEGIES)}"),
         (
             "trainer.gradient_clip_val",
