@@ -35,9 +35,8 @@ class FrozenActivations(L.Callback):
     """Fills a task's cache of frozen activations at the start of a fit.
 
     Args:
-        memory_mib: largest activations that are kept in memory, in MiB, all processes of a machine
-            together; larger ones are written to a file in the cache folder, which other runs can
-            use. Several machines must share that folder then.
+        memory_mib: largest activations that are kept in memory, in MiB, all processes together;
+            larger ones are written to a file in the cache folder, which other runs can use.
         disk_mib: largest total size of these files, in MiB; the least recently used ones are
             deleted for new ones.
 
@@ -73,7 +72,7 @@ class FrozenActivations(L.Callback):
             compute_all(trainer, task, data, cache, splits)
 
         # Every process has a copy in memory; all of them map the same file.
-        fits_in_memory = cache.num_bytes * data.processes.per_node <= self._memory_bytes
+        fits_in_memory = cache.num_bytes * data.processes.size <= self._memory_bytes
         if fits_in_memory:
             load_in_memory(_last_in_memory, key, cache, fill)
         else:

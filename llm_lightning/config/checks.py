@@ -87,13 +87,17 @@ def _of_trainer(cfg: DictConfig) -> Iterator[Rule]:
         _is_count(accumulated, least=1),
         "a whole number >= 1",
     )
-    for key in ("devices", "num_nodes"):
-        yield f"trainer.{key}", _is_count(trainer[key], least=1), "a whole number >= 1"
+    yield "trainer.devices", _is_count(trainer.devices, least=1), "a whole number >= 1"
     yield "trainer.strategy", trainer.strategy in STRATEGIES, f"among {', '.join(STRATEGIES)}"
     is_limit = trainer.max_steps == -1 or _is_count(trainer.max_steps, least=1)
     yield "trainer.max_steps", is_limit, "-1 or a whole number >= 1"
     clip = trainer.gradient_clip_val
     yield "trainer.gradient_clip_val", clip is None or _is_number(clip, least=0), "null or >= 0"
+    yield (
+        "trainer.gradient_clip_val",
+        not clip or trainer.strategy != "fsdp2",
+        "null with trainer.strategy=fsdp2, which has the norm of no gradient as a whole",
+    )
     least = {
         "train": "above 0: there is nothing to train on otherwise",
         "val": "",

@@ -27,7 +27,7 @@ def processes_of(cfg: DictConfig) -> Processes:
     """Returns a run's processes, seen from the first one; a dry run measures one of them."""
     if cfg.dry_run:
         return Processes()
-    return Processes(per_node=cfg.trainer.devices, num_nodes=cfg.trainer.num_nodes)
+    return Processes(cfg.trainer.devices)
 
 
 def other_process(cfg: DictConfig, choices: Mapping[str, str | None]) -> OtherProcess:

@@ -28,6 +28,7 @@ from llm_lightning.cores import usable
 from llm_lightning.data.module import DataModule
 from llm_lightning.evaluation.baselines import Baseline
 from llm_lightning.evaluation.decisions import Decide
+from llm_lightning.finetuning.qlora import QLoRA
 from llm_lightning.run_format.published import Published
 from llm_lightning.runs.baseline_job import BaselineJob
 from llm_lightning.runs.job import Job
@@ -88,6 +89,8 @@ def _network_job(
     model, finetune, optim = (
         cast(Any, OmegaConf.to_object(cfg[group])) for group in ("model", "finetune", "optim")
     )
+    if isinstance(finetune, QLoRA) and cfg.trainer.strategy == "fsdp2":
+        raise ValueError("trainer.strategy must be ddp with finetune=qlora, got 'fsdp2'")
     precision = resolve(cfg.trainer.precision, cfg.trainer.accelerator)
     processes = processes_of(cfg)
     return NetworkJob(

@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from llm_lightning.distributed.collectives import group_size
@@ -22,12 +22,13 @@ def shard_blocks(blocks: Iterable[nn.Module], mesh: DeviceMesh) -> None:
     """Leaves every process a part of each block's parameters; sharded ones stay as they are."""
     for block in blocks:
         if not is_sharded(block):
-            fully_shard(block, mesh=mesh)
+            # A block that is in no other sharded module would stay whole after its forward pass.
+            fully_shard(block, mesh=mesh, reshard_after_forward=True)
 
 
 def is_sharded(module: nn.Module) -> bool:
-    """Whether this process has only a part of some parameters."""
-    return any(isinstance(parameter, DTensor) for parameter in module.parameters())
+    """Whether this process has only a part of some parameters, between their uses."""
+    return any(isinstance(part, FSDPModule) for part in module.modules())
 
 
 def average_whole(parameters: Iterable[nn.Parameter]) -> None:

@@ -80,15 +80,15 @@ def together(
     if processes.size == 1:
         yield
         return
-    threads = max(1, torch.get_num_threads() // processes.per_node)
+    threads = max(1, torch.get_num_threads() // processes.size)
     if other is None:
         raise UserError("this job can only be one process: trainer.devices must be 1")
     store = opened_store(_HOST)
     with tempfile.TemporaryDirectory() as folder:
         started: list[_Started] = []
         try:
-            for rank in range(1, processes.per_node):
-                own = Processes(processes.per_node, processes.num_nodes, local_rank=rank)
+            for rank in range(1, processes.size):
+                own = Processes(processes.size, rank)
                 told = Assignment(other.job, own, store.port, resume_from, facts)
                 messages = Path(folder) / f"{rank}.txt"
                 started.append(_Started(other.module, told, messages, threads))

@@ -10,7 +10,7 @@ from llm_lightning.distributed.processes import Processes
 
 
 def all_of(size: int) -> list[Processes]:
-    return [Processes(per_node=size, local_rank=rank) for rank in range(size)]
+    return [Processes(size, rank) for rank in range(size)]
 
 
 @pytest.mark.parametrize("size", [2, 3])
@@ -56,11 +56,9 @@ def test_an_empty_share_is_a_filler() -> None:
     assert filler.to(torch.device("cpu")).is_filler
 
 
-def test_processes_are_numbered_machine_by_machine() -> None:
-    third = Processes(per_node=2, num_nodes=2, node_rank=1, local_rank=0)
-    assert (third.size, third.rank, third.is_main) == (4, 2, False)
-    with pytest.raises(ValueError, match="local_rank must be below 2, got 2"):
-        Processes(per_node=2, local_rank=2)
+def test_a_number_beyond_the_last_process_is_refused() -> None:
+    with pytest.raises(ValueError, match="rank must be at least 0 and below 2, got 2"):
+        Processes(2, 2)
 
 
 def test_only_the_main_process_has_the_seed_of_a_run_without_others() -> None:

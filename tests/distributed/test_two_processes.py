@@ -192,6 +192,6 @@ def test_activations_in_a_file_are_computed_by_both(monkeypatch: pytest.MonkeyPa
 def test_numbers_of_devices_are_checked(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for setting in ("devices=0", "devices=auto", "num_nodes=0", "strategy=fsdp"):
+    for setting in ("devices=0", "devices=auto", "strategy=fsdp"):
         assert command(monkeypatch, "+experiment=last_block", *SMOKE, f"trainer.{setting}") == 2
         assert f"trainer.{setting.split('=')[0]} must be" in capsys.readouterr().err
