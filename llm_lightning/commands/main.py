@@ -22,6 +22,7 @@ COMMANDS = {
     "report": "one page about many runs: which differences are real?",
     "audit": "find label errors, near-duplicates, and what to label next",
     "export": "write a run's model for transformers, PEFT or llama.cpp",
+    "ui": "a page to watch and start runs, look at data, try, compare, vote",
 }
 """Sub-commands: ``commands/<name>.py`` each, with a ``main(arguments) -> exit status``."""
 
