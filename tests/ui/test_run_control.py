@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from llm_lightning.config.run_name import run_name
 from llm_lightning.run_format import folder_lock, status
 from llm_lightning.ui import run_control
 from llm_lightning.ui.found_runs import find_runs
@@ -37,7 +38,7 @@ def waited(condition: Callable[[], object]) -> bool:
 def test_a_launch_is_the_command_and_the_folder(tmp_path: Path) -> None:
     root = tmp_path / "my runs"
     found = launch_of("last_block", "optim.lr=1e-4 seed=2", root, lambda arguments: None)
-    assert found.folder == root / "last_block-optim.lr=0.0001" / "seed_2"
+    assert found.folder == root / run_name(["+experiment=last_block", "optim.lr=1e-4"]) / "seed_2"
     words = shlex.split(found.command)
     assert words[:3] == ["python", "-m", "llm_lightning"]
     assert words[3:] == ["+experiment=last_block", "optim.lr=1e-4", "seed=2", f"runs_dir='{root}'"]

@@ -41,10 +41,8 @@ def test_pasted_and_uploaded_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_the_table_of_predictions_has_a_column_a_class() -> None:
     found = predict(tiny_classifier(), ["hello", "win a prize"])
     table = text_upload.predictions_table(found)
-    assert list(table) == [
-        "text", "label", "probability", "abstained", "truncated", "probability_ham",
-        "probability_spam",
-    ]  # fmt: skip
+    assert list(table)[:3] == ["text", "label", "probability"]
+    assert list(table)[-2:] == ["probability_ham", "probability_spam"]
     assert table["probability_spam"].tolist() == [one.probabilities["spam"] for one in found]
 
 
