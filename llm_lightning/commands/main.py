@@ -27,6 +27,7 @@ COMMANDS = {
     "audit": "find label errors, near-duplicates, and what to label next",
     "export": "write a run's model for transformers, PEFT, ONNX or llama.cpp",
     "serve": "answer over HTTP with a run's model",
+    "ui": "a page to watch and start runs, look at data, try, compare, vote",
 }
 """Sub-commands: ``commands/<name>.py`` each, with a ``main(arguments) -> exit status``."""
 
