@@ -286,7 +286,7 @@ class NetworkJob(Job):
         L.seed_everything(seed, workers=True, verbose=False)
         seconds_before = fit(built.task, built.data, built.trainer, folder, resume_from)
         stop_signals.check()
-        if self.processes.is_main:
+        if self.processes.rank == 0:
             status.write(folder, "running", epoch=built.trainer.current_epoch)
         if "checkpoint" in self.callbacks:
             last = folder / files.CHECKPOINTS / files.LAST

@@ -101,6 +101,10 @@ def runs_tab(context: Context, page: gr.Blocks) -> None:
             )
         return _started(launch)
 
+    @reported
+    def show(value: str | None) -> str:
+        return _one(context, value)
+
     looked: dict[str, Any] = {
         "fn": look,
         "inputs": [seen, *fields],
@@ -109,7 +113,7 @@ def runs_tab(context: Context, page: gr.Blocks) -> None:
     gr.Timer(_SECONDS_BETWEEN_LOOKS).tick(**looked, **PRIVATE | {"show_progress": "hidden"})
     page.load(**looked, **PRIVATE)
     show_one: dict[str, Any] = {
-        "fn": reported(lambda value: _one(context, value)),
+        "fn": show,
         "inputs": chosen.field,
     }
     gr.on([chosen.field.change, page.load], **show_one, outputs=one, **PRIVATE)
