@@ -119,7 +119,7 @@ def test_data_show_the_first_batch(site: Opened) -> None:
     }.items():
         choose(page, "Run whose data", name)
         page.locator("#show-data").click()
-        for text in texts:
+        for text in (*texts, "import first_batch"):
             expect(shown).to_contain_text(text, timeout=20_000)
         picture(site, f"data-{texts[0].split()[0]}")
     expect(shown.locator(".token").first).to_be_visible()

@@ -128,7 +128,7 @@ def _commands(
             part
             for name, flag in _FLAGS.items()
             if options[name] is not None
-            for part in (flag, f"{options[name]:g}")
+            for part in (flag, f"{options[name]:.10g}")
         ]
         given = ["--input", about] if about else []
         return [command_line("generate", typed(folder), words, *given, *flags)]

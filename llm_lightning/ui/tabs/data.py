@@ -1,5 +1,8 @@
 """Data: statistics of the splits, and the first training batch as the model sees it."""
 
+import shlex
+from pathlib import Path
+
 import gradio as gr
 import numpy as np
 from matplotlib.ticker import MaxNLocator
@@ -43,13 +46,21 @@ def data_tab(context: Context, tab: gr.Tab) -> None:
     def show(value: str | None) -> str:
         folder = context.folder(value)
         run = run_data(folder)
-        return (
-            _statistics(run)
-            + _first_batch(run)
-            + markup.commands(command_line("audit", typed(folder)))
-        )
+        return _statistics(run) + _first_batch(run) + markup.commands(*_commands(folder, run))
 
     button.click(show, inputs=chosen.field, outputs=shown, **PRIVATE)
+
+
+def _commands(folder: Path, run: RunData) -> list[str]:
+    code = (
+        "from pathlib import Path; from llm_lightning.ui.run_data import run_data; "
+        "from llm_lightning.ui.data_statistics import split_statistics; "
+        "from llm_lightning.ui.first_batch import first_batch; "
+        f"run = run_data(Path({typed(folder)!r})); "
+        "print(split_statistics(run.data), first_batch(run))"
+    )
+    audit = [command_line("audit", typed(folder))] if run.pooling is not None else []
+    return [shlex.join(["python", "-c", code]), *audit]
 
 
 def _statistics(run: RunData) -> str:
