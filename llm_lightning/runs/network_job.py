@@ -158,6 +158,11 @@ class NetworkJob(Job):
         with expect(ValueError, Unavailable), _mention(found.fallbacks):
             built = self.build(found)
             resume_from = start(self.settings, prior, built.fallbacks)
+            if resume_from is not None and self.processes.size > 1 and self.strategy == "fsdp2":
+                raise ValueError(
+                    "a run with trainer.strategy=fsdp2 cannot go on where it was interrupted: "
+                    "start it over with rerun=true"
+                )
         device = built.trainer.strategy.root_device
         with status.recorded(folder), chosen_threads(self.threads, device) as threads:
             return self._finish(self._train(built, resume_from, threads))
