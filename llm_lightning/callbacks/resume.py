@@ -161,14 +161,16 @@ class Resume(L.Callback):
             if is_within
             else None,
             "random": random_states,
+            "threads": torch.get_num_threads(),
             "curves": _curves(trainer) if curves is None else curves,
         }
 
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Tells the data where the interrupted epoch goes on."""
+        """Tells the data where the interrupted epoch goes on, and computes as before."""
         found = checkpoint[KEY]
+        torch.set_num_threads(found["threads"])  # the order of sums depends on it
         if found["position"] is not None:
             data = cast(DataModule, trainer.datamodule)  # type: ignore[attr-defined]
             data.resume_within_epoch(EpochPosition(**found["position"]))

@@ -22,7 +22,6 @@ from llm_lightning.backbone.tensor_files import MOST_LISTED
 from llm_lightning.backbone.weights import Weights
 from llm_lightning.callbacks import frozen_activations
 from llm_lightning.callbacks.conditions import check_callbacks
-from llm_lightning.callbacks.free_cores import FreeCores
 from llm_lightning.callbacks.resume import Resume
 from llm_lightning.callbacks.status import EpochStatus
 from llm_lightning.callbacks.timing import StageTimer
@@ -169,6 +168,12 @@ class NetworkJob(Job):
                 built = self.build(found)
                 if prior is PriorState.INTERRUPTED and not is_resumable(folder, found.data):
                     prior = PriorState.NOTHING
+                is_sharing = self.processes.size > 1 and self.strategy == "fsdp2"
+                if prior is PriorState.INTERRUPTED and is_sharing:
+                    raise ValueError(
+                        "a run with trainer.strategy=fsdp2 cannot go on where it was interrupted: "
+                        "start it over with rerun=true"
+                    )
                 resume_from = start(self.settings, prior, built.fallbacks)
             device = built.trainer.strategy.root_device
             with status.recorded(folder), chosen_threads(self.threads, device) as threads:
@@ -220,8 +225,6 @@ class NetworkJob(Job):
         # First, so that what the others log for the next step is not in its checkpoints.
         resume = callbacks.pop("resume", None) or Resume(None)
         watchers = [resume, timer, EpochStatus(self.settings.run_dir)]
-        if self.threads is None and self.processes.size == 1:
-            watchers.append(FreeCores())
         trainer = self.trainer(
             callbacks=[*watchers, *callbacks.values()],
             logger=[make() for make in self.loggers.values()],
