@@ -130,7 +130,7 @@ def reported(function: Callable[P, T]) -> Callable[P, T]:
         @functools.wraps(function)
         def stream(*args: P.args, **kwargs: P.kwargs) -> Any:
             try:
-                yield from function(*args, **kwargs)  # type: ignore[misc]
+                yield from function(*args, **kwargs)
             except _SHOWN as error:
                 raise gr.Error(str(error), print_exception=False) from error
 

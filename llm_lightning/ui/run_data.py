@@ -73,7 +73,8 @@ class RunTexts(ClassificationData):
         if not names:
             highest = max(int(table[files.SPLIT_LABEL].max()) for table in tables)
             names = [f"class {index}" for index in range(highest + 1)]
-        return Splits(*tables, class_names=names)
+        train, val, test = tables
+        return Splits(train, val, test, names)
 
     def lengths(self, split: str) -> list[int]:
         """Returns the number of tokens of each example, cut and with special tokens."""
@@ -98,7 +99,7 @@ class RunInstructions(Instructions):
             ValueError: if one is missing or damaged.
         """
         prompts = Prompts(self.prompt_style, self.tokenizer)
-        sequences = {}
+        sequences: dict[str, list[TokenSequence]] = {}
         for split in SPLITS:
             own: list[Record] = read_records(Path(self.source) / files.split_file(split, self.kind))
             encoded = [prompts.encode(record, self.mask, self.longest) for record in own]
