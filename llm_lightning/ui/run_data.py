@@ -74,7 +74,7 @@ class RunTexts(ClassificationData):
             highest = max(int(table[files.SPLIT_LABEL].max()) for table in tables)
             names = [f"class {index}" for index in range(highest + 1)]
         train, val, test = tables
-        return Splits(train, val, test, class_names=names)
+        return Splits(train, val, test, names)
 
     def lengths(self, split: str) -> list[int]:
         """Returns the number of tokens of each example, cut and with special tokens."""

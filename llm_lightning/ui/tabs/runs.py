@@ -102,8 +102,12 @@ def runs_tab(context: Context, page: gr.Blocks) -> None:
         return _started(launch)
 
     @reported
-    def show(value: str | None) -> str:
+    def one_run(value: str | None) -> str:
         return _one(context, value)
+
+    @reported
+    def differences(one_value: str | None, other_value: str | None) -> str:
+        return _difference(context, one_value, other_value)
 
     looked: dict[str, Any] = {
         "fn": look,
@@ -113,14 +117,14 @@ def runs_tab(context: Context, page: gr.Blocks) -> None:
     gr.Timer(_SECONDS_BETWEEN_LOOKS).tick(**looked, **PRIVATE | {"show_progress": "hidden"})
     page.load(**looked, **PRIVATE)
     show_one: dict[str, Any] = {
-        "fn": show,
+        "fn": one_run,
         "inputs": chosen.field,
     }
     gr.on([chosen.field.change, page.load], **show_one, outputs=one, **PRIVATE)
     pair = [first.field, second.field]
     gr.on(
         [first.field.change, second.field.change, page.load],
-        reported(lambda a, b: _difference(context, a, b)),
+        differences,
         inputs=pair,
         outputs=difference,
         **PRIVATE,
