@@ -1,5 +1,6 @@
 """Lightning's averages of weights, for checkpoints without the frozen base."""
 
+import warnings
 from typing import Any, cast
 
 import lightning as L
@@ -8,6 +9,7 @@ from lightning.pytorch.callbacks import EMAWeightAveraging, StochasticWeightAver
 from llm_lightning.finetuning.base import frozen_parameters
 from llm_lightning.finetuning.qlora import QLoRA
 from llm_lightning.tasks.task import Task
+from llm_lightning.training.fully_sharded import FullySharded
 
 _CURRENT = "current_model_state"
 
@@ -36,9 +38,16 @@ class ExponentialAverage(EMAWeightAveraging):
         # Buffers do not train.
         super().__init__(decay=decay, update_every_n_steps=update_every_n_steps, use_buffers=False)
 
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Starts the average."""
+        with warnings.catch_warnings():
+            # A model is sharded with fsdp2 alone, which is refused.
+            warnings.filterwarnings("ignore", message=".*overrides the configure_model.*")
+            super().setup(trainer, pl_module, stage)
+
     def why_not(self, task: Task, trainer: L.Trainer) -> str | None:
         """See :class:`~llm_lightning.callbacks.conditions.Conditional`."""
-        return _why_not_averaged(task, "ema")
+        return _why_not_averaged(task, trainer, "ema")
 
     def on_save_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
@@ -66,7 +75,7 @@ class StochasticAverage(StochasticWeightAveraging):
 
     def why_not(self, task: Task, trainer: L.Trainer) -> str | None:
         """See :class:`~llm_lightning.callbacks.conditions.Conditional`."""
-        return _why_not_averaged(task, "swa")
+        return _why_not_averaged(task, trainer, "swa")
 
 
 def _frozen(module: L.LightningModule) -> set[str]:
@@ -75,7 +84,9 @@ def _frozen(module: L.LightningModule) -> set[str]:
     return set(frozen_parameters(task, task.pretrained_parts)) if task.base else set()
 
 
-def _why_not_averaged(task: Task, name: str) -> str | None:
+def _why_not_averaged(task: Task, trainer: L.Trainer, name: str) -> str | None:
+    if isinstance(trainer.strategy, FullySharded):
+        return f"callbacks={name} cannot average weights in parts: use trainer.strategy=ddp"
     if isinstance(task.strategy, QLoRA):
         return f"callbacks={name} cannot average a base in four bits: use finetune=lora"
     return None

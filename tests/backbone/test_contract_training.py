@@ -16,6 +16,7 @@ from llm_lightning.callbacks import frozen_activations
 from llm_lightning.callbacks.frozen_activations import FrozenActivations
 from llm_lightning.data.batching import Batch
 from llm_lightning.data.sequences import NO_LABEL, SequenceBatch
+from llm_lightning.distributed.processes import ALONE
 from llm_lightning.finetuning.frozen_activations.last_in_memory import LastInMemory
 from llm_lightning.run_format.splits import SPLITS
 from llm_lightning.tasks.language_model import LanguageModel
@@ -37,6 +38,8 @@ def _nothing_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 class Texts(L.LightningDataModule):
     """Random texts of 1 to 12 tokens, as a task takes them; two in a batch."""
+
+    processes = ALONE
 
     def __init__(self, task: Task) -> None:
         super().__init__()

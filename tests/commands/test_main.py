@@ -71,7 +71,7 @@ def test_explicit_paths_never_fall_back(
         ("seed=-1", "seed must be between 0 and 2**32 - 1, got -1"),
         ("trainer.max_epochs=abc", "trainer.max_epochs must be a whole number >= 0, got 'abc'"),
         ("trainer.accumulate_grad_batches=0", "must be a whole number >= 1, got 0"),
-        ("trainer.devices=2", "trainer.devices must be 1: gradients are averaged on one device"),
+        ("trainer.devices=0", "trainer.devices must be a whole number >= 1, got 0"),
         ("trainer.limit_test_batches=0", "trainer.limit_test_batches must be above 0"),
         ("trainer.precision=17", "17"),
         ("~loggers", "loggers"),

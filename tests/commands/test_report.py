@@ -247,7 +247,7 @@ def test_the_default_folder_is_report_and_runs_are_not_touched(runs: Path) -> No
         (["nowhere"], "RUNS_DIR must be an existing folder, got nowhere"),
         (["empty"], "RUNS_DIR must hold run folders, got none in empty"),
         (["runs", "--baseline-row", "row_99"], "got 'row_99'"),
-        (["runs", "--out", "file"], "--out"),
+        (["runs", "--out", "file"], "file: File exists"),
     ],
 )
 def test_mistakes_end_with_one_message(

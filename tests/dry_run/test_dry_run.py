@@ -199,7 +199,7 @@ def test_a_step_that_does_not_fit_is_told(
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr("llm_lightning.dry_run.measure.memory_by_part", full)
-    assert command(monkeypatch, "+experiment=all", *SMOKE, "dry_run=true") == 1
+    assert command(monkeypatch, "+experiment=all", *SMOKE, "dry_run=true") == 2
     told = capsys.readouterr().err
     assert "does not fit in the memory of cpu" in told
     assert "the weights take 29 MiB" in told

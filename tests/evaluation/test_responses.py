@@ -98,7 +98,7 @@ def test_half_a_line_of_a_killed_process_is_generated_again(
     file = tmp_path / "responses.json"
     whole, _ = generate_responses(*network, RECORDS, ALPACA, OPTIONS, tmp_path / "whole.json")
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "unlink", lambda self: None)  # a copy of what a batch leaves
+        patch.setattr(Path, "unlink", lambda self, **_: None)  # a copy of what a batch leaves
         generate_responses(*network, RECORDS, ALPACA, OPTIONS, file)
     part = tmp_path / "responses.json.part"
     text = part.read_text()

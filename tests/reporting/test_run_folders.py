@@ -72,7 +72,7 @@ def test_a_folder_with_a_configuration_alone_is_unfinished(tmp_path: Path) -> No
         ('{"name": "x",\n', "incomplete or damaged JSON (line 2)"),
         ("[]", "summary.json: Input should be a valid dictionary"),
         ("{}", "summary.json: name is missing"),
-        ("[" * 100_000, "recursion"),
+        ("[" * 100_000, "nested too deeply"),
     ],
 )
 def test_a_damaged_summary_is_named(tmp_path: Path, text: str, words: str) -> None:

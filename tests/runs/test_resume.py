@@ -132,7 +132,7 @@ def test_data_that_changed_meanwhile_are_refused(
     table.write_text(table.read_text().replace("number 7,", "number seven,"))
     with pytest.raises(SystemExit) as ended:
         command(monkeypatch, *arguments)
-    assert ended.value.code == 1
+    assert ended.value.code == 2
     told = " ".join(capsys.readouterr().err.replace("│", " ").split())
     assert "data have changed since" in told
     assert "rerun=true" in told

@@ -115,7 +115,7 @@ def test_what_cannot_be_decided_is_refused_before_training(
     arguments: list[str],
     message: str,
 ) -> None:
-    assert command(monkeypatch, *arguments, *SMOKE) == 1
+    assert command(monkeypatch, *arguments, *SMOKE) == 2
     shown = capsys.readouterr()
     assert message in " ".join((shown.out + shown.err).replace("│", " ").split())
     assert not list(Path().glob("runs/*/*/summary.json"))
