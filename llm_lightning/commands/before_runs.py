@@ -5,18 +5,22 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from omegaconf import OmegaConf
+
 from llm_lightning.commands.sweep import plugin_problem
 from llm_lightning.config.checks import check
 from llm_lightning.config.composition import composed
+from llm_lightning.config.overrides import parse
 
 _SHOWN = 100  # characters of a path
 
 
-def check_settings(overrides: Sequence[str]) -> Path:
+def check_settings(overrides: Sequence[str], *, is_sweep: bool = False) -> Path:
     """Checks the settings of a command, of those with several values the first.
 
     Args:
         overrides: as on the command line.
+        is_sweep: whether what a sweep file varies counts, too.
 
     Returns:
         The folder of all runs.
@@ -27,6 +31,10 @@ def check_settings(overrides: Sequence[str]) -> Path:
     cfg = composed(overrides)
     if problem := plugin_problem(cfg):
         raise ValueError(problem)
+    varied = OmegaConf.select(cfg, "hydra.sweeper.params") if is_sweep else None
+    if varied:
+        own = {one.key_or_group for one in parse(overrides)}
+        cfg = composed([*overrides, *(f"{k}={v}" for k, v in varied.items() if k not in own)])
     check(cfg)
     return Path(cfg.runs_dir)
 

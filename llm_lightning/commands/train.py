@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
         # Other options are Hydra's, such as --cfg, which shows a configuration whatever it holds.
         if all(argument in overrides or argument in MULTIRUN for argument in arguments):
             try:
-                runs_dir = check_settings(overrides)
+                runs_dir = check_settings(overrides, is_sweep=not MULTIRUN.isdisjoint(arguments))
                 if not is_dry:
                     folder.enter_context(runs_folder(runs_dir))
             except ValueError as error:

@@ -172,7 +172,7 @@ def test_cross_validation_tests_every_message_once(monkeypatch: pytest.MonkeyPat
     assert command(monkeypatch, *sweep, "data.folds=3") == 0
     folders = [path.parent for path in Path("runs").glob("*/seed_123/summary.json")]
     assert sorted(folder.parent.name for folder in folders) == [
-        f"baseline_majority-data.folds=3-data.split=clean-data.fold={fold}" for fold in range(3)
+        f"baseline_majority-data.folds@3-data.split@clean-data.fold@{fold}" for fold in range(3)
     ]
     study = read_study([Path("runs")])
     (row,) = study.rows
