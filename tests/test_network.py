@@ -9,6 +9,7 @@ from llm_lightning.data.spam import SmsSpam
 from llm_lightning.network import Unavailable
 
 
+@pytest.mark.slow
 def test_data_and_weights_are_decided_within_ten_seconds_if_packets_are_dropped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

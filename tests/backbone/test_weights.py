@@ -76,6 +76,7 @@ def locate_in_new_process(endpoint: str, hf_home: Path, *requests: str) -> list[
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_hub_download_follows_redirects_and_is_cached(tmp_path: Path) -> None:
     commit = "607a30d783dfa663caf39e06633721c8d4cfcd7e"
     request = ("openai-community/gpt2", commit)
@@ -96,6 +97,7 @@ def test_hub_download_follows_redirects_and_is_cached(tmp_path: Path) -> None:
         assert len(server.requests) == before, "the cached copy needs no request"
 
 
+@pytest.mark.slow
 def test_hub_that_does_not_respond_is_given_up_in_time(tmp_path: Path) -> None:
     with Loopback() as server:
         server.vanish("/openai-community/gpt2/resolve/main/model.safetensors")

@@ -45,6 +45,7 @@ def test_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert "<script" not in page
 
 
+@pytest.mark.slow
 def test_a_run_and_unlabelled_texts(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -293,6 +293,7 @@ def test_slurm_runs_jobs_of_an_array(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 # --- search ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @OPTUNA
 @pytest.mark.filterwarnings("default")  # what Optuna and SQLAlchemy warn of is theirs
 def test_a_search_finds_prints_and_keeps_the_best(

@@ -47,6 +47,7 @@ def test_a_sweep_goes_on_after_a_failure_and_lists_it(
     assert capsys.readouterr().out.count("finished before with the same settings") == 1
 
 
+@pytest.mark.slow
 def test_a_defect_in_one_run_does_not_stop_the_sweep(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -56,6 +56,7 @@ def test_what_varies_makes_rows_but_what_is_searched() -> None:
     assert lora.searched == {"optim.lr", "finetune.rank"}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not is_installed("hydra_plugins.hydra_optuna_sweeper"), reason="no Optuna")
 @pytest.mark.filterwarnings("default")  # what Optuna and SQLAlchemy warn of is theirs
 def test_optuna_can_search_for_each_row(monkeypatch: pytest.MonkeyPatch) -> None:

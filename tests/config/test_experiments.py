@@ -96,6 +96,7 @@ def test_an_installed_package_with_weights_comes_before_nano(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "overrides"),
     [

@@ -276,6 +276,7 @@ def test_of_an_interrupted_run_only_the_rest_counts(monkeypatch: pytest.MonkeyPa
     assert (whole.steps_done, whole.steps) == (0, 12)
 
 
+@pytest.mark.slow
 def test_responses_to_the_test_split_count(monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = (
         "+experiment=instruct_nano", *TINY, "trainer.max_epochs=1",
@@ -308,6 +309,7 @@ def test_a_baseline_is_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- sweeps ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_sweep_gets_a_line_a_run_and_a_total(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

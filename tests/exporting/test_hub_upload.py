@@ -73,6 +73,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 # The library's own call of its HTTP client.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Use .content")
 def test_every_file_is_uploaded_to_a_private_repository(hub: UploadHub, folder: Path) -> None:
     assert upload(folder, "me/spam") == f"{hub.url}/me/spam"

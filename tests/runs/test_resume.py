@@ -101,6 +101,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     assert len(list(killed.glob("*tfevents*"))) == 1
 
 
+@pytest.mark.slow
 def test_starting_over_and_other_settings_forget_the_interrupted_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

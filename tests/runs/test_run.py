@@ -158,6 +158,7 @@ def test_losses_are_the_recorded_ones(monkeypatch: pytest.MonkeyPatch) -> None:
         assert table["train/loss"].dropna().tolist() == pytest.approx(expected, abs=2e-4), name
 
 
+@pytest.mark.slow
 def test_initial_weights_and_order_have_seeds_of_their_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
