@@ -169,7 +169,9 @@ class Resume(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Tells the data where the interrupted epoch goes on, and computes as before."""
-        found = checkpoint[KEY]
+        found = checkpoint.get(KEY)
+        if found is None:  # by the learning rate finder, which goes back to where it began
+            return
         torch.set_num_threads(found["threads"])  # the order of sums depends on it
         if found["position"] is not None:
             data = cast(DataModule, trainer.datamodule)  # type: ignore[attr-defined]

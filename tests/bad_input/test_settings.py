@@ -114,7 +114,7 @@ WRONG = [
     ("trainer.limit_train_batches=-1", "must be a number of batches >= 1, or a share in (0, 1]"),
     ("trainer.limit_val_batches=1.5", "must be a number of batches >= 1, or a share in (0, 1]"),
     ("trainer.limit_train_batches=nan", "trainer.limit_train_batches must be a finite number"),
-    ("trainer.devices=2", "trainer.devices must be 1"),
+    ("trainer.devices=0", "trainer.devices must be a whole number >= 1, got 0"),
     ("seed=-1", "seed must be between 0 and 2**32 - 1"),
     ("seed=99999999999999999999", "seed must be between 0 and 2**32 - 1"),
     ("model.n_layer=0", "model.n_layer must be at least 1"),

@@ -74,7 +74,7 @@ def test_a_signal_before_training_has_the_same_status() -> None:
 
 def test_the_same_sweep_twice_does_every_run_once() -> None:
     sweep = (
-        "-m", "+experiment=last_layer", *SMOKE, "seed=1,2", "trainer.max_epochs=400",
+        "-m", "+experiment=last_layer", *SMOKE, "seed=1,2", "trainer.max_epochs=120",
         "trainer.limit_train_batches=null",
     )  # fmt: skip
     both = [start(*sweep)]
