@@ -65,7 +65,7 @@ def test_results_are_written_shown_and_refused(
         ([str(run), "--tasks", "x", "--include", "nowhere"], "is no folder with task files"),
         (
             ["nowhere", "--tasks", "my_letters", "--include", include],
-            "not the folder of a finished",
+            "nowhere does not exist",
         ),
     ):
         assert evaluate.main(arguments) == 2
