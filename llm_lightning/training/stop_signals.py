@@ -1,7 +1,8 @@
 """Signals that end a run: SIGTERM, SIGINT, SIGHUP and SIGUSR1.
 
 Where training can stop at the next optimizer step and save, they only set a flag until then.
-Everywhere else, and when a second one comes, they are a KeyboardInterrupt.
+Everywhere else, and when a second one comes, they are a KeyboardInterrupt; while a module is being
+imported they end the process at once.
 """
 
 import contextlib
@@ -27,8 +28,21 @@ class _Stop:
 def _on_signal(number: int, frame: FrameType | None) -> None:
     is_first = _Stop.received is None
     _Stop.received = _Stop.ended_by = number
-    if not (_Stop.is_deferred and is_first):
-        raise KeyboardInterrupt
+    if _Stop.is_deferred and is_first:
+        return
+    if _is_importing(frame):
+        # Libraries in C++ abort where an exception comes out of their initialisation; and nothing
+        # is lost that a killed run would not go on from.
+        os._exit(128 + number)
+    raise KeyboardInterrupt
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -78,3 +79,19 @@ def test_a_slurm_job_is_queued_again_after_its_warning(monkeypatch: pytest.Monke
         monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "7; rm")
         assert stop_signals.requeue_if_asked() is None
     assert asked == [["scontrol", "requeue", "12"], ["scontrol", "requeue", "7_3"]]
+
+
+def test_a_signal_within_an_import_ends_the_process(tmp_path: Path) -> None:
+    (tmp_path / "slow_module.py").write_text(
+        "import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\nfor _ in range(10**6): pass\n"
+    )
+    code = (
+        "from llm_lightning.training import stop_signals\n"
+        "with stop_signals.handled():\n    import slow_module\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True, check=False, text=True,
+    )  # fmt: skip
+    assert ended.returncode == 128 + signal.SIGTERM
+    assert ended.stderr == ""
