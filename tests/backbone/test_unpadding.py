@@ -72,6 +72,7 @@ def test_an_unpadded_network_computes_no_padding() -> None:
     assert seen == [(96, 16), (96, 16)]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # both are the compiler looking around
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated")
 def test_compiled_blocks_compute_the_same_without_a_break(monkeypatch: pytest.MonkeyPatch) -> None:

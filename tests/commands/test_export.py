@@ -164,6 +164,7 @@ def test_a_gguf_export_has_both_files_and_the_prompt(
     assert "### Instruction:" in lines
 
 
+@pytest.mark.slow
 def test_qlora_is_merged_into_the_dequantized_base_and_reports_what_that_changes(
     export_of: Exports,
 ) -> None:

@@ -67,6 +67,7 @@ def test_tensorboard_shows_losses_speed_and_sample_responses(folder: Path) -> No
         assert record["output"] in text
 
 
+@pytest.mark.slow
 def test_interrupting_the_responses_leaves_a_finished_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

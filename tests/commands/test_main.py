@@ -170,6 +170,7 @@ def test_help_lists_experiments_and_commands(
         assert f"  {command}" in told
 
 
+@pytest.mark.slow
 def test_a_fallback_never_replaces_a_real_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -121,6 +121,7 @@ def test_wrong_folders_and_files_are_named(
     assert "line 2 cannot be decoded" in " ".join(capsys.readouterr().err.replace("│", "").split())
 
 
+@pytest.mark.slow
 def test_command_works_from_another_folder(run: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "llm_lightning", "predict", str(run), "hello", "--json"],

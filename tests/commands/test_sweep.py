@@ -23,6 +23,7 @@ def states() -> dict[str, str]:
     return {f.parent.parent.name.split("-")[0]: json.loads(f.read_text())["state"] for f in found}
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_after_a_failure_and_lists_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

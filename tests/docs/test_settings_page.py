@@ -46,6 +46,7 @@ def composed(*overrides: str) -> DictConfig:
     return compose("config", overrides=[*overrides, "run_dir=somewhere"])
 
 
+@pytest.mark.slow
 def test_the_settings_of_cfg_job_are_those_on_the_page(
     settings_page: ModuleType, page: str
 ) -> None:

@@ -87,6 +87,7 @@ def num_bytes(tensors: Any) -> int:
     return sum(t.numel() * t.element_size() for t in tensors if isinstance(t, Tensor))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", ALL_STRATEGIES, ids=lambda given: "-".join(given))
 def test_memory_is_what_a_real_step_keeps(
     monkeypatch: pytest.MonkeyPatch, settings: tuple[str, ...]
@@ -245,6 +246,7 @@ def test_nothing_is_left_behind(
     assert not list(scratch.iterdir())
 
 
+@pytest.mark.slow
 def test_a_finished_run_costs_nothing_and_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ("+experiment=last_layer", *TINY)
     summary = run(monkeypatch, *arguments)
@@ -257,6 +259,7 @@ def test_a_finished_run_costs_nothing_and_stays_as_it_is(monkeypatch: pytest.Mon
     assert everything(Path.cwd()) == before
 
 
+@pytest.mark.slow
 def test_of_an_interrupted_run_only_the_rest_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ("+experiment=last_layer", *TINY, "trainer.max_epochs=3", "checkpoint_every=4")
 

@@ -188,6 +188,7 @@ def test_a_language_model_comes_back_over_its_base(
         assert torch.equal(model.state_dict()[name], value)
 
 
+@pytest.mark.slow
 def test_another_base_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     folder = command(
         monkeypatch, *CLASSIFY, "model.weights=random", "trainer.max_epochs=1", "runs_dir=runs"

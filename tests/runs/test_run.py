@@ -127,6 +127,7 @@ def test_tensorboard_has_curves_hyperparameters_and_final_metrics(
     assert final == pytest.approx(summary["metrics"]["test"]["accuracy"])
 
 
+@pytest.mark.slow
 def test_same_seed_gives_the_same_losses_and_another_seed_does_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -182,6 +183,7 @@ def test_initial_weights_and_order_have_seeds_of_their_own(
     assert len({tuple(losses) for losses in (together, other_head, other_order)}) == 3
 
 
+@pytest.mark.slow
 def test_sweep_makes_one_folder_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     start(monkeypatch, "-m", "+experiment=last_layer,baseline_length", "seed=1,2", *SMOKE)
     folders = {str(path.parent) for path in Path("runs").glob("**/summary.json")}
@@ -208,6 +210,7 @@ def test_a_finished_run_is_not_repeated_unless_asked(
     assert len(table["train/loss"].dropna()) == 4
 
 
+@pytest.mark.slow
 def test_best_checkpoint_can_be_the_one_that_is_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
     start(
         monkeypatch, "+experiment=all", *SMOKE, "evaluate=best", "trainer.max_epochs=3",
@@ -275,6 +278,7 @@ def test_no_epochs_evaluate_the_untrained_model(monkeypatch: pytest.MonkeyPatch)
     assert summary["other_checkpoints"] == []
 
 
+@pytest.mark.slow
 def test_only_a_runs_own_files_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     start(monkeypatch, "+experiment=last_layer", *SMOKE)
     folder = next(Path("runs").glob("*/seed_123"))

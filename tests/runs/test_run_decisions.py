@@ -20,6 +20,7 @@ def run_folder() -> Path:
     return next(Path("runs").glob("*/seed_123"))
 
 
+@pytest.mark.slow
 def test_a_network_decides_and_predict_decides_alike(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,6 +24,7 @@ def faults(mode: str) -> tuple[str, int]:
     return is_kept, int(count)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator than glibc's")
 def test_freed_blocks_are_used_again_without_asking_the_kernel() -> None:
     is_kept, kept = faults("kept")
