@@ -92,13 +92,8 @@ def _print(rated: Ratings, judged: dict[str, Agreement]) -> None:
         f"Bradley-Terry on Elo's scale, from {counted(rated.num_votes, 'vote')} about "
         f"{counted(rated.num_tasks, 'task')}"
     )
-    position = rated.position
-    if position.share is not None and position.interval is not None:
-        low, high = position.interval.low, position.interval.high
-        console.print(
-            f"the left response was preferred in {position.first} of {position.decided} decided "
-            f"votes: {position.share:.0%} ({low:.0%} to {high:.0%}; 50 % is no position bias)"
-        )
+    if line := rated.position.sentence("the left response was preferred in", "votes"):
+        console.print(line)
     for name, found in judged.items():
         kappa = "undefined" if found.kappa is None else f"{found.kappa:.2f}"
         console.print(

@@ -26,7 +26,7 @@ from llm_lightning.run_format import files
 from llm_lightning.run_format.summary import Summary, write_summary
 from llm_lightning.runs.generation import stream_text, what_is_lost
 from llm_lightning.runs.load import load_language_model
-from llm_lightning.runs.prediction import best_device, check_weights
+from llm_lightning.runs.prediction import best_device
 from llm_lightning.runs.responses import ready_to_generate, respond
 from llm_lightning.runs.terminal_output import print_reminder, print_response_scores
 from llm_lightning.tasks.language_model import LanguageModel
@@ -43,7 +43,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if getattr(options, field.name) is not None
         }
         model.options.generation = replace(model.options.generation, **given)
-        check_weights(model)
         for name in ("instruction", "input"):
             check_utf8(getattr(options, name) or "", name)
     except (ValueError, Unavailable) as error:

@@ -69,13 +69,8 @@ def print_duel(found: HeadToHead, file: Path, of_b: Path, as_json: bool) -> None
             f"{counted(counts['changed_with_order'], 'verdict')} changed with the order of the "
             f"responses: counted as a tie"
         )
-    position = found.position
-    if position.share is not None and position.interval is not None:
-        low, high = position.interval.low, position.interval.high
-        console.print(
-            f"the response that stood first won {position.first} of {position.decided} decided "
-            f"replies: {position.share:.0%} ({low:.0%} to {high:.0%}; 50 % is no position bias)"
-        )
+    if line := found.position.sentence("the response that stood first won", "replies"):
+        console.print(line)
     if counts["unparsed"]:
         console.print(f"{counted(counts['unparsed'], 'task')} without a clear reply in both orders")
     if counts["identical"]:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from llm_lightning.data.batching import Padder
 from llm_lightning.evaluation.decisions import MOST_PROBABLE, Decision
@@ -56,11 +55,7 @@ def predict(
 
     Returns:
         One prediction a text, in their order.
-
-    Raises:
-        ValueError: if the model's weights are not finite.
     """
-    check_weights(model)
     padder = Padder(**model.hparams["text"])
     class_names: list[str] = model.hparams["class_names"]
     token_ids = [model.tokenizer.encode(text) for text in texts]
@@ -94,23 +89,6 @@ def predict(
 
 def _by_name(class_names: Sequence[str], row: NDArray[np.float64]) -> dict[str, float]:
     return dict(zip(class_names, row.tolist(), strict=True))
-
-
-def check_weights(model: nn.Module) -> None:
-    """Refuses a model whose output would be no numbers.
-
-    Raises:
-        ValueError: if weights are not finite; names the first, and their number.
-    """
-    broken = [
-        name for name, weights in model.named_parameters() if not bool(weights.isfinite().all())
-    ]
-    if broken:
-        more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
-        raise ValueError(
-            f"the weights of this run are not finite (NaN or infinite, in {broken[0]}{more}): its "
-            f"output would be no numbers; the training diverged, or the checkpoint is damaged"
-        )
 
 
 def best_device() -> torch.device:

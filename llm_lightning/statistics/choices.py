@@ -19,6 +19,20 @@ class PositionBias:
     interval: Interval | None
     """95 % (Wilson)."""
 
+    def sentence(self, first: str, decided: str) -> str | None:
+        """Returns a line such as ``the left was preferred in 3 of 4 decided votes: 75 % ...``.
+
+        Args:
+            first: what is counted, such as ``the left response was preferred in``.
+            decided: of what, such as ``votes``.
+        """
+        if self.share is None or self.interval is None:
+            return None
+        return (
+            f"{first} {self.first} of {self.decided} decided {decided}: {self.share:.0%} "
+            f"({self.interval.low:.0%} to {self.interval.high:.0%}; 50 % is no position bias)"
+        )
+
 
 def position_bias(first_won: Iterable[bool]) -> PositionBias:
     """Counts how often the first of two is preferred.

@@ -128,13 +128,8 @@ def _ratings(context: Context, folders: list[Path]) -> str:
         f"Bradley-Terry on Elo's scale, from {counted(found.num_votes, 'vote')} about "
         f"{counted(found.num_tasks, 'task')}"
     ]
-    position = found.position
-    if position.share is not None and position.interval is not None:
-        low, high = position.interval.low, position.interval.high
-        notes.append(
-            f"A was preferred in {position.first} of {position.decided} decided votes: "
-            f"{position.share:.0%} ({low:.0%} to {high:.0%}; 50 % is no position bias)"
-        )
+    if line := found.position.sentence("A was preferred in", "votes"):
+        notes.append(line)
     if arena.identical:
         notes.append(f"{counted(arena.identical, 'pair')} of equal responses not put to the vote")
     if arena.left_out:
