@@ -23,7 +23,18 @@ jaxtyping.install_import_hook(
 
 from llm_lightning.backbone.gpt2 import GPTConfig  # noqa: E402
 
+NIGHTLY = Path(__file__).with_name("nightly.txt")
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest chooses by mark
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that nightly.txt lists."""
+    lines = NIGHTLY.read_text().splitlines()
+    listed = tuple(f"tests/{line}" for line in lines if not line.startswith("#"))
+    for item in items:
+        if item.nodeid.startswith(listed):
+            item.add_marker(pytest.mark.nightly)
 
 
 @pytest.fixture(autouse=True)

@@ -127,7 +127,7 @@ def differences(shown: str) -> dict[str, float]:
             ["transformers", "model.weights=<this folder>"],
             marks=pytest.mark.slow,
         ),
-        ("instruct_lora", "peft", ["PEFT, on the base"]),
+        pytest.param("instruct_lora", "peft", ["PEFT, on the base"], marks=pytest.mark.slow),
         ("instruct_lora", "merged", ["model.weights=<this folder>"]),
     ],
 )

@@ -169,6 +169,7 @@ def test_a_status_says_how_a_run_ended(tmp_path: Path) -> None:
     assert (status.read(tmp_path) or {})["state"] == "interrupted"
 
 
+@pytest.mark.slow
 def test_cross_validation_tests_every_message_once(monkeypatch: pytest.MonkeyPatch) -> None:
     sweep = ("-m", "+experiment=baseline_majority", "+sweep=cross_validation", "data.split=clean")
     assert command(monkeypatch, *sweep, "data.folds=3") == 0

@@ -17,7 +17,7 @@ from llm_lightning.config.experiments import list_experiments
 pytestmark = pytest.mark.usefixtures("own_folder")
 
 # One of each kind; the others run with the slow tests.
-QUICK = ("baseline_logreg", "instruct_phi3", "lora", "pretrain_nano", "row_15")
+QUICK = ("baseline_logreg", "lora", "row_15")
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,13 @@ def assert_same(one: Path, other: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "of_one", "of_two"),
     [
-        pytest.param(LAST_BLOCK, ("data.batch_size=8",), ("data.batch_size=4",), id="last_block"),
+        pytest.param(
+            LAST_BLOCK,
+            ("data.batch_size=8",),
+            ("data.batch_size=4",),
+            id="last_block",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             LORA,
             ("data.batch_size=8", "finetune.dropout=0"),

@@ -213,7 +213,10 @@ def test_a_step_that_does_not_fit_is_told(
 @pytest.mark.parametrize(
     "settings",
     [
-        ("trainer.limit_train_batches=7", "trainer.accumulate_grad_batches=3"),
+        pytest.param(
+            ("trainer.limit_train_batches=7", "trainer.accumulate_grad_batches=3"),
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             ("trainer.limit_train_batches=0.1", "data.batch_size=3", "data.drop_last=true"),
             marks=pytest.mark.slow,

@@ -124,6 +124,7 @@ def test_top_choices_are_counted() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_tokenizer_is_beside_the_graph(tmp_path: Path) -> None:
     write(classifier(), tmp_path)
     assert json.loads((tmp_path / "tokenizer_config.json").read_text())["model_max_length"] == 32

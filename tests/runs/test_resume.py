@@ -165,8 +165,8 @@ def test_a_checkpoint_holds_what_trained_and_the_bases_fingerprint(
 @pytest.mark.parametrize(
     ("weights", "tied"),
     [
-        ("random", "false"),
         ("pretrained", "true"),
+        pytest.param("random", "false", marks=pytest.mark.slow),
         pytest.param("random", "true", marks=pytest.mark.slow),
         pytest.param("pretrained", "false", marks=pytest.mark.slow),
     ],
