@@ -187,7 +187,9 @@ def card_code(out: Path) -> dict[str, Any]:
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing")  # PEFT's use of an old name
-@pytest.mark.parametrize("run", ["lora", "qlora", "instruct_lora"])
+@pytest.mark.parametrize(
+    "run", ["lora", pytest.param("qlora", marks=pytest.mark.slow), "instruct_lora"]
+)
 @torch.no_grad()
 def test_the_code_on_an_adapters_card_gives_the_runs_logits(
     run_of: Runs, export_of: Exports, run: str

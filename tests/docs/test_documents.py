@@ -53,6 +53,7 @@ def test_sub_commands_know_every_option(capsys: pytest.CaptureFixture[str]) -> N
     assert seen == set(COMMANDS)
 
 
+@pytest.mark.slow
 def test_runs_and_sweeps_compose() -> None:
     schema.register()
     done: set[tuple[str, ...]] = set()

@@ -184,6 +184,7 @@ def test_activations_are_what_is_alive_between_the_passes(
     assert planned.memory["activations"] == pytest.approx(expected, rel=0.05)
 
 
+@pytest.mark.slow
 def test_the_widest_batch_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ("+experiment=all", *TINY, "trainer.limit_train_batches=1.0")
     narrow = plan(monkeypatch, *arguments, "data.max_length=10")

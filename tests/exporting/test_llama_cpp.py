@@ -82,16 +82,9 @@ def complete(server: xllamacpp.Server, prompt: list[int], num: int, top: int) ->
     }))  # fmt: skip
 
 
-# Each of the others writes a file of its own: seconds.
-@pytest.mark.parametrize(
-    ("tie_weights", "quantization"),
-    [
-        (True, "f16"),
-        pytest.param(False, "f16", marks=pytest.mark.slow),
-        pytest.param(True, "q8_0", marks=pytest.mark.slow),
-        pytest.param(False, "q8_0", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("quantization", ["f16", "q8_0"])
+@pytest.mark.parametrize("tie_weights", [True, False])
 @torch.no_grad()
 def test_greedy_tokens_and_probabilities_are_the_runs(
     start: Start, tie_weights: bool, quantization: str

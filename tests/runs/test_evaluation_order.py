@@ -29,7 +29,7 @@ def bert(tmp_path: Path) -> Path:
     return tmp_path / "bert"
 
 
-@pytest.mark.parametrize("limits", [WHOLE, ()])
+@pytest.mark.parametrize("limits", [pytest.param(WHOLE, marks=pytest.mark.slow), ()])
 def test_predictions_are_in_the_order_of_the_texts(
     bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limits: tuple[str, ...]
 ) -> None:

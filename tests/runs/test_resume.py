@@ -67,13 +67,8 @@ def curves(folder: Path) -> pd.DataFrame:
     return table[[column for column in table if not column.startswith("time/")]]
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        pytest.param(CLASSIFY, id="classify"),
-        pytest.param(INSTRUCT, id="instruct", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [CLASSIFY, INSTRUCT], ids=["classify", "instruct"])
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], settings: tuple[str, ...]
 ) -> None:

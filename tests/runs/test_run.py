@@ -243,6 +243,7 @@ def test_class_weights_reach_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- fallbacks and errors -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_tables_checkpoint_is_that_of_the_last_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """The checkpoint callback saves at validations, which need not end the run."""
     start(
