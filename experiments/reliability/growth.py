@@ -39,6 +39,8 @@ def summed_up(folder: Path) -> str:
     for part, table in read(folder).items():
         what = json.loads((folder / f"{part}.json").read_text())["what"]
         warm = _warm(part, table)
+        if len(warm) < 3:  # a trial
+            continue
         fifth = max(1, len(warm) // 5)
         first, last = warm.iloc[:fifth], warm.iloc[-fifth:]
         inside = warm.groupby("life")[["x", "rss_mib"]].transform(lambda one: one - one.mean())

@@ -9,6 +9,7 @@ threads and open files, into a CSV. ``growth.py`` draws and sums up what they ho
 import argparse
 import contextlib
 import csv
+import gc
 import json
 import mmap
 import os
@@ -41,7 +42,7 @@ SMALL = (
 PRETRAIN = (
     "+experiment=pretrain_nano", "data.path=texts", "runs_dir=runs", "trainer.max_epochs=1000",
     "trainer.precision=32-true", "trainer.limit_val_batches=4", "trainer.limit_test_batches=4",
-    "checkpoint_every=20s",
+    "checkpoint_every=20s", "data.max_length=128",
 )  # fmt: skip
 PARTS = ("runs", "predictions", "pretraining")
 _MIB = 2**20
@@ -136,9 +137,9 @@ class Haul:
         lines = (process / "status").read_text().splitlines()
         facts = dict(line.split(":", 1) for line in lines)
         runs = self.folder / "runs"
-        inside = (
-            [one.stat() for one in runs.rglob("*") if one.is_file()] if self._is_one_run else []
-        )
+        inside = []
+        if self.part == "pretraining":
+            inside = [one.stat() for one in runs.rglob("*") if one.is_file()]
         return Sample(
             self.part, self._life, round(time.monotonic() - self._started, 1), self.done(),
             round(int(facts["VmRSS"].split()[0]) / 1024, 1), int(facts["Threads"]),
@@ -243,6 +244,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("experiments/reliability/long_haul"))
     options = parser.parse_args()
     torch.set_num_threads(1)
+    gc.collect()
+    gc.freeze()  # as commands do after their imports
     work = options.work.absolute()
     os.environ |= {"LLM_LIGHTNING_OFFLINE": "1", "LLM_LIGHTNING_CACHE": str(work / "cache")}
     options.out.mkdir(parents=True, exist_ok=True)

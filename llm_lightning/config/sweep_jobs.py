@@ -7,7 +7,7 @@ from itertools import product
 from hydra.core.override_parser.types import Override
 
 from llm_lightning.config.checks import check
-from llm_lightning.config.composition import composed
+from llm_lightning.config.composition import Composer
 from llm_lightning.config.overrides import parse, varies, with_values
 
 MOST_JOBS = 100
@@ -31,11 +31,11 @@ def check_jobs(overrides: Sequence[str]) -> None:
         ValueError: naming the jobs that cannot run, and why.
     """
     parsed = parse(overrides)
-    jobs = list(_jobs(parsed))
+    jobs, composer = list(_jobs(parsed)), Composer()
     refused: dict[str, list[Job]] = {}
     for job in jobs:
         try:
-            check(composed(job))
+            check(composer.composed(job))
         except ValueError as error:
             refused.setdefault(str(error), []).append(job)
     if not refused:

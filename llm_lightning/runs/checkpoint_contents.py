@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from llm_lightning.backbone.tensor_files import check_finite, unpickled
 from llm_lightning.tasks.classifier import Classifier
 from llm_lightning.tasks.task import Task

@@ -126,7 +126,8 @@ def test_a_file_that_may_not_be_read(folder: Path, kind: str) -> None:
     file.write_text("text,label\na,b\n")
     file.chmod(0)
     said = without_rights(lambda: work(file))
-    assert said.removeprefix("data.path: ") == expected.format(file)
+    assert said.endswith(expected.format(file))
+    assert len(said.splitlines()) == 1
 
 
 @pytest.mark.parametrize("kind", FOLDERS)

@@ -1,10 +1,11 @@
 """A sweep starts no job if one of them cannot run, and says which."""
 
 import pytest
+from omegaconf import OmegaConf
 
 from llm_lightning.commands.before_runs import check_settings
 from llm_lightning.config import sweep_jobs
-from llm_lightning.config.composition import composed
+from llm_lightning.config.composition import Composer, composed
 from llm_lightning.config.sweep_jobs import check_jobs
 
 T = "+experiment=last_layer"
@@ -19,7 +20,7 @@ def told(*overrides: str) -> str:
 
 def test_every_value_counts_not_only_the_first() -> None:
     assert told(T, "optim.lr=1e-3,-1,1e-4", "seed=1,2") == (
-        "the sweep was not started; optim.lr=-1: optim.lr must be a finite number >= 0, got -1.0"
+        "the sweep was not started; optim.lr=-1: optim.lr must be above 0, got -1.0"
     )
 
 
@@ -33,23 +34,30 @@ def test_jobs_that_share_no_value_are_named_one_by_one() -> None:
 
 def test_a_sweep_file_counts_and_what_is_wrong_everywhere_is_said_as_for_one_run() -> None:
     assert told("+experiment=lora", "+sweep=tuned_lora", "optim.lr=1e-3,-3") == (
-        "the sweep was not started; optim.lr=-3: optim.lr must be a finite number >= 0, got -3.0"
+        "the sweep was not started; optim.lr=-3: optim.lr must be above 0, got -3.0"
     )
     assert told(T, "seed=1,2", "threads=0") == "threads must be null or a whole number >= 1, got 0"
 
 
 def test_of_a_large_sweep_each_value_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[tuple[str, ...]] = []
-
-    def record(overrides: tuple[str, ...]) -> object:
-        seen.append(overrides)
-        return cfg
-
-    cfg = composed([T])
-    monkeypatch.setattr(sweep_jobs, "composed", record)
-    check_jobs([T, "seed=range(1,101)", "optim.lr=1e-3,1e-4"])
-    assert len(seen) == len(set(seen)) == 101
-    assert (T, "seed=1", "optim.lr=1e-4") in seen
+    seen: list[str] = []
+    monkeypatch.setattr(sweep_jobs, "MOST_JOBS", 4)
+    monkeypatch.setattr(sweep_jobs, "check", lambda cfg: seen.append(f"{cfg.seed} {cfg.optim.lr}"))
+    check_jobs([T, "seed=1,2", "optim.lr=1e-3,1e-4"])
+    assert seen == ["1 0.001", "1 0.0001", "2 0.001", "2 0.0001"]
     seen.clear()
-    check_jobs([T, "seed=range(1,51)", "optim.lr=1e-3,1e-4"])
-    assert len(set(seen)) == 100
+    check_jobs([T, "seed=range(1,4)", "optim.lr=1e-3,1e-4"])
+    assert seen == ["1 0.001", "2 0.001", "3 0.001", "1 0.0001"]
+
+
+def test_configurations_composed_at_once_are_those_composed_one_by_one() -> None:
+    composer = Composer()
+    for settings in (
+        ["data.batch_size=3", "callbacks=ema", "~loggers.csv"],
+        ["+experiment=lora", "finetune.rank=2", "trainer=smoke", "++trainer.max_steps=3"],
+        ["+experiment=lora", "finetune.rank=3", "trainer=smoke", "hydra.job.chdir=true"],
+    ):
+        found, expected = composer.composed(settings), composed(settings)
+        for cfg in (found, expected):
+            del cfg["hydra"]  # lists the settings
+        assert OmegaConf.to_container(found) == OmegaConf.to_container(expected)
