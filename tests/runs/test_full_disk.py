@@ -71,7 +71,7 @@ def test_a_run_whose_last_weights_are_refused_goes_on_from_there(
         refuse(patch, "last.ckpt")
         assert command(monkeypatch, *RUN) == 2
     said = words(capsys.readouterr().err)
-    assert "checkpoints/last.ckpt was not saved after training: No space left on device (" in said
+    assert "last.ckpt was not saved after training: No space left on device (" in said
     assert "MiB free); free some space: the same command goes on from there" in said
     assert json.loads((folder() / files.STATUS).read_text())["state"] == "failed"
     assert command(monkeypatch, *RUN) == 0
