@@ -18,7 +18,7 @@ from torch import Tensor
 
 from llm_lightning.backbone.gpt2 import GPT2
 from llm_lightning.backbone.gpt_config import LAYER_NORM_EPSILON, GPTConfig
-from llm_lightning.backbone.tensor_files import MOST_LISTED, listed, num_not_finite, tensor_readers
+from llm_lightning.backbone.tensor_files import MOST_LISTED, check_finite, listed, tensor_readers
 from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
 from llm_lightning.run_format.bounded_files import read_json_object
 from llm_lightning.run_format.file_digest import cached_sha256
@@ -124,30 +124,21 @@ def load_weights(
                 targets[name] = wanted_head
             else:
                 unused.append(name)
-    check_finite(path, targets)
+    check_base(path, targets)
     return Loaded(sha256, {name: head.shape for name, head in found_heads.items()}, unused)
 
 
-def check_finite(path: Path, loaded: Mapping[str, Tensor]) -> None:
-    """Checks the weights that a model now has.
+def check_base(path: Path, loaded: Mapping[str, Tensor]) -> None:
+    """Checks the weights that a model now has; see :func:`.check_finite`.
 
     Args:
         path: where they came from.
         loaded: by their names.
-
-    Raises:
-        ValueError: if any are NaN or infinite; the message names them.
     """
-    problems = [
-        f"not finite: {name}, {number:,} of {value.numel():,} values"
-        for name, value in loaded.items()
-        if (number := num_not_finite(value))
-    ]
-    if problems:
-        raise ValueError(
-            f"model.weights: {path} contains values that are NaN or infinite, or too large for "
-            f"float32; {listed(problems)}"
-        )
+    check_finite(
+        loaded,
+        f"model.weights: {path} contains values that are NaN or infinite, or too large for float32",
+    )
 
 
 def checked_sha256(path: Path, expected: str | None) -> str:

@@ -108,8 +108,26 @@ def listed(problems: Sequence[str]) -> str:
     return "\n  ".join(shown)
 
 
-def num_not_finite(values: Tensor) -> int:
-    """Returns how many of the values are NaN or infinite."""
+def check_finite(tensors: Mapping[str, Tensor], what: str) -> None:
+    """Refuses weights that are NaN or infinite: what they compute means nothing.
+
+    Args:
+        tensors: by their names.
+        what: says where they are from, and what follows.
+
+    Raises:
+        ValueError: ``what``, and the names.
+    """
+    problems = [
+        f"not finite: {name}, {number:,} of {value.numel():,} values"
+        for name, value in tensors.items()
+        if (number := _num_not_finite(value))
+    ]
+    if problems:
+        raise ValueError(f"{what}; {listed(problems)}")
+
+
+def _num_not_finite(values: Tensor) -> int:
     # A sum takes no memory, and a value that is not finite always shows in it.
     if not values.is_floating_point() or bool(values.sum().isfinite()):
         return 0

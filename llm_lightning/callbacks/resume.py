@@ -12,6 +12,7 @@ import torch
 
 from llm_lightning.callbacks import loop_position
 from llm_lightning.callbacks.curve_files import Resumable
+from llm_lightning.callbacks.saving import Saver, restore_saving_facts, saving_facts
 from llm_lightning.data.module import DataModule
 from llm_lightning.data.shuffled_loader import EpochPosition
 from llm_lightning.distributed.collectives import group_rank, group_size, of_all, of_main
@@ -30,7 +31,8 @@ class Resume(L.Callback):
     """Saves everything that training goes on from, always between two optimizer steps.
 
     After each epoch, and within it as often as asked, but for less than 2 % of the time: where
-    saving takes long, epochs are passed over. A number of steps is obeyed whatever it takes.
+    saving takes long, epochs are passed over. A number of steps is obeyed whatever it takes. What
+    the disk refuses is tried again as late as if it had been saved.
 
     Args:
         dirpath: the folder of ``resume.ckpt``; ``None`` saves nothing.
@@ -43,9 +45,10 @@ class Resume(L.Callback):
     def __init__(self, dirpath: str | None, every: int | str = "5min") -> None:
         self._file = None if dirpath is None else Path(dirpath) / files.RESUME
         self._steps, self._seconds = read_interval(every)
-        self._saved_at = time.monotonic()
-        self._saved_step = -1
-        self._cost = 0.0  # seconds of the last save
+        self._saver = Saver("the next save tries again")
+        self._tried_at = time.monotonic()
+        self._tried_step = self._saved_step = -1
+        self._cost = 0.0  # seconds of the last attempt
         self._where: str | None = None  # the hook that is saving
         self._before_validation: tuple[Any, ...] | None = None
         self._loaded: dict[str, Any] | None = None
@@ -61,7 +64,8 @@ class Resume(L.Callback):
         """Restores what an interrupted epoch had gathered; from here on signals wait for a step."""
         stop_signals.restore(self._handlers)
         stop_signals.defer(True)
-        self._saved_at, self._saved_step = time.monotonic(), trainer.global_step
+        self._tried_at = time.monotonic()
+        self._tried_step = self._saved_step = trainer.global_step
         if self._loaded is not None:
             if (gathered := self._loaded["metrics"]) is not None:
                 own = gathered[group_rank()]
@@ -75,8 +79,8 @@ class Resume(L.Callback):
         """Saves before a batch, if the one before it ended an optimizer step."""
         if not batch_idx or batch_idx % trainer.accumulate_grad_batches:
             return
-        steps = trainer.global_step - self._saved_step
-        since = time.monotonic() - self._saved_at
+        steps = trainer.global_step - self._tried_step
+        since = time.monotonic() - self._tried_at
         is_due = steps >= self._steps if self._steps else since >= self._seconds
         self._save_if("batch", trainer, wanted=is_due and steps > 0)
 
@@ -163,6 +167,7 @@ class Resume(L.Callback):
             "random": random_states,
             "threads": torch.get_num_threads(),
             "curves": _curves(trainer) if curves is None else curves,
+            "saving": saving_facts(trainer),
         }
 
     def on_load_checkpoint(
@@ -177,6 +182,7 @@ class Resume(L.Callback):
             data = cast(DataModule, trainer.datamodule)  # type: ignore[attr-defined]
             data.resume_within_epoch(EpochPosition(**found["position"]))
         self._loaded = found
+        restore_saving_facts(trainer, *found.get("saving", (0.0, {})))
 
     def _save_if(self, where: str, trainer: L.Trainer, *, wanted: bool) -> None:
         """Saves if that is wanted and not too dear, or if a signal asks to stop.
@@ -187,19 +193,22 @@ class Resume(L.Callback):
             KeyboardInterrupt: in the second case.
         """
         started = time.monotonic()
-        is_dear = not self._steps and self._cost * _DEAREST > started - self._saved_at
+        is_dear = not self._steps and self._cost * _DEAREST > started - self._tried_at
         is_stopped = stop_signals.received() is not None
         is_stopped, is_due = of_main((is_stopped, wanted and not is_dear))
+        is_saved = False
         if self._file is not None and (is_stopped or is_due):
             self._where = where
             try:
-                trainer.save_checkpoint(self._file)
+                is_saved = self._saver.save(trainer, self._file)
             finally:
                 self._where = None
-            self._saved_at, self._saved_step = time.monotonic(), trainer.global_step
-            self._cost = self._saved_at - started
+            self._tried_at, self._tried_step = time.monotonic(), trainer.global_step
+            self._cost = self._tried_at - started
+            if is_saved:
+                self._saved_step = trainer.global_step
         if is_stopped:
-            if self._file is not None:
+            if is_saved:
                 self.stopped_at = trainer.global_step
             stop_signals.check()
             raise KeyboardInterrupt  # in a process other than the main one

@@ -11,16 +11,18 @@ from llm_lightning.commands.sweep import plugin_problem
 from llm_lightning.config.checks import check
 from llm_lightning.config.composition import composed
 from llm_lightning.config.overrides import parse
+from llm_lightning.config.sweep_jobs import check_jobs
 
 _SHOWN = 100  # characters of a path
 
 
 def check_settings(overrides: Sequence[str], *, is_sweep: bool = False) -> Path:
-    """Checks the settings of a command, of those with several values the first.
+    """Checks the settings of a command, of a sweep those of all its jobs.
 
     Args:
         overrides: as on the command line.
-        is_sweep: whether what a sweep file varies counts, too.
+        is_sweep: whether several values of a setting make several jobs, and what a sweep file
+            varies counts, too.
 
     Returns:
         The folder of all runs.
@@ -28,14 +30,20 @@ def check_settings(overrides: Sequence[str], *, is_sweep: bool = False) -> Path:
     Raises:
         ValueError: naming what is wrong.
     """
-    cfg = composed(overrides)
+    try:
+        cfg = composed(overrides)
+    except ValueError:
+        if is_sweep:
+            check_jobs(overrides)  # names the jobs whose value it is
+        raise
     if problem := plugin_problem(cfg):
         raise ValueError(problem)
-    varied = OmegaConf.select(cfg, "hydra.sweeper.params") if is_sweep else None
-    if varied:
+    if is_sweep:
+        varied = OmegaConf.select(cfg, "hydra.sweeper.params") or {}
         own = {one.key_or_group for one in parse(overrides)}
-        cfg = composed([*overrides, *(f"{k}={v}" for k, v in varied.items() if k not in own)])
-    check(cfg)
+        check_jobs([*overrides, *(f"{k}={v}" for k, v in varied.items() if k not in own)])
+    else:
+        check(cfg)
     return Path(cfg.runs_dir)
 
 

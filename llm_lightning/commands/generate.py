@@ -18,13 +18,16 @@ from llm_lightning.commands.command_line import ALLOW_DOWNLOAD
 from llm_lightning.commands.consent import consent
 from llm_lightning.commands.failures import USER, refused
 from llm_lightning.commands.given_texts import check_utf8, decoded_lines
+from llm_lightning.commands.startup import HELD
 from llm_lightning.data.prompts import Record
 from llm_lightning.network import Unavailable
 from llm_lightning.presentation.harmless import harmless
 from llm_lightning.presentation.terminal import errors, print_error
 from llm_lightning.run_format import files
-from llm_lightning.run_format.summary import Summary, write_summary
+from llm_lightning.run_format.summary import Summary, read_summary, write_summary
+from llm_lightning.runs.errors import FolderHeld
 from llm_lightning.runs.generation import stream_text, what_is_lost
+from llm_lightning.runs.held_folder import held
 from llm_lightning.runs.load import load_language_model
 from llm_lightning.runs.prediction import best_device
 from llm_lightning.runs.responses import ready_to_generate, respond
@@ -35,6 +38,20 @@ from llm_lightning.tasks.language_model import LanguageModel
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     options = _parser().parse_args(arguments)
+    if not options.responses:
+        return _generate(options)
+    try:
+        read_summary(options.run)  # beside a path that holds no run, nothing is made
+        with held(options.run, by_others=f"{files.RESPONSES} can be completed after it has ended"):
+            return _generate(options)
+    except FolderHeld as error:
+        print_error(str(error))
+        return HELD
+    except ValueError as error:
+        return refused(error)
+
+
+def _generate(options: argparse.Namespace) -> int:
     try:
         model, summary = load_language_model(options.run, consent(options.allow_download))
         given = {

@@ -7,15 +7,19 @@ the same command a second time sends no request. The scores are written to the r
 
 import argparse
 import re
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rich.markup import escape
-
 from llm_lightning.commands.failures import refused
 from llm_lightning.commands.judge_duel import duel, print_duel
-from llm_lightning.evaluation.judging.difference import JudgedDifference, judged_difference
+from llm_lightning.commands.judge_output import (
+    json_of,
+    print_difference,
+    print_failed,
+    print_judgement,
+)
+from llm_lightning.commands.startup import HELD
+from llm_lightning.evaluation.judging.difference import judged_difference
 from llm_lightning.evaluation.judging.exchange import NoServer, ServerFailed
 from llm_lightning.evaluation.judging.items import read_items
 from llm_lightning.evaluation.judging.judge import Unfinished, judge
@@ -24,18 +28,13 @@ from llm_lightning.evaluation.judging.reply_cache import write_json
 from llm_lightning.evaluation.judging.rubrics import RUBRICS
 from llm_lightning.evaluation.judging.servers import APIS
 from llm_lightning.presentation.harmless import json_line
-from llm_lightning.presentation.plurals import counted
 from llm_lightning.presentation.terminal import (
-    console,
-    errors,
-    facts_grid,
-    results_table,
+    print_error,
 )
 from llm_lightning.run_format.files import RESPONSES
 from llm_lightning.run_format.responses import responses_file
-
-_MOST_FAILED = 5
-"""Most items without a reply that the terminal names."""
+from llm_lightning.runs.errors import FolderHeld
+from llm_lightning.runs.held_folder import held
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,10 +62,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             judgement, file = judge_run(options.run, settings, options.limit)
             if options.json:
-                print(_json(file, judgement))
-                _print_failed(judgement)
+                print(json_of(file, judgement))
+                print_failed(judgement)
             else:
-                _print_judgement(judgement, file)
+                print_judgement(judgement, file)
+    except FolderHeld as error:
+        print_error(str(error))
+        return HELD
     except (ValueError, NoServer, ServerFailed, Unfinished) as error:
         return refused(error)
     return 0
@@ -85,6 +87,7 @@ def judge_run(path: Path, settings: Settings, limit: int | None) -> tuple[Judgem
 
     Raises:
         ValueError: if there are no responses, or the model or the address is wrong.
+        FolderHeld: if another process works on the run.
         NoServer: if nothing answers; also ServerFailed and Unfinished, as from
             :func:`~llm_lightning.evaluation.judging.judge.judge`. Nothing is written then.
     """
@@ -94,8 +97,9 @@ def judge_run(path: Path, settings: Settings, limit: int | None) -> tuple[Judgem
     of = "" if responses.name == RESPONSES else f"-{responses.stem}"
     model = re.sub(r"[^A-Za-z0-9._-]+", "_", settings.model)
     file = responses.with_name(f"judge-{model}-{settings.rubric.name}{of}{part}.json")
-    judgement = judge(items[:limit], settings)
-    write_json(file, {"responses": responses.name, **judgement.report()})
+    with held(responses.parent, by_others="judge these responses after it has ended"):
+        judgement = judge(items[:limit], settings)
+        write_json(file, {"responses": responses.name, **judgement.report()})
     return judgement, file
 
 
@@ -106,114 +110,12 @@ def _compare(a: Path, b: Path, settings: Settings, limit: int | None, as_json: b
     judged = judged_difference(judged_a, judged_b)
     if as_json:
         print(json_line({"a": str(file_a), "b": str(file_b), **judged.report()}))
-        _print_failed(judged_a)
-        _print_failed(judged_b)
+        print_failed(judged_a)
+        print_failed(judged_b)
         return
-    _print_judgement(judged_a, file_a)
-    _print_judgement(judged_b, file_b)
-    _print_difference(judged, a, b)
-
-
-def _json(file: Path, judgement: Judgement) -> str:
-    report = judgement.report()
-    del report["items"]  # they are in the file
-    return json_line({"file": str(file), **report})
-
-
-def _print_judgement(judgement: Judgement, file: Path) -> None:
-    report = judgement.report()
-    counts = report["counts"]
-    rubric, identity = judgement.settings.rubric, judgement.identity
-    table = results_table(
-        f"{rubric.name}\n{rubric.lowest} to {rubric.highest}",
-        # Two lines where one would make the table wider than 80 columns.
-        *("mean", "95 % interval", "standard\nerror", "scored", "empty", "unparsed"),
-    )
-    table.columns[0].overflow = "fold"
-    table.add_row(
-        escape(identity.model),
-        _number(report["mean"]),
-        f"{_number(report['low'])} to {_number(report['high'])}",
-        _number(report["standard_error"]),
-        f"{counts['scored']}/{counts['items']}",
-        str(counts["empty"]),
-        str(counts["unparsed"]),
-    )
-    console.print(table)
-    without_score = counts["unparsed"] + counts["failed"]
-    if without_score:
-        bounds = report["bounds"]
-        console.print(
-            f"{without_score} of {counts['items'] - counts['empty']} responses have no score: the "
-            f"mean over all items is between {_number(bounds['low'])} and "
-            f"{_number(bounds['high'])}"
-        )
-        reasons = Counter(
-            one.reason for one in judgement.item_scores if one.reason and not one.failed
-        )
-        for reason, count in reasons.most_common():
-            console.print(f"  {counted(count, 'reply', 'replies')}: {reason}")
-    _print_failed(judgement)
-    if judgement.left_out:
-        refused = ", ".join(judgement.left_out)
-        errors.print(
-            f"the server refused {refused}: left out, so that its own default counts",
-            style="yellow",
-        )
-    facts = facts_grid()
-    version = ", ".join(report["server_versions"]) or "of unknown version"
-    facts.add_row("judge", escape(f"{identity.model} ({identity.digest or 'no digest'})"))
-    facts.add_row("server", escape(f"{identity.api} {version} at {identity.url}"))
-    facts.add_row("cached", f"{counts['cached']} of the replies are from earlier calls")
-    facts.add_row("file", escape(str(file)))
-    console.print(facts)
-    console.print()
-
-
-def _print_failed(judgement: Judgement) -> None:
-    """Names the items that got no reply."""
-    failed = [(n, one.reason) for n, one in enumerate(judgement.item_scores) if one.failed]
-    for index, reason in failed[:_MOST_FAILED]:
-        errors.print(f"[yellow]no reply[/yellow] to entry {index}: {escape(str(reason))}")
-    if len(failed) > _MOST_FAILED:
-        errors.print(f"and {len(failed) - _MOST_FAILED} more, in the file")
-    if failed:
-        errors.print("The same command asks for these again.")
-
-
-def _print_difference(judged: JudgedDifference, a: Path, b: Path) -> None:
-    difference, interval = judged.difference, judged.difference.interval
-    table = results_table(
-        f"{difference.n} items scored on both sides",
-        *("mean", "95 % interval", "standard error", "p"),
-    )
-    table.add_row("A", _number(judged.mean_a))
-    table.add_row("B", _number(judged.mean_b))
-    table.add_row(
-        "B - A",
-        f"{difference.mean:+.2f}",
-        f"{interval.low:+.2f} to {interval.high:+.2f}",
-        _number(difference.standard_error),
-        f"{difference.p_value():.3f}",
-    )
-    console.print(table)
-    runs = facts_grid()
-    runs.add_row("A", escape(str(a)))
-    runs.add_row("B", escape(str(b)))
-    console.print(runs)
-    left_out = {
-        "only in A": judged.only_a,
-        "only in B": judged.only_b,
-        "without a score on both sides": judged.unscored,
-    }
-    if parts := [f"{count} {why}" for why, count in left_out.items() if count]:
-        console.print(f"{judged.shared} items are shared; left out: {', '.join(parts)}")
-    if interval.holds(0):
-        console.print("The interval contains 0: these items do not tell the two apart.")
-
-
-def _number(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.2f}"
+    print_judgement(judged_a, file_a)
+    print_judgement(judged_b, file_b)
+    print_difference(judged, a, b)
 
 
 def _parser() -> argparse.ArgumentParser:

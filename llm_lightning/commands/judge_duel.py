@@ -14,6 +14,7 @@ from llm_lightning.presentation.plurals import counted
 from llm_lightning.presentation.terminal import console, facts_grid, results_table
 from llm_lightning.run_format.file_digest import file_sha256
 from llm_lightning.run_format.responses import responses_file
+from llm_lightning.runs.held_folder import held
 
 
 def duel(a: Path, b: Path, settings: Settings, limit: int | None) -> tuple[HeadToHead, Path, Path]:
@@ -30,14 +31,17 @@ def duel(a: Path, b: Path, settings: Settings, limit: int | None) -> tuple[HeadT
 
     Raises:
         ValueError: as from :func:`~.head_to_head.head_to_head`, and its other errors.
+        FolderHeld: if another process works on the first run.
     """
     of_a, of_b = responses_file(a), responses_file(b)
     if of_a.resolve() == of_b.resolve():
         raise ValueError(f"--against {b} is the same run: an answer has no other to stand against")
-    found = head_to_head(read_items(of_a)[:limit], read_items(of_b), settings)
+    items_a, items_b = read_items(of_a)[:limit], read_items(of_b)
     model = re.sub(r"[^A-Za-z0-9._-]+", "_", settings.model)
     file = of_a.with_name(f"pairs-{model}-against-{file_sha256(of_b)[:8]}.json")
-    write_json(file, {"a": of_a.name, "b": str(of_b), **found.report()})
+    with held(of_a.parent, by_others="compare these responses after it has ended"):
+        found = head_to_head(items_a, items_b, settings)
+        write_json(file, {"a": of_a.name, "b": str(of_b), **found.report()})
     return found, file, of_b
 
 

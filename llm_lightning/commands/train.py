@@ -1,6 +1,7 @@
 """``python -m llm_lightning +experiment=...``: hands a run, or a sweep of runs, to Hydra."""
 
 import contextlib
+import gc
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -77,8 +78,12 @@ def train(cfg: DictConfig) -> float | None:
         failed, and 0 in a dry run.
     """
     run_dir = Path(cfg.run_dir)
+    is_sweep = HydraConfig.get().mode is RunMode.MULTIRUN
     with stop_signals.handled(), redirected(run_dir / files.OUTPUT):
-        return _attempt(cfg, run_dir, HydraConfig.get().mode is RunMode.MULTIRUN)
+        value = _attempt(cfg, run_dir, is_sweep)
+    if is_sweep:
+        gc.collect()  # a model and its trainer name each other: the next job needs their memory
+    return value
 
 
 def _attempt(cfg: DictConfig, run_dir: Path, is_sweep: bool) -> float | None:

@@ -1,10 +1,12 @@
 """A command line becomes a configuration, or a line about what is wrong with it."""
 
+import copy
 import re
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
 from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
@@ -37,6 +39,32 @@ def composed(overrides: Sequence[str]) -> DictConfig:
             return _compose([first(one) for one in parsed])
         except (HydraException, OmegaConfBaseException) as error:
             raise ValueError(_explained(error, parsed)) from error
+
+
+class Composer:
+    """Composes configurations that differ in few settings, and reads each choice of files once."""
+
+    def __init__(self) -> None:
+        self._bases: dict[tuple[str, ...], DictConfig] = {}
+
+    def composed(self, overrides: Sequence[str]) -> DictConfig:
+        """See :func:`composed`, ten times as slow."""
+        parsed = parse(overrides)
+        files = tuple(first(one) for one in parsed if _chooses_file(one))
+        if files not in self._bases:
+            self._bases[files] = composed(files)
+        cfg = copy.deepcopy(self._bases[files])
+        values = parse([first(one) for one in parsed if not _chooses_file(one)])
+        try:
+            ConfigLoaderImpl._apply_overrides_to_config(values, cfg)
+        except (HydraException, OmegaConfBaseException) as error:
+            with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+                raise ValueError(_explained(error, parsed)) from error
+        return cfg
+
+
+def _chooses_file(override: Override) -> bool:
+    return (conf_dir() / override.key_or_group).is_dir()
 
 
 def _compose(overrides: Sequence[str]) -> DictConfig:
@@ -81,7 +109,7 @@ def nearest(key: str, known: Sequence[str]) -> str:
 
 def _known_keys(overrides: Sequence[Override]) -> list[str]:
     """Every setting there is with the chosen files."""
-    chosen = [first(one) for one in overrides if (conf_dir() / one.key_or_group).is_dir()]
+    chosen = [first(one) for one in overrides if _chooses_file(one)]
     try:
         cfg = _compose(chosen)
     except (HydraException, OmegaConfBaseException):

@@ -64,12 +64,22 @@ def values(override: Override) -> list[str]:
     return [str(one) for one in override.sweep_string_iterator()]
 
 
+def varies(override: Override) -> bool:
+    """Whether a setting makes several jobs of a sweep."""
+    return bool(override.is_sweep_override())
+
+
+def with_values(override: Override) -> list[str]:
+    """Returns a setting with each of its values; with its start, if that is an interval."""
+    if not varies(override):
+        return [str(override.input_line)]
+    texts = [f"{override.get_key_element()}={value}" for value in values(override)]
+    return texts or [str(override.input_line)]
+
+
 def first(override: Override) -> str:
     """Returns a setting with the first of its values."""
-    if not override.is_sweep_override():
-        return str(override.input_line)
-    found = values(override)
-    return f"{override.get_key_element()}={found[0]}" if found else str(override.input_line)
+    return with_values(override)[0]
 
 
 def unknown_choice(override: Override) -> str | None:

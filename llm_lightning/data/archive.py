@@ -1,4 +1,4 @@
-"""Extracts one file from a zip archive that may be damaged or malicious."""
+"""Recognises zip archives, and extracts one file from one that may be damaged or malicious."""
 
 import os
 import secrets
@@ -9,6 +9,18 @@ from pathlib import Path
 
 _CHUNK_BYTES = 1 << 16
 _NAMES_SHOWN = 10
+
+
+def is_zip(file: Path) -> bool:
+    """Returns whether a file is a zip archive.
+
+    Raises:
+        ValueError: if its end is that of an archive, but says what cannot be.
+    """
+    try:
+        return zipfile.is_zipfile(file)
+    except Exception as error:  # of a crafted end, BadZipFile or what its numbers lead to
+        raise _damaged(file, error) from error
 
 
 def extract_member(archive: Path, member: str, destination: Path, max_bytes: int = 1 << 30) -> Path:
@@ -59,9 +71,13 @@ def _member_chunks(archive: Path, member: str, max_bytes: int) -> Iterator[bytes
     except (_MemberRejected, FileNotFoundError, PermissionError):
         raise
     except Exception as error:  # damage surfaces as anything from BadZipFile to OSError
-        raise ValueError(
-            f"{archive} is damaged or not a zip archive ({error}): delete it and download it again"
-        ) from error
+        raise _damaged(archive, error) from error
+
+
+def _damaged(archive: Path, error: Exception) -> ValueError:
+    return ValueError(
+        f"{archive} is damaged or not a zip archive ({error}): delete it and download it again"
+    )
 
 
 def _checked_member(

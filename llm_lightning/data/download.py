@@ -28,10 +28,12 @@ from tenacity import (
 from llm_lightning.network import (
     ANSWER_TIMEOUT_S,
     Reachability,
+    Stalled,
     Unavailable,
     check_secure,
     innermost,
     offline,
+    while_moving,
 )
 from llm_lightning.presentation.progress import progress_bar
 from llm_lightning.run_format.file_digest import file_sha256
@@ -85,7 +87,7 @@ def fetch(
         total_timeout_s: time within which a mirror must deliver the file, retries included, in
             seconds.
         slow_after_s: time after which a download is given up that is slower than ``LEAST_RATE``,
-            in seconds.
+            and twice of which a server may take until the content begins, in seconds.
         max_bytes: largest file to accept, in bytes.
 
     Returns:
@@ -121,7 +123,7 @@ def fetch(
                         url, known_hash, destination.name, destination.parent, downloader=downloader
                     )
                     return destination
-                except (httpx2.HTTPError, RetryError, ValueError) as error:
+                except (httpx2.HTTPError, RetryError, Stalled, ValueError) as error:
                     failures[url] = _reason(error)
                     logger.info("%s: %s: %s", what, url, failures[url])
     reasons = [
@@ -207,6 +209,26 @@ class _Downloader:
             self.verify(file)
 
     def _stream(self, url: str, file: Path, task: TaskID, started: float) -> None:
+        """Streams an answer to a file, in a thread that is left behind if nothing comes.
+
+        The client's time-outs are of single reads, which a server that sends its headers a byte at
+        a time never exceeds.
+        """
+        received = _Received()
+        limits = self.limits
+        try:
+            while_moving(
+                lambda: self._write(url, file, task, started, received),
+                lambda: received.num_bytes,
+                within_s=min(limits.slow_after_s, limits.total_timeout_s),
+                least_bytes=1,
+            )
+        finally:
+            received.is_over = True
+
+    def _write(
+        self, url: str, file: Path, task: TaskID, started: float, received: "_Received"
+    ) -> None:
         began = time.monotonic()
         timeout = httpx2.Timeout(self.read_timeout_s, connect=self.connect_timeout_s)
         # Not compressed, so that Content-Length counts the bytes of the file.
@@ -218,13 +240,27 @@ class _Downloader:
             check_secure(url, str(response.url))
             length = response.headers.get("Content-Length")
             self.limits.check(int(length or 0), 0.0, 0.0)
+            if received.is_over:
+                return
             self.progress.reset(task, total=int(length) if length else None)
             with file.open("wb") as target:
                 for chunk in response.iter_bytes():
                     now = time.monotonic()
-                    self.limits.check(response.num_bytes_downloaded, now - began, now - started)
+                    received.num_bytes = response.num_bytes_downloaded
+                    self.limits.check(received.num_bytes, now - began, now - started)
+                    if received.is_over:
+                        return
                     target.write(chunk)
-                    self.progress.update(task, completed=response.num_bytes_downloaded)
+                    self.progress.update(task, completed=received.num_bytes)
+
+
+@dataclass
+class _Received:
+    """How far one attempt has come."""
+
+    num_bytes: int = 0
+    is_over: bool = False
+    """Nobody waits for it any more: it is to write nothing."""
 
 
 def _is_temporary(error: BaseException) -> bool:

@@ -10,7 +10,6 @@ import io
 import logging
 import tempfile
 import warnings
-import zipfile
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import ClassVar
 import pandas as pd
 
 from llm_lightning.data import download
-from llm_lightning.data.archive import extract_member
+from llm_lightning.data.archive import extract_member, is_zip
 from llm_lightning.data.classification import ClassificationData
 from llm_lightning.data.splits import (
     Splits,
@@ -227,8 +226,11 @@ def find_collection(path: Path) -> Path:
     if not path.is_file():
         raise ValueError(f"data.path must be an existing file or folder, got {path}")
     path = existing_file(str(path), "data.path")
-    if not zipfile.is_zipfile(path):
-        return path
+    try:
+        if not is_zip(path):
+            return path
+    except ValueError as error:
+        raise ValueError(f"data.path: {error}") from error
     # Extracted on each use: it is cheap, and an earlier copy may have been damaged since.
     folder = cache_dir() / "sms_spam" / file_sha256(path)[:16]
     return extract_member(path, MEMBER, folder / MEMBER, MAX_BYTES)

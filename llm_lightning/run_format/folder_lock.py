@@ -83,7 +83,8 @@ def holder_of(folder: Path) -> Holder | None:
 
 def lock_file(folder: Path) -> Path:
     """Returns the file that is locked for a folder."""
-    return folder.with_name(folder.name + _SUFFIX)
+    folder = folder.absolute()
+    return folder.with_name(folder.name + _SUFFIX) if folder.name else folder / _SUFFIX
 
 
 def _acquire(folder: Path, file: Path) -> int:

@@ -10,7 +10,7 @@ WITHOUT_EFFECT = frozenset(
 )  # fmt: skip
 """Where a run is kept, whether it starts, and what is computed beside it or from its results."""
 
-OF_FILES = ("callbacks.resume", "callbacks.progress", "loggers")
+OF_FILES = ("callbacks.resume", "callbacks.progress", "callbacks.checkpoint._target_", "loggers")
 """Parts that only say how a run is watched and kept safe; in its name, but no other run."""
 
 DRAWS = ("init_seed", "order_seed", "data.split_seed", "data.fold")

@@ -139,6 +139,8 @@ class Seconds(_Part):
     training: Amount
     validation: Amount
     evaluation: Amount
+    saving: Amount | None = None
+    """Of checkpoints, most of it within ``training``; ``None`` in runs of earlier versions."""
 
 
 class Seeds(_Part):
@@ -197,6 +199,8 @@ class Summary(_Part):
     checkpoint: str | None = None
     """The weights that ``metrics`` belong to, relative to the folder."""
     other_checkpoints: list[str] = []
+    failed_saves: dict[str, Count] = {}
+    """How often a checkpoint could not be written, by its file; the one before was kept."""
     epochs: Count | None = None
     optimizer_steps: Count | None = None
     steps_per_epoch: Count | None = None

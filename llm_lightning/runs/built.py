@@ -1,6 +1,7 @@
 """A network with everything that trains and evaluates it."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import lightning as L
 
@@ -21,3 +22,11 @@ class Built:
     weights: WeightFacts
     fallbacks: list[str]
     """What replaced data or weights that were unavailable."""
+
+    def facts(self) -> dict[str, Any]:
+        """Returns what all processes of a run must have found alike."""
+        splits = self.data.facts()["splits"]
+        return {
+            "the data": {name: split["sha256"] for name, split in splits.items()},
+            "the weights": self.weights.sha256,
+        }

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from llm_lightning.backbone.tensor_files import listed, num_not_finite, unpickled
+from llm_lightning.backbone.tensor_files import check_finite, unpickled
 from llm_lightning.tasks.classifier import Classifier
 from llm_lightning.tasks.task import Task
 
@@ -40,31 +40,12 @@ def read_checkpoint(path: Path, task_class: type[Task]) -> dict[str, Any]:
     problem = _structure_problem(found) or _task_problem(found, task_class)
     if problem:
         raise ValueError(f"{described(path)} {problem}: {_ADVICE}")
-    check_finite(path, found["state_dict"])
+    check_finite(
+        found["state_dict"],
+        f"{described(path)} contains weights that are NaN or infinite, so its training diverged or "
+        f"it was changed; nothing can be predicted with it: {_ADVICE}, with a lower optim.lr",
+    )
     return dict(found)
-
-
-def check_finite(path: Path, state: Mapping[str, Tensor]) -> None:
-    """Refuses weights that are NaN or infinite: what they predict means nothing.
-
-    Args:
-        path: of the checkpoint.
-        state: its tensors by their names.
-
-    Raises:
-        ValueError: naming the tensors.
-    """
-    problems = [
-        f"not finite: {name}, {number:,} of {value.numel():,} values"
-        for name, value in state.items()
-        if (number := num_not_finite(value))
-    ]
-    if problems:
-        raise ValueError(
-            f"{described(path)} contains weights that are NaN or infinite, so its training "
-            f"diverged or it was changed; nothing can be predicted with it: {_ADVICE}, with a "
-            f"lower optim.lr; {listed(problems)}"
-        )
 
 
 def _structure_problem(found: Any) -> str | None:

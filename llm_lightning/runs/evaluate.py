@@ -11,6 +11,7 @@ from llm_lightning.data.module import DataModule
 from llm_lightning.run_format import files
 from llm_lightning.run_format.splits import EVALUATED, SPLITS
 from llm_lightning.run_format.summary import Metrics
+from llm_lightning.runs.errors import UserError
 from llm_lightning.runs.fit import interruptible
 from llm_lightning.runs.settings import Checkpoint
 from llm_lightning.tasks.task import Task
@@ -30,9 +31,17 @@ def evaluate(
 
     Returns:
         For each split its loss and metrics, shares in [0, 1]; ``None`` for what is not defined.
+
+    Raises:
+        UserError: if the chosen weights are not there.
     """
     if checkpoint is Checkpoint.best:
         path = folder / files.CHECKPOINTS / files.checkpoint_file(checkpoint.value)
+        if not path.is_file():
+            raise UserError(
+                f"evaluate=best: {path} is missing, as where the disk was full at each validation; "
+                f"free some space and start over with rerun=true, or evaluate the last weights"
+            )
         task.load_trained(torch.load(path, map_location="cpu", weights_only=True))
     with interruptible(trainer):
         trainer.test(task, datamodule=data, verbose=False)

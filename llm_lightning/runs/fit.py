@@ -16,8 +16,9 @@ from llm_lightning.callbacks.lr_finder import NoLearningRate
 from llm_lightning.callbacks.resume import KEY, Resume, resume_curves
 from llm_lightning.data.module import DataModule
 from llm_lightning.finetuning.frozen_activations.activation_files import CacheFull
+from llm_lightning.run_format import files
 from llm_lightning.runs.errors import UserError, expect
-from llm_lightning.runs.terminal_output import print_resumed
+from llm_lightning.runs.terminal_output import print_resumed, print_set_aside
 from llm_lightning.tasks.task import Task
 from llm_lightning.training.divergence import Diverged
 
@@ -85,6 +86,24 @@ def read_resume(file: Path, data: DataModule) -> dict[str, Any]:
             f"over with rerun=true"
         )
     return before
+
+
+def is_resumable(folder: Path, data: DataModule) -> bool:
+    """Whether an interrupted run can go on; a checkpoint that does not allow it is set aside.
+
+    Raises:
+        UserError: if the data have changed.
+    """
+    file = folder / files.CHECKPOINTS / files.RESUME
+    try:
+        read_resume(file, data)
+    except UserError:
+        raise
+    except ValueError as error:
+        print_set_aside(file, str(error))
+        file.replace(file.with_name(file.name + files.DAMAGED))
+        return False
+    return True
 
 
 @contextlib.contextmanager

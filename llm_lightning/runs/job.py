@@ -5,7 +5,9 @@ prior state of its folder decides whether it is skipped, resumed or started, and
 is a summary.
 """
 
+import contextlib
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from llm_lightning.data.module import DataModule, HasFallback
@@ -88,3 +90,15 @@ def describe_fallback(fallback: str, error: Unavailable) -> str:
         f"{fallback} replaced {error.what}, which could not be downloaded:\n{reason}\n"
         f"To use the original: {error.advice}."
     )
+
+
+@contextlib.contextmanager
+def mentioning(fallbacks: Sequence[str]) -> Iterator[None]:
+    """Adds to an error which fallbacks are in use, since they may be its cause."""
+    try:
+        yield
+    except ValueError as error:
+        if not fallbacks:
+            raise
+        lines = "\n".join(f"  {fallback.splitlines()[0].rstrip(':')}" for fallback in fallbacks)
+        raise ValueError(f"{error}\nThis is with a fallback:\n{lines}") from error

@@ -1,8 +1,7 @@
 """A network as a job: find, build, fit, evaluate, record."""
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,15 +19,12 @@ from llm_lightning.backbone.families import (
 )
 from llm_lightning.backbone.tensor_files import MOST_LISTED
 from llm_lightning.backbone.weights import Weights
-from llm_lightning.callbacks import frozen_activations
 from llm_lightning.callbacks.conditions import check_callbacks
 from llm_lightning.callbacks.resume import Resume
 from llm_lightning.callbacks.status import EpochStatus
 from llm_lightning.callbacks.timing import StageTimer
-from llm_lightning.data.module import DataModule
 from llm_lightning.distributed.processes import ALONE, Processes
 from llm_lightning.distributed.sharding import is_sharded
-from llm_lightning.finetuning.coverage import parameter_groups
 from llm_lightning.finetuning.strategies import Strategy
 from llm_lightning.network import Unavailable
 from llm_lightning.run_format import files, status
@@ -39,24 +35,24 @@ from llm_lightning.runs.baseline_job import baseline_metrics
 from llm_lightning.runs.batch_limits import check_limits
 from llm_lightning.runs.built import Built
 from llm_lightning.runs.decisions import decide
-from llm_lightning.runs.errors import UserError, expect
-from llm_lightning.runs.evaluate import evaluate
-from llm_lightning.runs.fit import fit, quiet_lightning, read_resume
-from llm_lightning.runs.job import Job, describe_fallback, prepare
+from llm_lightning.runs.errors import expect
+from llm_lightning.runs.fit import is_resumable, quiet_lightning
+from llm_lightning.runs.job import Job, describe_fallback, mentioning, prepare
 from llm_lightning.runs.load import load_language_model
 from llm_lightning.runs.prior_state import PriorState, start, tidy
-from llm_lightning.runs.record import device_name, log_hparams, summarize
+from llm_lightning.runs.record import log_hparams, summarize
 from llm_lightning.runs.responses import respond, respond_untrained
 from llm_lightning.runs.settings import Checkpoint, Found
+from llm_lightning.runs.terminal_start import print_start
 from llm_lightning.runs.threads import chosen_threads
 from llm_lightning.runs.together import Assignment, OtherProcess, joining, together
+from llm_lightning.runs.train_and_evaluate import train_and_evaluate
 from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.tasks.task import Task
 from llm_lightning.training import stop_signals
 from llm_lightning.training.allocator import keep_freed_memory
 from llm_lightning.training.optim import AdamW
 from llm_lightning.training.parallel import trainer_arguments
-from llm_lightning.training.peak_memory import reset_peak_memory
 
 
 @dataclass(kw_only=True)
@@ -135,7 +131,7 @@ class NetworkJob(Job):
             else:
                 job.data.prepare_data()
             trainer, timer = job._trainer()
-        with _mention(fallbacks):
+        with mentioning(fallbacks):
             job.data.use_model(
                 load_tokenizer(job.model, weights), context_length(job.model, weights)
             )
@@ -164,7 +160,7 @@ class NetworkJob(Job):
                 summary = respond(model, device, summary, folder)
                 complete(folder, summary)
         else:
-            with expect(ValueError, Unavailable), _mention(found.fallbacks):
+            with expect(ValueError, Unavailable), mentioning(found.fallbacks):
                 built = self.build(found)
                 if prior is PriorState.INTERRUPTED and not is_resumable(folder, found.data):
                     prior = PriorState.NOTHING
@@ -241,23 +237,12 @@ class NetworkJob(Job):
             built.data.write_splits(new)
         with replacing_inside(folder / files.TOKENIZER) as new:
             save_tokenizer(built.task.tokenizer, new)
-        terminal.print_fallbacks(built.fallbacks, in_brief=self.settings.is_later_of_sweep)
-        terminal.print_start(
-            settings=self.settings,
-            groups=parameter_groups(built.task),
-            finetuning=built.task.strategy.describe(built.task),
-            data=[built.data.source, *built.data.describe()],
-            weights=built.weights,
-            model_settings=self.model_settings,
-            frozen=frozen_activations.describe(built.task, built.trainer, built.data),
-            device=f"{device_name(built.trainer)}, precision {built.trainer.precision}",
-            threads=threads,
-        )
+        print_start(built, self.settings, self.model_settings, threads)
         device = built.trainer.strategy.root_device
         keep_freed_memory()
         if self.untrained_responses and isinstance(built.task, LanguageModel):
             respond_untrained(built.task, built.data, folder)
-        with together(self.processes, self.other_process, resume_from, _facts(built)):
+        with together(self.processes, self.other_process, resume_from, built.facts()):
             seconds_before, metrics = self._train_and_evaluate(built, resume_from)
         stop_signals.check()
         seconds = seconds_before + time.perf_counter() - started
@@ -277,25 +262,14 @@ class NetworkJob(Job):
         return summary
 
     def _train_and_evaluate(self, built: Built, resume_from: Any) -> tuple[float, Metrics]:
-        """Does what all processes do together; the main one alone writes and prints.
-
-        Returns:
-            Seconds that an interrupted run had trained, and the metrics.
-        """
-        folder = self.settings.run_dir
-        reset_peak_memory(built.trainer.strategy.root_device)
-        # The order of the examples has its own generator; this is of dropout, drawn by each.
-        seed = self.processes.seed(self.settings.order_seed)
-        L.seed_everything(seed, workers=True, verbose=False)
-        seconds_before = fit(built.task, built.data, built.trainer, folder, resume_from)
-        stop_signals.check()
-        if self.processes.rank == 0:
-            status.write(folder, "running", epoch=built.trainer.current_epoch)
-        if "checkpoint" in self.callbacks:
-            last = folder / files.CHECKPOINTS / files.LAST
-            built.trainer.save_checkpoint(last, weights_only=True)
-        metrics = evaluate(built.task, built.data, built.trainer, self.evaluate, folder)
-        return seconds_before, metrics
+        return train_and_evaluate(
+            built,
+            self.settings,
+            self.processes,
+            self.evaluate,
+            keeps_weights="checkpoint" in self.callbacks,
+            resume_from=resume_from,
+        )
 
     def join(self, told: Assignment) -> None:
         """Trains and evaluates in another process than the main one.
@@ -311,7 +285,7 @@ class NetworkJob(Job):
             raise TypeError(f"a network job needs what its own find() returned, got {type(found)}")
         built = self.build(found)
         keep_freed_memory()
-        with joining(told, _facts(built)):
+        with joining(told, built.facts()):
             self._train_and_evaluate(built, told.resume_from)
 
 
@@ -320,42 +294,3 @@ def complete(folder: Path, summary: Summary) -> None:
     terminal.draw(summary, folder)
     stop_signals.check()
     write_summary(folder, summary)
-
-
-def is_resumable(folder: Path, data: DataModule) -> bool:
-    """Whether an interrupted run can go on; a checkpoint that does not allow it is set aside.
-
-    Raises:
-        UserError: if the data have changed.
-    """
-    file = folder / files.CHECKPOINTS / files.RESUME
-    try:
-        read_resume(file, data)
-    except UserError:
-        raise
-    except ValueError as error:
-        terminal.print_set_aside(file, str(error))
-        file.replace(file.with_name(file.name + files.DAMAGED))
-        return False
-    return True
-
-
-def _facts(built: Built) -> dict[str, Any]:
-    """What all processes must have found alike."""
-    splits = built.data.facts()["splits"]
-    return {
-        "the data": {name: split["sha256"] for name, split in splits.items()},
-        "the weights": built.weights.sha256,
-    }
-
-
-@contextlib.contextmanager
-def _mention(fallbacks: Sequence[str]) -> Iterator[None]:
-    """Adds to an error which fallbacks are in use, since they may be its cause."""
-    try:
-        yield
-    except ValueError as error:
-        if not fallbacks:
-            raise
-        lines = "\n".join(f"  {fallback.splitlines()[0].rstrip(':')}" for fallback in fallbacks)
-        raise ValueError(f"{error}\nThis is with a fallback:\n{lines}") from error

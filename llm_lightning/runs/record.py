@@ -13,6 +13,7 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from llm_lightning.callbacks.frozen_activations import FrozenActivations
+from llm_lightning.callbacks.saving import saving_facts
 from llm_lightning.data.classification import ClassificationData
 from llm_lightning.data.module import DataModule
 from llm_lightning.finetuning.coverage import parameter_groups
@@ -103,6 +104,7 @@ def summarize(
     train, validation, test = (
         built.timer.time_elapsed(stage) for stage in ("train", "validate", "test")
     )
+    saving, failed_saves = saving_facts(trainer)
     callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     frozen = next((c.facts for c in callbacks if isinstance(c, FrozenActivations)), None)
     kept = {
@@ -125,6 +127,7 @@ def summarize(
         "averaged_classes": averaged_classes(data, num_evaluated),
         "checkpoint": kept.pop(evaluated, None),
         "other_checkpoints": list(kept.values()),
+        "failed_saves": failed_saves,
         "parameters": {
             "trainable": sum(group.trainable for group in groups),
             "total": sum(group.total for group in groups),
@@ -146,6 +149,7 @@ def summarize(
             training=train - validation + (frozen["seconds"] if frozen else 0.0),
             validation=validation,
             evaluation=test,
+            saving=saving,
         ),
         "frozen_activations": frozen,
         "peak_memory_mib": peak_memory_mib(trainer.strategy.root_device),

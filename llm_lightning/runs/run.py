@@ -1,15 +1,15 @@
 """One run's life: find what it needs, skip what is done, do the rest."""
 
 import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 
 from llm_lightning.network import Unavailable
-from llm_lightning.run_format import folder_lock, status
+from llm_lightning.run_format import status
 from llm_lightning.run_format.summary import Summary, read_summary
 from llm_lightning.runs import terminal_output as terminal
 from llm_lightning.runs.damage import set_aside
-from llm_lightning.runs.errors import FolderHeld, expect
+from llm_lightning.runs.errors import expect
+from llm_lightning.runs.held_folder import held
 from llm_lightning.runs.job import Job
 from llm_lightning.runs.prior_state import PriorState, is_free, prior_state, tidy
 from llm_lightning.runs.settings import Found
@@ -29,7 +29,7 @@ def run(job: Job) -> Summary:
         UserError: if it cannot start or go on for another reason that the user can put right.
     """
     folder = job.settings.run_dir
-    with _holding(folder):
+    with held(folder, by_others="the same run is at work there"):
         if is_free(folder):
             set_aside(folder)
         job, found, prior = prepare_run(job)
@@ -41,21 +41,6 @@ def run(job: Job) -> Summary:
         # Again: a sweep counts it as done.
         status.write(folder, "finished", fallbacks=summary.fallbacks)
         return summary
-
-
-@contextlib.contextmanager
-def _holding(folder: Path) -> Iterator[None]:
-    """Keeps other processes away from a run's folder.
-
-    Raises:
-        FolderHeld: if one works on it already.
-    """
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(folder_lock.holding(folder))
-        except folder_lock.Held as error:
-            raise FolderHeld(f"{error}: the same run is at work there") from error
-        yield
 
 
 def prepare_run(job: Job) -> tuple[Job, Found, PriorState]:

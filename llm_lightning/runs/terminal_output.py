@@ -1,9 +1,8 @@
-"""What a run prints: what is about to happen, and what came out."""
+"""What a run prints: what becomes of its folder, and what came out."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.markup import escape
 from rich.panel import Panel
@@ -13,13 +12,7 @@ from llm_lightning.presentation.plurals import counted
 from llm_lightning.presentation.terminal import console, errors, facts_grid, results_table
 from llm_lightning.reporting.draw.run_figures import plot_run
 from llm_lightning.run_format import files
-from llm_lightning.run_format.summary import (
-    ParameterGroup,
-    ResponseFacts,
-    Score,
-    Summary,
-    WeightFacts,
-)
+from llm_lightning.run_format.summary import ResponseFacts, Score, Summary
 from llm_lightning.runs.settings import RunSettings
 from llm_lightning.runs.terminal_classes import class_facts, print_classes
 from llm_lightning.runs.terminal_decision import print_decision
@@ -45,7 +38,6 @@ NEXT_COMMANDS = {
     "instructions": 'python -m llm_lightning generate "{run_dir}" "What is the opposite of hot?"',
 }
 _RESPONSES_SHOWN = 3
-_NAMES_SHOWN = 3
 _CHARACTERS_SHOWN = 60
 
 
@@ -77,75 +69,6 @@ def print_heading(settings: RunSettings, data: Sequence[str]) -> None:
     console.print(f"\n[bold]{escape(settings.name)}[/bold], seed {settings.seed}")
     for line in data:
         console.print(escape(line))
-
-
-def _unused_weights(weights: WeightFacts) -> str:
-    """Which tensors of the file are left out: heads of other tasks, and poolers before them."""
-    names = ", ".join(weights.unused_names[:_NAMES_SHOWN])
-    more = weights.unused - min(len(weights.unused_names), _NAMES_SHOWN)
-    others = f" and {more:,} more" if more else ""
-    return f"not used: {counted(weights.unused, 'tensor')} of the file ({names}{others})"
-
-
-def print_start(
-    *,
-    settings: RunSettings,
-    groups: Sequence[ParameterGroup],
-    finetuning: Mapping[str, Any],
-    data: Sequence[str],
-    weights: WeightFacts,
-    model_settings: Mapping[str, Any],
-    frozen: str | None,
-    device: str,
-    threads: str | None,
-) -> None:
-    """Prints what will train, on what, from which weights, and into which folder.
-
-    Args:
-        settings: of the run.
-        groups: of parameters.
-        finetuning: facts of the strategy.
-        data: lines about the data.
-        weights: that training starts from.
-        model_settings: settings that come with the model, by their keys.
-        frozen: a line about the cache of frozen activations.
-        device: and precision.
-        threads: a line about how many there are, where they were chosen.
-    """
-    console.print(f"\n[bold]{escape(settings.name)}[/bold], seed {settings.seed}")
-    trainable = sum(group.trainable for group in groups)
-    total = sum(group.total for group in groups)
-    table = results_table("parameters", "trainable", "total", "share", footer=True)
-    footers = ("all", f"{trainable:,}", f"{total:,}", f"{trainable / total:.1%}")
-    for column, footer in zip(table.columns, footers, strict=True):
-        column.footer = footer
-    for group in groups:
-        style = None if group.trainable else "dim"
-        share = f"{group.trainable / group.total:.0%}"
-        table.add_row(group.name, f"{group.trainable:,}", f"{group.total:,}", share, style=style)
-    console.print(table)
-
-    facts = facts_grid()
-    if finetuning:
-        shown = (f"{key.replace('_', ' ')} {_short(value)}" for key, value in finetuning.items())
-        facts.add_row("finetune", escape(", ".join(shown)))
-    for title, line in zip(["data", *[""] * (len(data) - 1)], data, strict=True):
-        facts.add_row(title, escape(line))
-    head = ", its head too" if weights.head_loaded else ""
-    facts.add_row("weights", escape(weights.source + head))
-    if weights.unused:
-        facts.add_row("", escape(_unused_weights(weights)))
-    if model_settings:
-        shown = (f"{key}={value}" for key, value in model_settings.items())
-        facts.add_row("settings", escape(f"{' '.join(shown)} (they come with {weights.model})"))
-    facts.add_row("device", escape(device))
-    if threads:
-        facts.add_row("threads", escape(threads))
-    if frozen:
-        facts.add_row("frozen", escape(frozen))
-    facts.add_row("folder", escape(str(as_typed(settings.run_dir))))
-    console.print(facts)
-    console.print()
 
 
 def print_skipped(settings: RunSettings) -> None:
@@ -235,6 +158,8 @@ def print_results(summary: Summary, run_dir: Path) -> None:
     if summary.checkpoint:
         others = "".join(f", also {other}" for other in summary.other_checkpoints)
         facts.add_row("weights", f"{summary.checkpoint} (evaluated above){others}")
+    for name, times in summary.failed_saves.items():
+        facts.add_row("not saved", escape(f"{name}, {counted(times, 'time')}: see the warnings"))
     facts.add_row("folder", escape(f"{run_dir} (pictures in {files.PLOTS}/)"))
     if summary.epochs is not None:
         facts.add_row("curves", escape(f"tensorboard --logdir {run_dir.parent.parent}"))
@@ -308,10 +233,6 @@ def metric_text(name: str, value: float | None) -> str:
 
 def _percent(score: Score) -> str:
     return f"{100 * score.mean:.2f}"
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else f"{value:,}"
 
 
 def _shortened(text: str) -> str:

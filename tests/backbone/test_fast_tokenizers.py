@@ -1,5 +1,6 @@
 """Tokenizers of transformers, made here and loaded from a folder."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,19 @@ def test_any_text_survives_the_round_trip(kind: str) -> None:
     assert tokenizer.decode(tokenizer.encode(TEXT)) == TEXT
     ends = [*tokenizer.prefix, *tokenizer.encode("film"), tokenizer.end_id, tokenizer.pad_id]
     assert tokenizer.decode(ends) == "film"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("space", [" ", "\n"])
+def test_a_megabyte_of_white_space_is_encoded_within_seconds(
+    tokenizer: FastTokenizer, space: str
+) -> None:
+    """Where GPT-2's encoder, another library, would end the process."""
+    started = time.process_time()
+    ids = tokenizer.encode(f"a good{space * 2**20}film")
+    assert time.process_time() - started < 10
+    few = tokenizer.encode(f"a good{space * 3}film")
+    assert (ids[:2], ids[-2:]) == (few[:2], few[-2:])
 
 
 def test_offsets_cover_the_text_in_order(tokenizer: FastTokenizer) -> None:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from llm_lightning.presentation.terminal import console
 from llm_lightning.run_format.summary import WeightFacts
-from llm_lightning.runs import terminal_output
+from llm_lightning.runs import terminal_start
 
 Folders = Callable[[str], Path]
 
@@ -55,5 +55,5 @@ def test_one_line_counts_them(count: int, line: str) -> None:
     names = [f"a{number}" for number in range(min(count, 20))]
     facts = WeightFacts(model="m", source="s", unused=count, unused_names=names)
     with console.capture() as captured:
-        console.print(terminal_output._unused_weights(facts), soft_wrap=True)
+        console.print(terminal_start.unused_weights(facts), soft_wrap=True)
     assert captured.get().strip() == line

@@ -15,6 +15,7 @@ import pytest
 from loopback import Loopback
 
 from llm_lightning import network
+from llm_lightning.data.download import fetch
 from llm_lightning.network import Reachability, Stalled, Unavailable, while_moving
 from llm_lightning.redaction import without_secrets
 from llm_lightning.run_format import status
@@ -102,10 +103,40 @@ def test_an_error_of_a_download_comes_out() -> None:
         while_moving(download, lambda: 0, within_s=5.0)
 
 
+def test_headers_that_trickle_end_a_download_within_its_limits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client's time-outs are of single reads, which a byte now and then never exceeds."""
+    stop = threading.Event()
+
+    def trickle(handler: http.server.BaseHTTPRequestHandler) -> None:
+        if handler.command == "HEAD":  # asks whether the server is there
+            handler.send_response(200)
+            handler.end_headers()
+            return
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        while not stop.wait(0.02):
+            handler.wfile.write(b"a")
+
+    monkeypatch.delenv("LLM_LIGHTNING_OFFLINE")
+    with server(trickle) as url:
+        started = time.monotonic()
+        with pytest.raises(Unavailable, match=r"only 0 bytes arrived within 0\.3 s"):
+            fetch(
+                "the data", [f"{url}/a.zip"], tmp_path / "cache" / "a.zip", advice="wait",
+                slow_after_s=0.3,
+            )  # fmt: skip
+        assert time.monotonic() - started < 3
+        stop.set()
+    time.sleep(0.1)  # what was left behind ends, and writes nothing
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["a.zip.lock"]
+
+
 # HF_ENDPOINT and HF_HOME take effect when huggingface_hub is imported: a process of its own.
 LOCATE = """
 import sys, time
 from llm_lightning import network
+from llm_lightning.data.download import fetch
 from llm_lightning.backbone.families import locate
 from llm_lightning.backbone.huggingface.settings import HubModel
 from llm_lightning.backbone.weights import ModelConfig

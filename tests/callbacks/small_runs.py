@@ -99,10 +99,9 @@ class Losses(L.Callback):
 
 def trainer_with(callbacks: Sequence[L.Callback], **options: Any) -> L.Trainer:
     return L.Trainer(
-        **{"max_epochs": 2} | options,
+        **{"max_epochs": 2, "enable_checkpointing": False} | options,
         accelerator="cpu",
         logger=False,
-        enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,

@@ -1,5 +1,6 @@
 import io
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -10,8 +11,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from llm_lightning.backbone.tokenizer import gpt2_encoding
 from llm_lightning.commands import generate
 from llm_lightning.commands import main as cli
+from llm_lightning.commands.startup import HELD
 from llm_lightning.data.prompts import Record
 from llm_lightning.run_format import files
+from llm_lightning.run_format.folder_lock import holding
 from llm_lightning.run_format.summary import read_summary, write_summary
 from llm_lightning.runs.generation import stream_text
 from llm_lightning.runs.load import load_language_model
@@ -158,6 +161,19 @@ def test_without_an_instruction_each_line_of_input_is_one(
         generate.main([str(folder), instruction])
         answers += capsys.readouterr().out
     assert out == answers
+
+
+def test_responses_of_a_run_that_another_process_works_on_wait(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (folder / "summary.json").read_bytes()
+    with holding(folder):
+        assert generate.main([str(folder), "--responses"]) == HELD == 75
+    said = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert f"is held by process {os.getpid()} on" in said
+    assert (folder / "summary.json").read_bytes() == before
+    assert generate.main([str(tmp_path / "none"), "--responses"]) == 2
+    assert not list(tmp_path.iterdir())
 
 
 def test_responses_continue_after_an_interruption_and_reach_the_summary(

@@ -1,4 +1,5 @@
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -11,8 +12,10 @@ import pytest
 from judge_server import DIGEST, VERSION, JudgeServer, Say, Slow, Status
 
 from llm_lightning.commands import judge
+from llm_lightning.commands.startup import HELD
 from llm_lightning.evaluation.judging import exchange
 from llm_lightning.run_format.files import RESPONSES
+from llm_lightning.run_format.folder_lock import holding
 
 
 @pytest.fixture(autouse=True)
@@ -290,3 +293,19 @@ def test_interrupted_command_stops_soon_and_continues_later(
     result = read(folder / "judge-llama3-score100.json")
     assert [item["score"] for item in result["items"]] == [9, 50, 50]
     assert result["counts"]["cached"] == 1
+
+
+def test_a_run_that_another_process_works_on_is_not_judged(
+    server: JudgeServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, other = make_run(tmp_path / "a", "fine"), make_run(tmp_path / "b", "better")
+    for arguments in ([folder], [folder / RESPONSES], [folder, "--against", other]):
+        with holding(folder):
+            assert run(*arguments, "--model", "llama3", "--url", server.url) == HELD == 75
+        said = words(capsys.readouterr().err)
+        assert f"is held by process {os.getpid()} on" in said
+        assert "Traceback" not in said
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "b", RESPONSES, RESPONSES]
+    server.script(Say('{"score": 80}'), after_warm_up=True)
+    assert run(folder, "--model", "llama3", "--url", server.url) == 0
+    assert not list(tmp_path.glob("*.lock"))

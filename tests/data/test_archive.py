@@ -1,12 +1,14 @@
 import random
 import stat
+import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from llm_lightning.data.archive import extract_member
+from llm_lightning.data.archive import extract_member, is_zip
+from llm_lightning.data.spam import find_collection
 
 CONTENT = random.Random(0).randbytes(3_000)
 
@@ -124,3 +126,20 @@ def test_any_damaged_byte_gives_the_content_or_an_error_that_names_the_archive(
                 outcomes.append(str(archive) in str(error))
     assert all(outcomes)
     assert len(outcomes) == 2 * len(whole)
+
+
+@pytest.mark.parametrize("disks", [0, 2, 2**32 - 1])
+def test_an_archive_whose_end_says_what_cannot_be_is_damaged(tmp_path: Path, disks: int) -> None:
+    """zipfile refuses several disks, even where it is only asked whether it is an archive."""
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, 0, disks)
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 0, 0, 0, 0, 0)
+    file = tmp_path / "crafted.zip"
+    file.write_bytes(b"ham\thello\n" * 20 + b"\0" * 56 + locator + end)
+    if not disks:
+        assert is_zip(file)
+        return
+    with pytest.raises(ValueError, match="damaged or not a zip archive") as caught:
+        is_zip(file)
+    with pytest.raises(ValueError, match=r"^data\.path: .*crafted\.zip is damaged or not a zip"):
+        find_collection(file)
+    assert len(str(caught.value).splitlines()) == 1

@@ -12,7 +12,7 @@ from llm_lightning.backbone.checkpoint import (
     HEADS,
     WEIGHTS_NAMES,
     Loaded,
-    check_finite,
+    check_base,
     checked_sha256,
     checkpoint_files,
 )
@@ -77,7 +77,7 @@ def load_weights(
             f"model.weights: {path} does not fit this {type(backbone.model).__name__}; "
             f"{listed(problems)}"
         )
-    check_finite(path, dict(source.named_parameters()))
+    check_base(path, dict(source.named_parameters()))
     with torch.no_grad():
         for name, value in source.named_parameters():
             # The storage changes hands: nothing is copied, and adapters keep their layer's weight.
@@ -151,6 +151,6 @@ def _load_heads(
         if target is not None and tuple(target.shape) == reader.shape:
             with torch.no_grad():
                 target.copy_(value)
-            check_finite(path, {name: target})
+            check_base(path, {name: target})
             used.add(key)
     return found, used
