@@ -91,6 +91,9 @@ def _network_job(
     )
     if isinstance(finetune, QLoRA) and cfg.trainer.strategy == "fsdp2":
         raise ValueError("trainer.strategy must be ddp with finetune=qlora, got 'fsdp2'")
+    optim.check_libraries()
+    if optim.state_bits != 32 and cfg.trainer.strategy == "fsdp2":
+        raise ValueError("optim.state_bits must be 32 with trainer.strategy=fsdp2, got 8")
     precision = resolve(cfg.trainer.precision, cfg.trainer.accelerator)
     processes = processes_of(cfg)
     return NetworkJob(
@@ -106,6 +109,7 @@ def _network_job(
         loggers={str(name): _maker(part) for name, part in cfg.loggers.items()},
         evaluate=cfg.evaluate,
         processes=processes,
+        num_devices=cfg.trainer.devices,
         strategy=cfg.trainer.strategy,
         other_process=other_process(cfg, choices) if processes.size > 1 else None,
         # The last bits of a sum depend on the number of threads.

@@ -46,6 +46,8 @@ from llm_lightning.runs.run import prepare_run
 from llm_lightning.runs.settings import Found
 from llm_lightning.runs.terminal_output import as_typed
 from llm_lightning.tasks.language_model import LanguageModel
+from llm_lightning.training.memory_needs import memory_needs, peak_in_parts_mib
+from llm_lightning.training.peak_memory import memory_mib, peak_memory_mib, reset_peak_memory
 from llm_lightning.training.step_memory import weight_bytes
 
 
@@ -115,6 +117,8 @@ def _(job: NetworkJob, found: FoundNetwork, plan: Plan) -> None:
         model, _ = load_language_model(job.settings.home)
         _plan_responses(plan, _ready(model, found.trainer), found.data)
         return
+    device = found.trainer.strategy.root_device
+    plan.program_mib, plan.num_processes = memory_mib(device), job.num_devices
     built = job.build(found)
     try:
         _plan_training(plan, job, built)
@@ -156,14 +160,30 @@ def _plan_training(plan: Plan, job: NetworkJob, built: Built) -> None:
         at_validation = [c for c in before if isinstance(c, SampleResponses)]
         training = measure_training(built, train.widest, at_validation)
     callbacks.clear()
+    shares = job.num_devices if job.strategy == "fsdp2" else 1
+    needs = [
+        memory_needs(built.task, built.task.backbone.blocks, num_shares=size)
+        for size in (1, shares)
+    ]
+    if training is None:
+        reset_peak_memory(trainer.strategy.root_device)
     per_token = measure_evaluation(built, [test.some for test in tests])
+    peak_mib = peak_memory_mib(trainer.strategy.root_device) + frozen.mib
+    plan.peak_mib = peak_in_parts_mib(peak_mib, plan.program_mib, *needs)
     plan.seconds["evaluation"] = sum(
         seconds * test.tokens for seconds, test in zip(per_token, tests, strict=True)
     )
     if training is None:
         plan.memory = {"weights": weight_bytes(built.task)}
         return
-    plan.memory, plan.peak_mib = training.memory, training.peak_mib
+    plan.memory = training.memory
+    if shares > 1:
+        own = needs[1]
+        plan.memory |= {
+            "weights": own.weights,
+            "gradients": own.gradients,
+            "optimizer": own.optimizer,
+        }
     plan.widest_batch = list(train.widest.input_ids.shape)
     if plan.prior == PriorState.INTERRUPTED.value:
         resume = job.settings.home / files.CHECKPOINTS / files.RESUME

@@ -44,6 +44,7 @@ from llm_lightning.runs.evaluate import evaluate
 from llm_lightning.runs.fit import fit, quiet_lightning, read_resume
 from llm_lightning.runs.job import Job, describe_fallback, prepare
 from llm_lightning.runs.load import load_language_model
+from llm_lightning.runs.memory_forecast import check_memory
 from llm_lightning.runs.prior_state import PriorState, start, tidy
 from llm_lightning.runs.record import device_name, log_hparams, summarize
 from llm_lightning.runs.responses import respond, respond_untrained
@@ -86,6 +87,8 @@ class NetworkJob(Job):
     """Makers of the loggers, by name."""
     processes: Processes = ALONE
     """Those that train it together, seen from this one."""
+    num_devices: int = 1
+    """How many processes train it; a dry run is one process and tells what each would need."""
     strategy: str = "auto"
     """How they share the model, one of :data:`~llm_lightning.training.parallel.STRATEGIES`."""
     other_process: OtherProcess | None = None
@@ -116,6 +119,20 @@ class NetworkJob(Job):
         quiet_lightning()
         trainer, timer = self._trainer()  # before any download: it checks its own settings
         hub = ask_hub(self.model)  # waits, if it must, while the data are fetched
+        if self.processes.rank == 0:
+            check_memory(
+                model=self.model,
+                hub=hub,
+                task_class=self.task_class,
+                task=self.task,
+                finetune=self.finetune,
+                optim=self.optim,
+                device=trainer.strategy.root_device,
+                num_devices=self.num_devices,
+                num_measured=self.processes.size,
+                strategy=self.strategy,
+                precision=str(trainer.precision),
+            )
         allowed = self.settings.offline_fallback
         fallbacks = [fallback] if (fallback := prepare(self.data, fallback_allowed=allowed)) else []
         job = self
@@ -168,12 +185,6 @@ class NetworkJob(Job):
                 built = self.build(found)
                 if prior is PriorState.INTERRUPTED and not is_resumable(folder, found.data):
                     prior = PriorState.NOTHING
-                is_sharing = self.processes.size > 1 and self.strategy == "fsdp2"
-                if prior is PriorState.INTERRUPTED and is_sharing:
-                    raise ValueError(
-                        "a run with trainer.strategy=fsdp2 cannot go on where it was interrupted: "
-                        "start it over with rerun=true"
-                    )
                 resume_from = start(self.settings, prior, built.fallbacks)
             device = built.trainer.strategy.root_device
             with status.recorded(folder), chosen_threads(self.threads, device) as threads:

@@ -99,6 +99,7 @@ def trainer_arguments(processes: Processes, strategy: str) -> dict[str, Any]:
             # All buffers are constants; sent in a forward pass, they would keep a process waiting
             # that has no batch left.
             forward_sync_buffers=False,
+            gradient_as_bucket_view=True,  # instead of a second copy of all gradients
         ),
         "use_distributed_sampler": False,  # the data module deals out the examples
     }

@@ -44,8 +44,7 @@ def summary(folder: Path) -> dict[str, Any]:
 
 def curves(folder: Path) -> pd.DataFrame:
     table = pd.read_csv(folder / "metrics.csv")
-    # A learning rate is named after its group of parameters, of which fsdp2 has two.
-    return table[[column for column in table if not column.startswith(("time/", "lr-"))]]
+    return table[[column for column in table if not column.startswith("time/")]]
 
 
 def assert_same(one: Path, other: Path) -> None:
