@@ -118,7 +118,7 @@ def _(job: NetworkJob, found: FoundNetwork, plan: Plan) -> None:
         _plan_responses(plan, _ready(model, found.trainer), found.data)
         return
     device = found.trainer.strategy.root_device
-    plan.program_mib, plan.num_processes = memory_mib(device), job.num_devices
+    plan.program_mib, plan.num_processes = memory_mib(device), job.planned.size
     built = job.build(found)
     try:
         _plan_training(plan, job, built)
@@ -160,7 +160,7 @@ def _plan_training(plan: Plan, job: NetworkJob, built: Built) -> None:
         at_validation = [c for c in before if isinstance(c, SampleResponses)]
         training = measure_training(built, train.widest, at_validation)
     callbacks.clear()
-    shares = job.num_devices if job.strategy == "fsdp2" else 1
+    shares = job.planned.size if job.strategy == "fsdp2" else 1
     needs = [
         memory_needs(built.task, built.task.backbone.blocks, num_shares=size)
         for size in (1, shares)

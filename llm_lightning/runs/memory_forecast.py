@@ -10,10 +10,10 @@ from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.backbone.huggingface.location import known_config
 from llm_lightning.backbone.huggingface.settings import HubModel
 from llm_lightning.backbone.memory import free_memory_bytes
+from llm_lightning.distributed.processes import Processes
 from llm_lightning.finetuning.qlora import QLoRA
 from llm_lightning.finetuning.strategies import Strategy
 from llm_lightning.network import Reachability
-from llm_lightning.presentation.plurals import counted
 from llm_lightning.tasks.classifier import Classifier
 from llm_lightning.tasks.task import Task
 from llm_lightning.training.memory_needs import MemoryNeeds, memory_needs
@@ -31,7 +31,7 @@ def check_memory(
     finetune: Strategy,
     optim: AdamW,
     device: torch.device,
-    num_devices: int,
+    processes: Processes,
     num_measured: int,
     strategy: str,
     precision: str,
@@ -46,7 +46,7 @@ def check_memory(
         finetune: the strategy of fine-tuning.
         optim: the optimizer.
         device: of the first process.
-        num_devices: how many processes there will be, on this machine.
+        processes: those that there will be.
         num_measured: how many there are now: a dry run is a single one.
         strategy: how they share the model.
         precision: Lightning's name of it.
@@ -58,12 +58,12 @@ def check_memory(
     if device.type not in ("cuda", "cpu"):
         return
     free = torch.cuda.mem_get_info(device)[0] if is_gpu else free_memory_bytes()
-    for_each = free if is_gpu else free // num_devices
+    for_each = free if is_gpu else free // processes.per_node
     architecture = _architecture(model, hub)
     if architecture is None or _is_certainly_small(architecture, for_each):
         return
     outline = _outline(task_class, task, architecture, finetune, optim)
-    num_shares = num_devices if strategy == "fsdp2" else 1
+    num_shares = processes.size if strategy == "fsdp2" else 1
     needs, alone = (
         memory_needs(
             outline,
@@ -80,12 +80,12 @@ def check_memory(
         one.kept if is_gpu else max(one.start, one.kept) for one in (needs, alone)
     )
     if least > for_each:
-        raise ValueError(_refusal(model.name, least, needs, for_each, num_devices, is_gpu=is_gpu))
-    if num_measured < num_devices and least_alone > free:
+        raise ValueError(_refusal(model.name, least, needs, for_each, processes, is_gpu=is_gpu))
+    if num_measured < processes.size and least_alone > free:
         raise ValueError(
             f"a dry run measures one process with the whole model, which takes "
             f"{_gib(least_alone)} GiB or more, and {_gib(free)} GiB are free; with "
-            f"trainer.strategy={strategy} each of {num_devices} processes takes "
+            f"trainer.strategy={strategy} each of {processes.size} processes takes "
             f"{_gib(least)} GiB and its activations"
         )
 
@@ -148,7 +148,7 @@ def _outline(
 
 
 def _refusal(
-    name: str, least: int, needs: MemoryNeeds, free: int, num_devices: int, *, is_gpu: bool
+    name: str, least: int, needs: MemoryNeeds, free: int, processes: Processes, *, is_gpu: bool
 ) -> str:
     parts = [
         f"{part} {_gib(size)}"
@@ -160,8 +160,8 @@ def _refusal(
     ]
     at_first = f", and {_gib(needs.start)} while the whole model is made in 32 bits"
     whose = "on the GPU" if is_gpu else "in this machine"
-    if num_devices > 1:
-        whose += f" for each of {counted(num_devices, 'process', 'processes')}"
+    if processes.per_node > 1:
+        whose += f" for each of {processes.per_node} processes"
     return (
         f"model={name} does not fit: training it takes {_gib(least)} GiB or more in each "
         f"process, without any activations ({', '.join(parts)} GiB{at_first}), and "

@@ -26,6 +26,7 @@ from llm_lightning.callbacks.resume import Resume
 from llm_lightning.callbacks.status import EpochStatus
 from llm_lightning.callbacks.timing import StageTimer
 from llm_lightning.data.module import DataModule
+from llm_lightning.distributed.nodes import MeetingPlace
 from llm_lightning.distributed.processes import ALONE, Processes
 from llm_lightning.distributed.sharding import is_sharded
 from llm_lightning.finetuning.coverage import parameter_groups
@@ -50,7 +51,14 @@ from llm_lightning.runs.record import device_name, log_hparams, summarize
 from llm_lightning.runs.responses import respond, respond_untrained
 from llm_lightning.runs.settings import Checkpoint, Found
 from llm_lightning.runs.threads import chosen_threads
-from llm_lightning.runs.together import Assignment, OtherProcess, joining, together
+from llm_lightning.runs.together import (
+    Assignment,
+    OtherProcess,
+    Told,
+    following,
+    joining,
+    together,
+)
 from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.tasks.task import Task
 from llm_lightning.training import stop_signals
@@ -87,8 +95,10 @@ class NetworkJob(Job):
     """Makers of the loggers, by name."""
     processes: Processes = ALONE
     """Those that train it together, seen from this one."""
-    num_devices: int = 1
-    """How many processes train it; a dry run is one process and tells what each would need."""
+    planned: Processes = ALONE
+    """The same, also in a dry run, which is one process and tells what each would need."""
+    place: MeetingPlace | None = None
+    """Where they meet, if they are on several machines."""
     strategy: str = "auto"
     """How they share the model, one of :data:`~llm_lightning.training.parallel.STRATEGIES`."""
     other_process: OtherProcess | None = None
@@ -119,7 +129,7 @@ class NetworkJob(Job):
         quiet_lightning()
         trainer, timer = self._trainer()  # before any download: it checks its own settings
         hub = ask_hub(self.model)  # waits, if it must, while the data are fetched
-        if self.processes.rank == 0:
+        if self.processes.local_rank == 0:
             check_memory(
                 model=self.model,
                 hub=hub,
@@ -128,7 +138,7 @@ class NetworkJob(Job):
                 finetune=self.finetune,
                 optim=self.optim,
                 device=trainer.strategy.root_device,
-                num_devices=self.num_devices,
+                processes=self.planned,
                 num_measured=self.processes.size,
                 strategy=self.strategy,
                 precision=str(trainer.precision),
@@ -268,7 +278,8 @@ class NetworkJob(Job):
         keep_freed_memory()
         if self.untrained_responses and isinstance(built.task, LanguageModel):
             respond_untrained(built.task, built.data, folder)
-        with together(self.processes, self.other_process, resume_from, _facts(built)):
+        told = Told(resume_from, _facts(built))
+        with together(self.processes, self.other_process, told, self.place):
             seconds_before, metrics = self._train_and_evaluate(built, resume_from)
         stop_signals.check()
         seconds = seconds_before + time.perf_counter() - started
@@ -318,12 +329,34 @@ class NetworkJob(Job):
             ValueError: if this process finds something else than the main one.
         """
         _, found = self.find()
+        built = self._built(found)
+        with joining(told, _facts(built)):
+            self._train_and_evaluate(built, told.told.resume_from)
+
+    def follow(self, found: Found) -> None:
+        """Does this machine's part of a run whose main process is on another machine.
+
+        Args:
+            found: what :meth:`find` returned.
+
+        Raises:
+            UserError: if it cannot start, or another process died.
+        """
+        with expect(ValueError, Unavailable):
+            built = self._built(found)
+            device = built.trainer.strategy.root_device
+            with (
+                chosen_threads(self.threads, device),
+                following(self.processes, self.other_process, _facts(built), self.place) as told,
+            ):
+                self._train_and_evaluate(built, told.resume_from)
+
+    def _built(self, found: Found) -> Built:
         if not isinstance(found, FoundNetwork):
             raise TypeError(f"a network job needs what its own find() returned, got {type(found)}")
         built = self.build(found)
         keep_freed_memory()
-        with joining(told, _facts(built)):
-            self._train_and_evaluate(built, told.resume_from)
+        return built
 
 
 def complete(folder: Path, summary: Summary) -> None:

@@ -3,6 +3,9 @@
 import json
 import os
 import signal
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,8 @@ import pytest
 import torch
 from program import SMOKE, command
 
+from llm_lightning.distributed.nodes import MeetingPlace, meeting_place, node_rank
+from llm_lightning.distributed.processes import Processes
 from llm_lightning.runs import together
 from llm_lightning.tasks.task import Task
 
@@ -185,6 +190,54 @@ def test_activations_in_a_file_are_computed_by_both(monkeypatch: pytest.MonkeyPa
 def test_numbers_of_devices_are_checked(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for setting in ("devices=0", "devices=auto", "strategy=fsdp"):
+    for setting in ("devices=0", "devices=auto", "strategy=fsdp", "num_nodes=0"):
         assert command(monkeypatch, "+experiment=last_block", *SMOKE, f"trainer.{setting}") == 2
         assert f"trainer.{setting.split('=')[0]} must be" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+def test_two_machines_compute_what_one_does(monkeypatch: pytest.MonkeyPatch, strategy: str) -> None:
+    """The same command on both, one process each, meeting on the loopback interface."""
+    one = run(monkeypatch, *LAST_BLOCK, "data.batch_size=8", "runs_dir=one")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = (
+        *LAST_BLOCK, "data.batch_size=4", "trainer.num_nodes=2", f"trainer.strategy={strategy}",
+        "runs_dir=two",
+    )  # fmt: skip
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("MASTER_PORT", str(port))
+    other = subprocess.Popen(
+        [sys.executable, "-m", "llm_lightning", *settings],
+        env={**os.environ, "NODE_RANK": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        monkeypatch.setenv("NODE_RANK", "0")
+        two = run(monkeypatch, *settings)
+        said, _ = other.communicate(timeout=60)
+    finally:
+        other.kill()
+        other.wait()
+    assert (other.returncode, said) == (0, ""), "it prints and writes nothing"
+    assert_same(one, two)
+    assert summary(two)["device"].startswith("2 x ")
+
+
+def test_what_several_machines_need_in_the_environment() -> None:
+    where = {"MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500", "NODE_RANK": "1"}
+    assert node_rank(where, 2) == 1
+    assert node_rank({}, 1) == 0
+    assert meeting_place(where) == MeetingPlace("10.0.0.1", 29500)
+    for rank in ("", "2", "-1", "x"):
+        with pytest.raises(ValueError, match=r"trainer\.num_nodes=2 needs NODE_RANK"):
+            node_rank({"NODE_RANK": rank}, 2)
+    for changed in ({"MASTER_ADDR": ""}, {"MASTER_PORT": "0"}, {"MASTER_PORT": "70000"}):
+        with pytest.raises(ValueError, match="MASTER_ADDR and MASTER_PORT"):
+            meeting_place(where | changed)
+    assert [one.rank for one in Processes(6, 3, num_nodes=2).beside()] == [4, 5]
+    assert (Processes(6, 4, 2).node_rank, Processes(6, 4, 2).local_rank) == (1, 1)

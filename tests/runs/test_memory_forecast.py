@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from llm_lightning.backbone.weights import ModelConfig
+from llm_lightning.distributed.processes import Processes
 from llm_lightning.finetuning.adaptation import LoRA
 from llm_lightning.finetuning.strategies import AllLayers, Strategy, TopBlocks
 from llm_lightning.runs.memory_forecast import check_memory
@@ -24,7 +25,8 @@ def check(monkeypatch: pytest.MonkeyPatch, free: float, finetune: Strategy, **op
     )
     given: dict[str, Any] = {
         "model": XL, "hub": None, "task_class": Classifier, "task": ClassifierOptions(),
-        "optim": AdamW(), "device": torch.device("cpu"), "num_devices": 1, "num_measured": 1,
+        "optim": AdamW(), "device": torch.device("cpu"), "processes": Processes(),
+        "num_measured": 1,
         "strategy": "auto", "precision": "32-true",
     }  # fmt: skip
     check_memory(**given | {"finetune": finetune} | options)
@@ -45,7 +47,7 @@ def test_what_cannot_fit_is_refused_with_numbers(monkeypatch: pytest.MonkeyPatch
 
 
 def test_processes_of_one_machine_share_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    two: dict[str, Any] = {"num_devices": 2, "num_measured": 2}
+    two: dict[str, Any] = {"processes": Processes(2), "num_measured": 2}
     with pytest.raises(ValueError, match=r"12\.0 GiB are free in this machine for each of 2 proc"):
         check(monkeypatch, 24, AllLayers(), strategy="ddp", **two)
     # Half of the blocks, a whole one, and the embeddings: 12.4 GiB.
@@ -56,7 +58,11 @@ def test_processes_of_one_machine_share_its_memory(monkeypatch: pytest.MonkeyPat
 
 def test_a_dry_run_needs_the_whole_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (16 * GIB, 16 * GIB))
-    four: dict[str, Any] = {"num_devices": 4, "strategy": "fsdp2", "device": torch.device("cuda")}
+    four: dict[str, Any] = {
+        "processes": Processes(4),
+        "strategy": "fsdp2",
+        "device": torch.device("cuda"),
+    }
     check(monkeypatch, 1, AllLayers(), num_measured=4, **four)
     with pytest.raises(ValueError, match="a dry run measures one process with the whole model"):
         check(monkeypatch, 1, AllLayers(), num_measured=1, **four)
