@@ -138,7 +138,7 @@ def _outline(
         made: Task = build(
             task=asdict(task),
             model=architecture,
-            finetune=asdict(finetune),  # type: ignore[call-overload]
+            finetune=asdict(finetune),
             optim=asdict(optim),
             text={},
             seed=0,

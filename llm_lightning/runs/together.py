@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import IO, Any
 
 import torch
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from llm_lightning.distributed.group import (
-    TCPStore,
     group,
     is_lost_connection,
     joined_store,
@@ -93,7 +93,7 @@ def together(
     except RuntimeError as error:
         raise UserError(f"processes cannot meet at {place}: {error}") from error
     if processes.num_nodes > 1:
-        store.set(_TOLD, pickle.dumps(told))
+        store.set(_TOLD, pickle.dumps(told))  # type: ignore[arg-type]
     here = place or MeetingPlace(_HOST, store.port)
     with _beside(store, here, processes, other, told):
         yield

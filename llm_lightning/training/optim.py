@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -100,9 +101,8 @@ class AdamW:
         groups = [group for group in groups if group["params"]]
         betas = (self.betas[0], self.betas[1])
         if self.state_bits == 8:
-            from bitsandbytes.optim import AdamW8bit  # takes a second, and is optional
-
-            found: torch.optim.Optimizer = AdamW8bit(groups, lr=self.lr, betas=betas, eps=self.eps)
+            make: Any = import_module("bitsandbytes.optim").AdamW8bit  # takes a second, if there
+            found: torch.optim.Optimizer = make(groups, lr=self.lr, betas=betas, eps=self.eps)
             return found
         return AdamWOfParts(groups, lr=self.lr, betas=betas, eps=self.eps, fused=fused)
 

@@ -14,7 +14,7 @@ class AdamWOfParts(torch.optim.AdamW):
     state in a checkpoint.
     """
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Does one optimizer step; returns what the closure returns."""
         loss = None
         if closure is not None:

@@ -14,10 +14,12 @@ import pandas as pd
 import pytest
 import torch
 from program import SMOKE, command
+from safetensors.torch import load_file
 
 from llm_lightning.distributed.nodes import MeetingPlace, meeting_place, node_rank
 from llm_lightning.distributed.processes import Processes
 from llm_lightning.runs import together
+from llm_lightning.runs.handle import load
 from llm_lightning.tasks.task import Task
 
 pytestmark = pytest.mark.usefixtures("own_folder")
@@ -90,6 +92,19 @@ def assert_same(one: Path, other: Path) -> None:
             id="last_block_fsdp2",
             marks=pytest.mark.slow,
         ),
+        *(
+            pytest.param(
+                settings,
+                ("data.batch_size=8",),
+                ("data.batch_size=4", "trainer.strategy=fsdp2"),
+                id=name,
+                marks=pytest.mark.slow,
+            )
+            for name, settings in (
+                ("all_fsdp2", ("+experiment=all", *WHOLE, "data.num_train=19")),
+                ("lora_fsdp2", (*LORA, "finetune.dropout=0")),
+            )
+        ),
         pytest.param(
             INSTRUCT,
             ("data.batch_size=4", "data.eval_batch_size=8", "finetune.dropout=0"),
@@ -130,12 +145,34 @@ def test_two_processes_compute_what_one_does(
 
 
 @pytest.mark.slow
+def test_a_run_of_fsdp2_is_used_as_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = ("+experiment=all", *SMOKE, "model.n_layer=2", "model.n_embd=32", "model.n_head=2")
+    two = ("trainer.devices=2", "trainer.strategy=fsdp2", "data.batch_size=4")
+    folder = run(monkeypatch, *settings, *two, "runs_dir=runs")
+    texts = ["WINNER!! Claim your prize now", "see you at six"]
+    predicted = load(folder).predict(texts)
+    trained = torch.load(folder / "checkpoints/last.ckpt")["state_dict"]
+    assert command(monkeypatch, "export", str(folder), "--format", "hf", "--out", "hf") == 0
+    exported = load_file("hf/model.safetensors")
+    torch.testing.assert_close(exported["score.weight"], trained["head.weight"])
+    name = "h.1.mlp.c_fc.weight"
+    torch.testing.assert_close(exported[f"transformer.{name}"].T, trained[f"backbone.{name}"])
+    (file,) = folder.glob("predictions_test.csv")
+    of_run = pd.read_csv(file)
+    again = load(folder).predict(list(of_run["text"]))
+    columns = [name for name in of_run if name.startswith("probability")]
+    np.testing.assert_allclose(again[columns], of_run[columns], atol=1e-5)
+    assert len(predicted) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
 def test_a_run_whose_second_process_dies_ends_with_one_message_and_goes_on(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], strategy: str
 ) -> None:
     settings = (
         *LORA, "finetune.dropout=0.1", "data.batch_size=4", "trainer.devices=2",
- "runs_dir=runs",
+        f"trainer.strategy={strategy}", "checkpoint_every=2", "runs_dir=runs",
     )  # fmt: skip
     whole = run(monkeypatch, *settings[:-1], "runs_dir=whole")
     started: list[int] = []
@@ -146,13 +183,13 @@ def test_a_run_whose_second_process_dies_ends_with_one_message_and_goes_on(
         started.append(process.pid)
         return process
 
-    def kill(self: Task) -> None:
-        if self.current_epoch == 1:
+    def kill(self: Task, batch: Any, index: int) -> None:
+        if (self.current_epoch, index) == (1, 3):
             os.kill(started[0], signal.SIGKILL)
 
     with monkeypatch.context() as patch:
         patch.setattr(together.subprocess, "Popen", remembered)
-        patch.setattr(Task, "on_train_epoch_start", kill)
+        patch.setattr(Task, "on_train_batch_start", kill)
         capsys.readouterr()
         assert command(monkeypatch, *settings) == 2
     told = capsys.readouterr().err

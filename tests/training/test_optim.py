@@ -78,7 +78,7 @@ def test_moments_in_eight_bits_take_a_quarter_and_step_alike() -> None:
     # Nearly every weight moves by the learning rate in each step, whatever its gradient.
     difference = (moved[8] - moved[32]).abs()
     assert difference.mean() < 0.02 * moved[32].abs().mean()
-    assert difference.max() < 1e-3, "less than one step"
+    assert (difference > 1e-3).float().mean() < 1e-3, "seldom as much as one step"
     assert sizes[8] < 0.3 * sizes[32]
 
 
