@@ -160,16 +160,28 @@ def _plan_training(plan: Plan, job: NetworkJob, built: Built) -> None:
         at_validation = [c for c in before if isinstance(c, SampleResponses)]
         training = measure_training(built, train.widest, at_validation)
     callbacks.clear()
+    is_half = trainer.precision in ("bf16-true", "16-true")
     shares = job.planned.size if job.strategy == "fsdp2" else 1
-    needs = [
-        memory_needs(built.task, built.task.backbone.blocks, num_shares=size)
-        for size in (1, shares)
-    ]
     if training is None:
         reset_peak_memory(trainer.strategy.root_device)
     per_token = measure_evaluation(built, [test.some for test in tests])
-    peak_mib = peak_memory_mib(trainer.strategy.root_device) + frozen.mib
-    plan.peak_mib = peak_in_parts_mib(peak_mib, plan.program_mib, *needs)
+    plan.peak_mib = peak_memory_mib(trainer.strategy.root_device) + frozen.mib
+    in_parts: dict[str, int] = {}
+    if shares > 1:
+        whole, part = (
+            memory_needs(built.task, built.task.backbone.blocks, num_shares=size, half=is_half)
+            for size in (1, shares)
+        )
+        # Weights that train are as large as their gradients.
+        saved = whole.gradients * ("checkpoint" in job.callbacks)
+        if "resume" in job.callbacks:
+            saved = whole.gradients + whole.optimizer
+        plan.peak_mib = peak_in_parts_mib(plan.peak_mib, plan.program_mib, whole, part, saved)
+        in_parts = {
+            "weights": part.weights,
+            "gradients": part.gradients,
+            "optimizer": part.optimizer,
+        }
     plan.seconds["evaluation"] = sum(
         seconds * test.tokens for seconds, test in zip(per_token, tests, strict=True)
     )
@@ -177,13 +189,7 @@ def _plan_training(plan: Plan, job: NetworkJob, built: Built) -> None:
         plan.memory = {"weights": weight_bytes(built.task)}
         return
     plan.memory = training.memory
-    if shares > 1:
-        own = needs[1]
-        plan.memory |= {
-            "weights": own.weights,
-            "gradients": own.gradients,
-            "optimizer": own.optimizer,
-        }
+    plan.memory |= in_parts
     plan.widest_batch = list(train.widest.input_ids.shape)
     if plan.prior == PriorState.INTERRUPTED.value:
         resume = job.settings.home / files.CHECKPOINTS / files.RESUME

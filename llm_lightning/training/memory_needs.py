@@ -69,15 +69,18 @@ def memory_needs(
 
 
 def peak_in_parts_mib(
-    whole_mib: float, program_mib: float, whole: MemoryNeeds, part: MemoryNeeds
+    whole_mib: float, program_mib: float, whole: MemoryNeeds, part: MemoryNeeds, saved: int
 ) -> float:
     """Returns the peak of a process that has parts of the blocks, from that of one with all.
+
+    It is that of the main process, which puts checkpoints together.
 
     Args:
         whole_mib: the measured peak of one process, in MiB.
         program_mib: of these, what the program takes without a model.
         whole: what the process keeps that was measured.
         part: what each process will keep.
+        saved: bytes of a checkpoint.
     """
     in_parts = whole_mib + (part.kept - whole.kept) / 2**20
-    return max(in_parts, program_mib + part.start / 2**20)
+    return max(in_parts, program_mib + max(part.start, part.kept + saved) / 2**20)

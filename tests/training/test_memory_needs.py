@@ -36,5 +36,8 @@ def test_the_peak_of_a_part_is_that_of_the_whole_without_what_others_have() -> N
     mib = 2**20
     whole = MemoryNeeds(100 * mib, 100 * mib, 200 * mib, start=100 * mib)
     part = MemoryNeeds(60 * mib, 50 * mib, 100 * mib, start=100 * mib)
-    assert peak_in_parts_mib(900.0, 300.0, whole, part) == 900 - 400 + 210
-    assert peak_in_parts_mib(500.0, 300.0, whole, part) == 400, "while the whole model is made"
+    assert peak_in_parts_mib(900.0, 300.0, whole, part, 0) == 900 - 400 + 210
+    assert peak_in_parts_mib(500.0, 300.0, whole, part, 0) == 510, "what it keeps"
+    assert peak_in_parts_mib(900.0, 300.0, whole, part, 300 * mib) == 810, "with a checkpoint"
+    few = MemoryNeeds(60 * mib, 0, 0, start=100 * mib)
+    assert peak_in_parts_mib(450.0, 300.0, whole, few, 0) == 400, "while the whole model is made"
