@@ -1,8 +1,8 @@
 """Runs the program, and watches how much memory each of its processes takes."""
 
 import json
+import multiprocessing
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,6 +18,11 @@ SHORT = (
     "untrained_responses=false",
 )  # fmt: skip
 """Settings of a run of four steps that does all that a run does."""
+
+
+# Processes that have imported everything already; what they take is the same.
+_STARTER = multiprocessing.get_context("forkserver")
+_STARTER.set_forkserver_preload(["llm_lightning.commands.main", "llm_lightning.commands.train"])
 
 
 @dataclass
@@ -40,7 +45,7 @@ class Watched:
 
 
 def run(*settings: str, threads: int = 1) -> Watched:
-    """Runs ``python -m llm_lightning`` with these settings in a folder of its own."""
+    """Does what ``python -m llm_lightning`` does with these settings in a folder of its own."""
     folder = Path(tempfile.mkdtemp(prefix="scale-"))
     environment = {
         **os.environ,
@@ -49,21 +54,33 @@ def run(*settings: str, threads: int = 1) -> Watched:
         "LLM_LIGHTNING_CACHE": str(folder / "cache"),
         "COLUMNS": "150",
     }
-    command = [sys.executable, "-m", "llm_lightning", *settings, f"runs_dir={folder}"]
     started = time.perf_counter()
     peaks: dict[int, float] = {}
-    with (folder / "output.txt").open("w") as out:
-        process = subprocess.Popen(command, env=environment, stdout=out, stderr=subprocess.STDOUT)
-        main = psutil.Process(process.pid)
-        while process.poll() is None:
-            for one in (main, *_children(main)):
-                if (peak := _peak_mib(one.pid)) is not None:
-                    peaks[one.pid] = max(peak, peaks.get(one.pid, 0.0))
-            time.sleep(0.1)
+    arguments = [*settings, f"runs_dir={folder}"]
+    process = _STARTER.Process(target=_command, args=(arguments, environment, folder))
+    process.start()
+    main = psutil.Process(process.pid)
+    while process.is_alive():
+        for one in (main, *_children(main)):
+            if (peak := _peak_mib(one.pid)) is not None:
+                peaks[one.pid] = max(peak, peaks.get(one.pid, 0.0))
+        time.sleep(0.1)
+    process.join()
     output = (folder / "output.txt").read_text()
     seconds = time.perf_counter() - started
     trained = [peak for peak in peaks.values() if peak > 300]  # others only ask git or the linker
-    return Watched(process.returncode, seconds, trained, output, folder)
+    return Watched(process.exitcode or 0, seconds, trained, output, folder)
+
+
+def _command(arguments: list[str], environment: dict[str, str], folder: Path) -> None:
+    os.environ.update(environment)
+    with (folder / "output.txt").open("w") as out:
+        os.dup2(out.fileno(), 1)
+        os.dup2(out.fileno(), 2)
+    from llm_lightning.commands.main import main
+
+    sys.argv = ["llm_lightning"]
+    sys.exit(main(arguments))
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:
