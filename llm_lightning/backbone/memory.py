@@ -11,7 +11,9 @@ MOST_BLOCKS = 2_000
 narrow they are."""
 
 _MOST_COUNTED = 10**18
-_CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
+_CONTAINER = Path("/sys/fs/cgroup")
+_CONTAINER_LIMIT = _CONTAINER / "memory.max"
+_MACHINE = Path("/proc/meminfo")
 
 
 def check_fits(num_parameters: int, what: str) -> None:
@@ -46,3 +48,26 @@ def memory_bytes() -> int:
     except (OSError, ValueError):
         return physical
     return min(physical, int(limit)) if limit.isdecimal() else physical
+
+
+def free_memory_bytes() -> int:
+    """Returns how much memory programs can still take, in this machine or the container, in bytes.
+
+    What the system only keeps of files, because nobody needs the space, counts as free. Where the
+    system does not say, it is all of the memory.
+    """
+    free = memory_bytes()
+    try:
+        for line in _MACHINE.read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                free = min(free, 1024 * int(line.split()[1]))  # kB
+    except (OSError, ValueError):
+        pass
+    try:
+        used = int((_CONTAINER / "memory.current").read_text(encoding="ascii"))
+        limit = int(_CONTAINER_LIMIT.read_text(encoding="ascii"))
+        parts = (_CONTAINER / "memory.stat").read_text(encoding="ascii").splitlines()
+        of_files = dict(part.split() for part in parts).get("inactive_file", "0")
+        return max(0, min(free, limit - used + int(of_files)))
+    except (OSError, ValueError):  # no container, or one without a limit
+        return free

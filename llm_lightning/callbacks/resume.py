@@ -68,7 +68,7 @@ class Resume(L.Callback):
         self._tried_step = self._saved_step = trainer.global_step
         if self._loaded is not None:
             if (gathered := self._loaded["metrics"]) is not None:
-                own = gathered[group_rank()]
+                own = _of_this_process(gathered)
                 cast(Task, pl_module).metrics["train"].restore(own, pl_module.device)
             _set_random_states(self._loaded["random"])
             self._loaded = None
@@ -238,6 +238,13 @@ def read_interval(every: int | str) -> tuple[int | None, float]:
         f"checkpoint_every must be a number of optimizer steps, or a time as 30s, 5min or 2h, got "
         f"{every!r}"
     )
+
+
+def _of_this_process(gathered: list[Any]) -> list[Any]:
+    """Its own of what all processes had; if there were more or fewer, the main one takes all."""
+    if len(gathered) == group_size():
+        return [gathered[group_rank()]]
+    return gathered if group_rank() == 0 else []
 
 
 def _curves(trainer: L.Trainer) -> dict[str, Any]:

@@ -33,8 +33,9 @@ from llm_lightning.dry_run.planning import plan_run
 from llm_lightning.presentation.terminal import print_error
 from llm_lightning.run_format import files, status
 from llm_lightning.runs.errors import FolderHeld, expect
+from llm_lightning.runs.network_job import NetworkJob
 from llm_lightning.runs.prior_state import is_free
-from llm_lightning.runs.run import objective_value, remove_if_empty, run
+from llm_lightning.runs.run import follow, objective_value, remove_if_empty, run
 from llm_lightning.training import stop_signals
 
 
@@ -95,6 +96,9 @@ def _attempt(cfg: DictConfig, run_dir: Path, is_sweep: bool) -> float | None:
             plan.write(run_dir)
             (printing.print_line if is_sweep else printing.print_plan)(plan)
             return 0.0
+        if isinstance(job, NetworkJob) and job.processes.node_rank > 0:
+            follow(job)
+            return None
         return objective_value(job, run(job))
     except FolderHeld as error:
         print_error(str(error))

@@ -88,6 +88,7 @@ def _of_trainer(cfg: DictConfig) -> Iterator[Rule]:
         "a whole number >= 1",
     )
     yield "trainer.devices", _is_count(trainer.devices, least=1), "a whole number >= 1"
+    yield "trainer.num_nodes", _is_count(trainer.num_nodes, least=1), "a whole number >= 1"
     yield "trainer.strategy", trainer.strategy in STRATEGIES, f"among {', '.join(STRATEGIES)}"
     is_limit = trainer.max_steps == -1 or _is_count(trainer.max_steps, least=1)
     yield "trainer.max_steps", is_limit, "-1 or a whole number >= 1"

@@ -20,12 +20,13 @@ from llm_lightning.backbone.families import Model
 from llm_lightning.backbone.huggingface.location import has_package
 from llm_lightning.backbone.huggingface.settings import HubModel
 from llm_lightning.config.checks import check, explained
-from llm_lightning.config.composed import other_process, processes_of
+from llm_lightning.config.composed import meeting_place_of, other_process, processes_of
 from llm_lightning.config.experiments import conf_dir
 from llm_lightning.config.run_name import run_name
 from llm_lightning.config.secrets import check_no_secrets
 from llm_lightning.cores import usable
 from llm_lightning.data.module import DataModule
+from llm_lightning.distributed.processes import Processes
 from llm_lightning.evaluation.baselines import Baseline
 from llm_lightning.evaluation.decisions import Decide
 from llm_lightning.finetuning.qlora import QLoRA
@@ -91,8 +92,11 @@ def _network_job(
     )
     if isinstance(finetune, QLoRA) and cfg.trainer.strategy == "fsdp2":
         raise ValueError("trainer.strategy must be ddp with finetune=qlora, got 'fsdp2'")
+    optim.check_libraries()
+    if optim.state_bits != 32 and cfg.trainer.strategy == "fsdp2":
+        raise ValueError("optim.state_bits must be 32 with trainer.strategy=fsdp2, got 8")
     precision = resolve(cfg.trainer.precision, cfg.trainer.accelerator)
-    processes = processes_of(cfg)
+    processes, nodes = processes_of(cfg), cfg.trainer.num_nodes
     return NetworkJob(
         settings=settings,
         data=data,
@@ -106,6 +110,8 @@ def _network_job(
         loggers={str(name): _maker(part) for name, part in cfg.loggers.items()},
         evaluate=cfg.evaluate,
         processes=processes,
+        planned=Processes(cfg.trainer.devices * nodes, num_nodes=nodes),
+        place=meeting_place_of(processes),
         strategy=cfg.trainer.strategy,
         other_process=other_process(cfg, choices) if processes.size > 1 else None,
         # The last bits of a sum depend on the number of threads.

@@ -27,7 +27,7 @@ from llm_lightning.runs.built import Built
 from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.tasks.task import Task
 from llm_lightning.training.clock import now
-from llm_lightning.training.peak_memory import peak_memory_mib, reset_peak_memory
+from llm_lightning.training.peak_memory import reset_peak_memory
 from llm_lightning.training.step_memory import memory_by_part
 
 _LEAST_STEPS = 3
@@ -51,7 +51,6 @@ class Training:
     total_steps: int
     memory: dict[str, int]
     """Bytes by part."""
-    peak_mib: float
 
 
 class _Enough(Exception):
@@ -99,7 +98,6 @@ class TrainingMeasure(L.Callback):
             steps_per_epoch=-(-int(trainer.num_training_batches) // accumulated),
             total_steps=int(trainer.estimated_stepping_batches),
             memory=memory,
-            peak_mib=peak_memory_mib(pl_module.device),
         )
         raise _Enough
 

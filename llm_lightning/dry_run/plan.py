@@ -34,8 +34,12 @@ class Plan:
     """Rows and tokens of that batch."""
     frozen_activations_mib: float = 0.0
     """Size of the frozen activations, which are computed once for every example."""
+    program_mib: float = 0.0
+    """Memory of the process before it had a model: the program, its libraries, and the data."""
     peak_mib: float = 0.0
-    """Peak memory while this was measured: of the GPU, or of the whole process."""
+    """Expected peak of each process of the run: of its GPU, or of the whole process."""
+    num_processes: int = 1
+    """How many processes the run has."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Expected time of each part of the run."""
     test_set: tuple[str, int] | None = None

@@ -46,6 +46,8 @@ from llm_lightning.runs.run import prepare_run
 from llm_lightning.runs.settings import Found
 from llm_lightning.runs.terminal_output import as_typed
 from llm_lightning.tasks.language_model import LanguageModel
+from llm_lightning.training.memory_needs import memory_needs, peak_in_parts_mib
+from llm_lightning.training.peak_memory import memory_mib, peak_memory_mib, reset_peak_memory
 from llm_lightning.training.step_memory import weight_bytes
 
 
@@ -115,6 +117,8 @@ def _(job: NetworkJob, found: FoundNetwork, plan: Plan) -> None:
         model, _ = load_language_model(job.settings.home)
         _plan_responses(plan, _ready(model, found.trainer), found.data)
         return
+    device = found.trainer.strategy.root_device
+    plan.program_mib, plan.num_processes = memory_mib(device), job.planned.size
     built = job.build(found)
     try:
         _plan_training(plan, job, built)
@@ -156,14 +160,36 @@ def _plan_training(plan: Plan, job: NetworkJob, built: Built) -> None:
         at_validation = [c for c in before if isinstance(c, SampleResponses)]
         training = measure_training(built, train.widest, at_validation)
     callbacks.clear()
+    is_half = trainer.precision in ("bf16-true", "16-true")
+    shares = job.planned.size if job.strategy == "fsdp2" else 1
+    if training is None:
+        reset_peak_memory(trainer.strategy.root_device)
     per_token = measure_evaluation(built, [test.some for test in tests])
+    plan.peak_mib = peak_memory_mib(trainer.strategy.root_device) + frozen.mib
+    in_parts: dict[str, int] = {}
+    if shares > 1:
+        whole, part = (
+            memory_needs(built.task, built.task.backbone.blocks, num_shares=size, half=is_half)
+            for size in (1, shares)
+        )
+        # Weights that train are as large as their gradients.
+        saved = whole.gradients * ("checkpoint" in job.callbacks)
+        if "resume" in job.callbacks:
+            saved = whole.gradients + whole.optimizer
+        plan.peak_mib = peak_in_parts_mib(plan.peak_mib, plan.program_mib, whole, part, saved)
+        in_parts = {
+            "weights": part.weights,
+            "gradients": part.gradients,
+            "optimizer": part.optimizer,
+        }
     plan.seconds["evaluation"] = sum(
         seconds * test.tokens for seconds, test in zip(per_token, tests, strict=True)
     )
     if training is None:
         plan.memory = {"weights": weight_bytes(built.task)}
         return
-    plan.memory, plan.peak_mib = training.memory, training.peak_mib
+    plan.memory = training.memory
+    plan.memory |= in_parts
     plan.widest_batch = list(train.widest.input_ids.shape)
     if plan.prior == PriorState.INTERRUPTED.value:
         resume = job.settings.home / files.CHECKPOINTS / files.RESUME

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.markup import escape
+from rich.table import Table
 
 from llm_lightning.dry_run import power
 from llm_lightning.dry_run.earlier_runs import Earlier, earlier_parts
@@ -22,20 +23,13 @@ def print_plan(plan: Plan) -> None:
     print_fallbacks(plan.fallbacks)
     console.print(f"\n[bold]{escape(plan.name)}[/bold], seed {plan.seed}: dry run\n")
     if plan.memory:
-        table = results_table("memory", "MiB", footer=True)
-        table.columns[0].footer = "together"
-        table.columns[1].footer = _mib(sum(plan.memory.values()))
-        for part, size in plan.memory.items():
-            table.add_row(part, _mib(size))
-        console.print(table)
+        console.print(_memory(plan))
     facts = facts_grid()
     facts.add_row("trainable", f"{plan.trainable:,} of {plan.total:,} parameters")
     facts.add_row("steps", f"{plan.steps:,} optimizer steps{_rest(plan)}")
     if plan.widest_batch:
         rows, width = plan.widest_batch
         facts.add_row("batch", f"{rows} x {width} tokens at the widest, which memory is given for")
-    if plan.peak_mib:
-        facts.add_row("peak", f"{plan.peak_mib:,.0f} MiB while this was measured, {_whose(plan)}")
     if plan.frozen_activations_mib:
         facts.add_row(
             "frozen", f"{plan.frozen_activations_mib:,.0f} MiB of frozen activations, computed once"
@@ -52,12 +46,28 @@ def print_plan(plan: Plan) -> None:
     console.print(facts)
 
 
+def _memory(plan: Plan) -> Table:
+    """What a process's peak consists of."""
+    table = results_table("memory", "MiB", footer=True)
+    table.columns[0].footer = _whose_peak(plan)
+    table.columns[1].footer = f"{plan.peak_mib:,.1f}"
+    parts = {part: size / _MIB for part, size in plan.memory.items()}
+    if plan.frozen_activations_mib:
+        parts["frozen activations"] = plan.frozen_activations_mib
+    parts["program, libraries, data"] = plan.program_mib
+    # Tensors that a step frees at once, and what the allocator keeps.
+    parts["passing"] = max(0.0, plan.peak_mib - sum(parts.values()))
+    for part, size in parts.items():
+        table.add_row(part, f"{size:,.1f}")
+    return table
+
+
 def print_line(plan: Plan) -> None:
     """Prints one run of a sweep."""
     is_finished = plan.prior == PriorState.FINISHED.value
     took = "finished before" if is_finished else f"about {duration(plan.total_seconds)}"
     console.print(
-        f"{plan.trainable:>13,} trainable {_mib(sum(plan.memory.values())):>8} MiB "
+        f"{plan.trainable:>13,} trainable {plan.peak_mib:>8,.0f} MiB "
         f"{plan.steps:>7,} steps  {took:<15}  {escape(plan.name)}, seed {plan.seed}"
         + (" (with fallbacks)" if plan.fallbacks else ""),
         soft_wrap=True,
@@ -66,7 +76,7 @@ def print_line(plan: Plan) -> None:
 
 def print_total(plans: Sequence[Plan], num_refused: int) -> None:
     """Prints what a sweep would take if its runs followed each other."""
-    largest = max((sum(plan.memory.values()) for plan in plans), default=0)
+    largest = max((plan.peak_mib for plan in plans), default=0)
     finished = sum(plan.prior == PriorState.FINISHED.value for plan in plans)
     parts = [f"{len(plans) + num_refused} runs"]
     parts += [f"{finished} finished before"] if finished else []
@@ -75,7 +85,7 @@ def print_total(plans: Sequence[Plan], num_refused: int) -> None:
     seconds = sum(plan.total_seconds for plan in plans)
     console.print(
         f"\n{', '.join(parts)}: {steps:,} steps, about {duration(seconds)} one after another, "
-        f"{_mib(largest)} MiB for the largest",
+        f"{largest:,.0f} MiB for the largest",
         style="bold",
     )
 
@@ -143,10 +153,6 @@ def _rounded(items: int) -> int:
     return -(-items // unit) * unit
 
 
-def _mib(size: int) -> str:
-    return f"{size / _MIB:,.1f}"
-
-
 def _rest(plan: Plan) -> str:
     match PriorState(plan.prior):
         case PriorState.INTERRUPTED:
@@ -158,5 +164,8 @@ def _rest(plan: Plan) -> str:
     return ""
 
 
-def _whose(plan: Plan) -> str:
-    return "the whole process" if plan.device.startswith("cpu") else "of the device"
+def _whose_peak(plan: Plan) -> str:
+    where = "the process" if plan.device.startswith("cpu") else "the device"
+    if plan.num_processes == 1:
+        return f"peak of {where}"
+    return f"peak of {where}, of each of {plan.num_processes}"

@@ -54,10 +54,12 @@ class ClassificationMetrics(nn.Module):
         """Returns what was added since the last call of ``compute_and_reset``, for a checkpoint."""
         return list(map(torch.cat, zip(*self._batches, strict=True))) if self._batches else []
 
-    def restore(self, state: list[Tensor], device: torch.device) -> None:
-        """Goes on from a state of :meth:`state`."""
-        losses_probabilities_labels = tuple(part.to(device) for part in state)
-        self._batches = [losses_probabilities_labels] if state else []  # type: ignore[list-item]
+    def restore(self, states: list[list[Tensor]], device: torch.device) -> None:
+        """Goes on from what :meth:`state` returned, in one process or in several."""
+        self._batches = []
+        for state in filter(None, states):
+            losses, probabilities, labels = (part.to(device) for part in state)
+            self._batches.append((losses, probabilities, labels))
 
     def compute_and_reset(self) -> dict[str, Float[Tensor, ""]]:
         """Returns ``METRICS`` over all batches added since the last call, and forgets them.

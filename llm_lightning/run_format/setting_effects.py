@@ -5,10 +5,11 @@ import re
 WITHOUT_EFFECT = frozenset(
     {
         "baselines", "checkpoint_every", "dry_run", "objective", "offline_fallback", "rerun",
-        "run_dir", "runs_dir", "threads", "trial", "untrained_responses",
+        "run_dir", "runs_dir", "threads", "trainer.strategy", "trial", "untrained_responses",
     }
 )  # fmt: skip
-"""Where a run is kept, whether it starts, and what is computed beside it or from its results."""
+"""Where a run is kept, whether it starts, how its processes share a model, and what is computed
+beside it or from its results."""
 
 OF_FILES = ("callbacks.resume", "callbacks.progress", "callbacks.checkpoint._target_", "loggers")
 """Parts that only say how a run is watched and kept safe; in its name, but no other run."""
@@ -27,7 +28,7 @@ def is_change(key: str) -> bool:
         key: of the override, such as ``optim.lr``, ``data`` or ``hydra/launcher``.
     """
     top = key.replace("/", ".").partition(".")[0]
-    return top not in WITHOUT_EFFECT | _IDENTITY | {"hydra"}
+    return WITHOUT_EFFECT.isdisjoint({key, top}) and top not in _IDENTITY | {"hydra"}
 
 
 def without_draws(name: str) -> str:

@@ -146,6 +146,8 @@ def quiet_lightning() -> None:
     warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")
     # With few examples an epoch has fewer steps than are between two points of a curve.
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
+    # Whoever starts a run by hand on a machine that has SLURM means to.
+    warnings.filterwarnings("ignore", message=".*srun. command is available.*")
     # All processes compute the same values and log them.
     warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
     # Lightning's own use of a torch name that is going away.

@@ -23,6 +23,7 @@ from llm_lightning.callbacks.conditions import check_callbacks
 from llm_lightning.callbacks.resume import Resume
 from llm_lightning.callbacks.status import EpochStatus
 from llm_lightning.callbacks.timing import StageTimer
+from llm_lightning.distributed.nodes import MeetingPlace
 from llm_lightning.distributed.processes import ALONE, Processes
 from llm_lightning.distributed.sharding import is_sharded
 from llm_lightning.finetuning.strategies import Strategy
@@ -39,13 +40,21 @@ from llm_lightning.runs.errors import expect
 from llm_lightning.runs.fit import is_resumable, quiet_lightning
 from llm_lightning.runs.job import Job, describe_fallback, mentioning, prepare
 from llm_lightning.runs.load import load_language_model
+from llm_lightning.runs.memory_forecast import check_memory
 from llm_lightning.runs.prior_state import PriorState, start, tidy
 from llm_lightning.runs.record import log_hparams, summarize
 from llm_lightning.runs.responses import respond, respond_untrained
 from llm_lightning.runs.settings import Checkpoint, Found
 from llm_lightning.runs.terminal_start import print_start
 from llm_lightning.runs.threads import chosen_threads
-from llm_lightning.runs.together import Assignment, OtherProcess, joining, together
+from llm_lightning.runs.together import (
+    Assignment,
+    OtherProcess,
+    Told,
+    following,
+    joining,
+    together,
+)
 from llm_lightning.runs.train_and_evaluate import train_and_evaluate
 from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.tasks.task import Task
@@ -82,6 +91,10 @@ class NetworkJob(Job):
     """Makers of the loggers, by name."""
     processes: Processes = ALONE
     """Those that train it together, seen from this one."""
+    planned: Processes = ALONE
+    """The same, also in a dry run, which is one process and tells what each would need."""
+    place: MeetingPlace | None = None
+    """Where they meet, if they are on several machines."""
     strategy: str = "auto"
     """How they share the model, one of :data:`~llm_lightning.training.parallel.STRATEGIES`."""
     other_process: OtherProcess | None = None
@@ -112,6 +125,20 @@ class NetworkJob(Job):
         quiet_lightning()
         trainer, timer = self._trainer()  # before any download: it checks its own settings
         hub = ask_hub(self.model)  # waits, if it must, while the data are fetched
+        if self.processes.local_rank == 0:
+            check_memory(
+                model=self.model,
+                hub=hub,
+                task_class=self.task_class,
+                task=self.task,
+                finetune=self.finetune,
+                optim=self.optim,
+                device=trainer.strategy.root_device,
+                processes=self.planned,
+                num_measured=self.processes.size,
+                strategy=self.strategy,
+                precision=str(trainer.precision),
+            )
         allowed = self.settings.offline_fallback
         fallbacks = [fallback] if (fallback := prepare(self.data, fallback_allowed=allowed)) else []
         job = self
@@ -164,12 +191,6 @@ class NetworkJob(Job):
                 built = self.build(found)
                 if prior is PriorState.INTERRUPTED and not is_resumable(folder, found.data):
                     prior = PriorState.NOTHING
-                is_sharing = self.processes.size > 1 and self.strategy == "fsdp2"
-                if prior is PriorState.INTERRUPTED and is_sharing:
-                    raise ValueError(
-                        "a run with trainer.strategy=fsdp2 cannot go on where it was interrupted: "
-                        "start it over with rerun=true"
-                    )
                 resume_from = start(self.settings, prior, built.fallbacks)
             device = built.trainer.strategy.root_device
             with status.recorded(folder), chosen_threads(self.threads, device) as threads:
@@ -242,7 +263,8 @@ class NetworkJob(Job):
         keep_freed_memory()
         if self.untrained_responses and isinstance(built.task, LanguageModel):
             respond_untrained(built.task, built.data, folder)
-        with together(self.processes, self.other_process, resume_from, built.facts()):
+        told = Told(resume_from, built.facts())
+        with together(self.processes, self.other_process, told, self.place):
             seconds_before, metrics = self._train_and_evaluate(built, resume_from)
         stop_signals.check()
         seconds = seconds_before + time.perf_counter() - started
@@ -281,12 +303,34 @@ class NetworkJob(Job):
             ValueError: if this process finds something else than the main one.
         """
         _, found = self.find()
+        built = self._built(found)
+        with joining(told, built.facts()):
+            self._train_and_evaluate(built, told.told.resume_from)
+
+    def follow(self, found: Found) -> None:
+        """Does this machine's part of a run whose main process is on another machine.
+
+        Args:
+            found: what :meth:`find` returned.
+
+        Raises:
+            UserError: if it cannot start, or another process died.
+        """
+        with expect(ValueError, Unavailable):
+            built = self._built(found)
+            device = built.trainer.strategy.root_device
+            with (
+                chosen_threads(self.threads, device),
+                following(self.processes, self.other_process, built.facts(), self.place) as told,
+            ):
+                self._train_and_evaluate(built, told.resume_from)
+
+    def _built(self, found: Found) -> Built:
         if not isinstance(found, FoundNetwork):
             raise TypeError(f"a network job needs what its own find() returned, got {type(found)}")
         built = self.build(found)
         keep_freed_memory()
-        with joining(told, built.facts()):
-            self._train_and_evaluate(built, told.resume_from)
+        return built
 
 
 def complete(folder: Path, summary: Summary) -> None:

@@ -11,6 +11,7 @@ from llm_lightning.runs.damage import set_aside
 from llm_lightning.runs.errors import expect
 from llm_lightning.runs.held_folder import held
 from llm_lightning.runs.job import Job
+from llm_lightning.runs.network_job import NetworkJob
 from llm_lightning.runs.prior_state import PriorState, is_free, prior_state, tidy
 from llm_lightning.runs.settings import Found
 
@@ -41,6 +42,17 @@ def run(job: Job) -> Summary:
         # Again: a sweep counts it as done.
         status.write(folder, "finished", fallbacks=summary.fallbacks)
         return summary
+
+
+def follow(job: NetworkJob) -> None:
+    """Does this machine's part of a job whose run another machine leads, writes and prints.
+
+    Raises:
+        UserError: if it cannot start or go on.
+    """
+    _, found, prior = prepare_run(job)
+    if prior in (PriorState.NOTHING, PriorState.INTERRUPTED):
+        job.follow(found)
 
 
 def prepare_run(job: Job) -> tuple[Job, Found, PriorState]:

@@ -5,6 +5,7 @@ others, tells them which job this is, and each builds the same model from the sa
 that dies ends the others.
 """
 
+import json
 import os
 import pickle
 import signal
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import torch
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from llm_lightning.distributed.group import (
     group,
@@ -26,10 +28,13 @@ from llm_lightning.distributed.group import (
     joined_store,
     opened_store,
 )
+from llm_lightning.distributed.nodes import MeetingPlace
 from llm_lightning.distributed.processes import Processes
 from llm_lightning.runs.errors import UserError
 
 _HOST = "127.0.0.1"
+_TOLD = "told"
+"""The key in the store under which other machines find what the main process tells."""
 _GRACE_S = 20.0
 """How long a process has to end by itself, once its work is done or another one has died."""
 _SHOWN_LINES = 6
@@ -46,33 +51,49 @@ class OtherProcess:
 
 
 @dataclass(frozen=True)
+class Told:
+    """What the main process tells all others."""
+
+    resume_from: Path | None
+    """The checkpoint to go on from."""
+    facts: Mapping[str, Any]
+    """What the data and weights that they find must be."""
+
+    def to_json(self) -> str:
+        """Writes it for another machine."""
+        where = None if self.resume_from is None else str(self.resume_from)
+        return json.dumps({"resume_from": where, "facts": dict(self.facts)})
+
+    @classmethod
+    def from_json(cls, text: bytes) -> "Told":
+        """Reads what :meth:`to_json` wrote."""
+        read = json.loads(text)
+        where = read["resume_from"]
+        return cls(None if where is None else Path(where), read["facts"])
+
+
+@dataclass(frozen=True)
 class Assignment:
     """What another process is told."""
 
     job: Any
     processes: Processes
-    port: int
-    """Where the processes meet, on this machine."""
-    resume_from: Path | None
-    """The checkpoint to go on from."""
-    facts: Mapping[str, Any]
-    """What the data and weights that it finds must be."""
+    place: MeetingPlace
+    """Where the processes meet."""
+    told: Told
 
 
 @contextmanager
 def together(
-    processes: Processes,
-    other: OtherProcess | None,
-    resume_from: Path | None,
-    facts: Mapping[str, Any],
+    processes: Processes, other: OtherProcess | None, told: Told, place: MeetingPlace | None
 ) -> Iterator[None]:
     """Runs the body in the main process while the others do the same; the group exists meanwhile.
 
     Args:
         processes: of the run, seen from the main one.
         other: how one of the others is started.
-        resume_from: the checkpoint to go on from.
-        facts: what the others must find, too.
+        told: what all of them must know.
+        place: where they meet; ``None`` for any on this machine.
 
     Raises:
         UserError: if another process died.
@@ -80,18 +101,67 @@ def together(
     if processes.size == 1:
         yield
         return
-    threads = max(1, torch.get_num_threads() // processes.size)
+    try:
+        store = opened_store(*((place.host, place.port) if place else (_HOST,)))
+    except RuntimeError as error:
+        raise UserError(f"processes cannot meet at {place}: {error}") from error
+    if processes.num_nodes > 1:
+        store.set(_TOLD, told.to_json())
+    here = place or MeetingPlace(_HOST, store.port)
+    with _beside(store, here, processes, other, told):
+        yield
+
+
+@contextmanager
+def following(
+    processes: Processes,
+    other: OtherProcess | None,
+    facts: Mapping[str, Any],
+    place: MeetingPlace | None,
+) -> Iterator[Told]:
+    """Runs the body in the first process of another machine than the main one's.
+
+    Args:
+        processes: of the run, seen from this one.
+        other: how one of the others of this machine is started.
+        facts: what this process found.
+        place: where they meet.
+
+    Yields:
+        What the main process told.
+
+    Raises:
+        UserError: if another process of this machine died.
+        ValueError: if this process found other data or weights.
+    """
+    if place is None:
+        raise ValueError("processes of several machines need a place to meet")
+    store = joined_store(place.host, place.port)
+    told = Told.from_json(store.get(_TOLD))
+    _check_facts(told, facts)
+    with _beside(store, place, processes, other, told):
+        yield told
+
+
+@contextmanager
+def _beside(
+    store: TCPStore,
+    place: MeetingPlace,
+    processes: Processes,
+    other: OtherProcess | None,
+    told: Told,
+) -> Iterator[None]:
+    """Runs the body in a machine's first process, beside the others of the machine."""
+    threads = max(1, torch.get_num_threads() // processes.per_node)
     if other is None:
         raise UserError("this job can only be one process: trainer.devices must be 1")
-    store = opened_store(_HOST)
     with tempfile.TemporaryDirectory() as folder:
         started: list[_Started] = []
         try:
-            for rank in range(1, processes.size):
-                own = Processes(processes.size, rank)
-                told = Assignment(other.job, own, store.port, resume_from, facts)
-                messages = Path(folder) / f"{rank}.txt"
-                started.append(_Started(other.module, told, messages, threads))
+            for own in processes.beside():
+                assignment = Assignment(other.job, own, place, told)
+                messages = Path(folder) / f"{own.rank}.txt"
+                started.append(_Started(other.module, assignment, messages, threads))
             with group(store, processes, lambda: _check(started)), _using(threads):
                 yield
             for one in started:
@@ -115,10 +185,19 @@ def joining(told: Assignment, facts: Mapping[str, Any]) -> Iterator[None]:
     Raises:
         ValueError: if this process found other data or weights.
     """
-    if changed := [name for name, value in told.facts.items() if facts.get(name) != value]:
-        raise ValueError(f"{', '.join(changed)} changed while the run's processes started")
-    with group(joined_store(_HOST, told.port), told.processes):
+    _check_facts(told.told, facts)
+    with group(joined_store(told.place.host, told.place.port), told.processes):
         yield
+
+
+def _check_facts(told: Told, facts: Mapping[str, Any]) -> None:
+    """Checks that this process has found what the main one has.
+
+    Raises:
+        ValueError: naming what differs.
+    """
+    if changed := [name for name, value in told.facts.items() if facts.get(name) != value]:
+        raise ValueError(f"{', '.join(changed)} are not those of the run's first process")
 
 
 def receive() -> Assignment:

@@ -36,11 +36,14 @@ class LanguageMetrics(nn.Module):
             for part in (mean.mean_value, mean.weight, torch.tensor(mean.update_count))
         ]
 
-    def restore(self, state: list[Tensor], device: torch.device) -> None:
-        """Goes on from a state of :meth:`state`."""
+    def restore(self, states: list[list[Tensor]], device: torch.device) -> None:
+        """Goes on from what :meth:`state` returned, in one process or in several."""
         for mean, at in ((self.loss, 0), (self.response_loss, 3)):
-            mean.mean_value, mean.weight = (part.to(device) for part in state[at : at + 2])
-            mean._update_count = int(state[at + 2])
+            mean.reset()
+            for state in states:
+                mean.mean_value = mean.mean_value + state[at].to(device)
+                mean.weight = mean.weight + state[at + 1].to(device)
+                mean._update_count += int(state[at + 2])
 
     def compute_and_reset(self) -> dict[str, Tensor]:
         """Returns the values since the last call, over all processes.

@@ -25,8 +25,8 @@ class SplitMetric(Protocol):
     def state(self) -> list[Tensor]:
         """Returns everything added since then, for a checkpoint."""
 
-    def restore(self, state: list[Tensor], device: torch.device) -> None:
-        """Goes on from a state, on a device."""
+    def restore(self, states: list[list[Tensor]], device: torch.device) -> None:
+        """Goes on, on a device, from the states of one process or of several together."""
 
 
 class SplitMetrics(nn.Module):

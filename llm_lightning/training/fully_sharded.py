@@ -17,7 +17,8 @@ class FullySharded(ModelParallelStrategy):
     """Shards a task's blocks, in processes that exist already.
 
     Lightning's own strategy loads a checkpoint past the task, which has to complete it with the
-    frozen base, and names an optimizer's state otherwise than one device does.
+    frozen base; it does so after it has made the loader of training data, which must start where a
+    checkpoint says; and it names an optimizer's state otherwise than one device does.
 
     Args:
         environment: tells which process this is.
@@ -31,6 +32,11 @@ class FullySharded(ModelParallelStrategy):
             save_distributed_checkpoint=False,
         )
         self.cluster_environment = environment
+
+    @property
+    def restore_checkpoint_after_setup(self) -> bool:
+        """Is false: the model is sharded before :meth:`setup`, by the task."""
+        return False
 
     @property
     def lightning_restore_optimizer(self) -> bool:

@@ -4,13 +4,18 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
+from typing import Any
 
 import torch
 from torch import nn
-from torch.distributed.tensor import DTensor
 from torch.optim.lr_scheduler import LambdaLR
 
+from llm_lightning.presentation.extras import require
+from llm_lightning.training.sharded_adamw import AdamWOfParts
+
 SCHEDULES = ("constant", "cosine")
+STATE_BITS = (8, 32)
 
 
 @dataclass
@@ -37,6 +42,10 @@ class AdamW:
     """Share of all optimizer steps over which the rate rises linearly, in [0, 1)."""
     schedule: str = "constant"
     """After the warm-up: ``constant``, or ``cosine`` down to 0."""
+    state_bits: int = 32
+    """Bits in which each of the two moments of a weight is kept: 32, or 8 with bitsandbytes, where
+    a quarter of the memory is traded for rounding (Dettmers et al. 2022, "8-bit Optimizers via
+    Block-wise Quantization")."""
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
@@ -55,15 +64,27 @@ class AdamW:
             raise ValueError(
                 f"optim.schedule must be one of {', '.join(SCHEDULES)}, got {self.schedule!r}"
             )
+        if self.state_bits not in STATE_BITS:
+            raise ValueError(f"optim.state_bits must be 8 or 32, got {self.state_bits}")
+
+    def check_libraries(self) -> None:
+        """Refuses moments in eight bits where bitsandbytes is missing.
+
+        Raises:
+            ValueError: naming it and the line that installs it.
+        """
+        if self.state_bits == 8:
+            require("optim.state_bits=8", {"bitsandbytes": "bitsandbytes"}, "qlora")
 
     def optimizer(
         self, parameters: Iterable[nn.Parameter], *, fused: bool = True
-    ) -> torch.optim.AdamW:
+    ) -> torch.optim.Optimizer:
         """Returns an optimizer over the trainable parameters.
 
         Args:
             parameters: of the model; frozen ones are ignored.
-            fused: whether to use the fused kernel, which is faster on CPUs and GPUs.
+            fused: whether to use the fused kernel, which is faster on CPUs and GPUs; there is none
+                for moments in eight bits.
 
         Raises:
             ValueError: if nothing trains.
@@ -73,21 +94,17 @@ class AdamW:
             raise ValueError("nothing trains: the strategy of finetune left no parameter trainable")
         matrices = [p for p in trainable if p.ndim >= 2 or self.decay_norms_and_biases]
         vectors = [p for p in trainable if p.ndim < 2 and not self.decay_norms_and_biases]
-        groups = [
-            {"params": [p for p in of_kind if isinstance(p, DTensor) == is_sharded], **decay}
-            for of_kind, decay in (
-                (matrices, {"weight_decay": self.weight_decay}),
-                (vectors, {"weight_decay": 0.0}),
-            )
-            for is_sharded in (False, True)  # one kernel does not update both
+        groups: list[dict[str, Any]] = [
+            {"params": matrices, "weight_decay": self.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
         ]
-        return torch.optim.AdamW(
-            [group for group in groups if group["params"]],
-            lr=self.lr,
-            betas=(self.betas[0], self.betas[1]),
-            eps=self.eps,
-            fused=fused,
-        )
+        groups = [group for group in groups if group["params"]]
+        betas = (self.betas[0], self.betas[1])
+        if self.state_bits == 8:
+            make: Any = import_module("bitsandbytes.optim").AdamW8bit  # takes a second, if there
+            found: torch.optim.Optimizer = make(groups, lr=self.lr, betas=betas, eps=self.eps)
+            return found
+        return AdamWOfParts(groups, lr=self.lr, betas=betas, eps=self.eps, fused=fused)
 
     def scheduler(self, optimizer: torch.optim.Optimizer, total_steps: int) -> LambdaLR:
         """Returns the schedule, which must be stepped once per optimizer step."""

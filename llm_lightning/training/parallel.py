@@ -65,11 +65,11 @@ class StartedProcesses(ClusterEnvironment):
 
     def local_rank(self) -> int:
         """Returns the number of this process among those of its machine."""
-        return self._processes.rank
+        return self._processes.local_rank
 
     def node_rank(self) -> int:
-        """Returns 0: there is one machine."""
-        return 0
+        """Returns the number of this machine."""
+        return self._processes.node_rank
 
 
 class DataParallel(DDPStrategy):
@@ -86,7 +86,7 @@ def trainer_arguments(processes: Processes, strategy: str) -> dict[str, Any]:
         processes: of the run.
         strategy: one of ``STRATEGIES``, of no effect on a single process.
     """
-    devices = {"devices": processes.size}
+    devices = {"devices": processes.per_node, "num_nodes": processes.num_nodes}
     if processes.size == 1:
         return {**devices, "strategy": "auto"}
     environment = StartedProcesses(processes)
@@ -99,6 +99,7 @@ def trainer_arguments(processes: Processes, strategy: str) -> dict[str, Any]:
             # All buffers are constants; sent in a forward pass, they would keep a process waiting
             # that has no batch left.
             forward_sync_buffers=False,
+            gradient_as_bucket_view=True,  # instead of a second copy of all gradients
         ),
         "use_distributed_sampler": False,  # the data module deals out the examples
     }

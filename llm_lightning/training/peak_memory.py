@@ -21,12 +21,23 @@ def reset_peak_memory(device: torch.device) -> None:
         _CLEAR_REFS.write_text("5")  # "5" resets VmHWM, proc(5)
 
 
+def memory_mib(device: torch.device) -> float:
+    """Returns what is in use now, in MiB, of what :func:`peak_memory_mib` is the peak."""
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device) / 2**20
+    return _status_mib("VmRSS") if _STATUS.exists() else peak_memory_mib(device)
+
+
 def peak_memory_mib(device: torch.device) -> float:
     """Returns the peak since the reset, in MiB: GPU memory, or otherwise the resident set."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     if _STATUS.exists():
-        line = next(row for row in _STATUS.read_text().splitlines() if row.startswith("VmHWM"))
-        return int(line.split()[1]) / 2**10  # kB
+        return _status_mib("VmHWM")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10  # bytes there, KiB else
+
+
+def _status_mib(key: str) -> float:
+    line = next(row for row in _STATUS.read_text().splitlines() if row.startswith(key))
+    return int(line.split()[1]) / 2**10  # kB

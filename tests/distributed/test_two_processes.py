@@ -3,6 +3,9 @@
 import json
 import os
 import signal
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,12 @@ import pandas as pd
 import pytest
 import torch
 from program import SMOKE, command
+from safetensors.torch import load_file
 
+from llm_lightning.distributed.nodes import MeetingPlace, meeting_place, node_rank
+from llm_lightning.distributed.processes import Processes
 from llm_lightning.runs import together
+from llm_lightning.runs.handle import load
 from llm_lightning.tasks.task import Task
 
 pytestmark = pytest.mark.usefixtures("own_folder")
@@ -44,8 +51,7 @@ def summary(folder: Path) -> dict[str, Any]:
 
 def curves(folder: Path) -> pd.DataFrame:
     table = pd.read_csv(folder / "metrics.csv")
-    # A learning rate is named after its group of parameters, of which fsdp2 has two.
-    return table[[column for column in table if not column.startswith(("time/", "lr-"))]]
+    return table[[column for column in table if not column.startswith("time/")]]
 
 
 def assert_same(one: Path, other: Path) -> None:
@@ -92,6 +98,19 @@ def assert_same(one: Path, other: Path) -> None:
             id="last_block_fsdp2",
             marks=pytest.mark.slow,
         ),
+        *(
+            pytest.param(
+                settings,
+                ("data.batch_size=8",),
+                ("data.batch_size=4", "trainer.strategy=fsdp2"),
+                id=name,
+                marks=pytest.mark.slow,
+            )
+            for name, settings in (
+                ("all_fsdp2", ("+experiment=all", *WHOLE, "data.num_train=19")),
+                ("lora_fsdp2", (*LORA, "finetune.dropout=0")),
+            )
+        ),
         pytest.param(
             INSTRUCT,
             ("data.batch_size=4", "data.eval_batch_size=8", "finetune.dropout=0"),
@@ -132,12 +151,34 @@ def test_two_processes_compute_what_one_does(
 
 
 @pytest.mark.slow
+def test_a_run_of_fsdp2_is_used_as_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = ("+experiment=all", *SMOKE, "model.n_layer=2", "model.n_embd=32", "model.n_head=2")
+    two = ("trainer.devices=2", "trainer.strategy=fsdp2", "data.batch_size=4")
+    folder = run(monkeypatch, *settings, *two, "runs_dir=runs")
+    texts = ["WINNER!! Claim your prize now", "see you at six"]
+    predicted = load(folder).predict(texts)
+    trained = torch.load(folder / "checkpoints/last.ckpt")["state_dict"]
+    assert command(monkeypatch, "export", str(folder), "--format", "hf", "--out", "hf") == 0
+    exported = load_file("hf/model.safetensors")
+    torch.testing.assert_close(exported["score.weight"], trained["head.weight"])
+    name = "h.1.mlp.c_fc.weight"
+    torch.testing.assert_close(exported[f"transformer.{name}"].T, trained[f"backbone.{name}"])
+    (file,) = folder.glob("predictions_test.csv")
+    of_run = pd.read_csv(file)
+    again = load(folder).predict(list(of_run["text"]))
+    columns = [name for name in of_run if name.startswith("probability")]
+    np.testing.assert_allclose(again[columns], of_run[columns], atol=1e-5)
+    assert len(predicted) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
 def test_a_run_whose_second_process_dies_ends_with_one_message_and_goes_on(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], strategy: str
 ) -> None:
     settings = (
         *LORA, "finetune.dropout=0.1", "data.batch_size=4", "trainer.devices=2",
- "runs_dir=runs",
+        f"trainer.strategy={strategy}", "checkpoint_every=2", "runs_dir=runs",
     )  # fmt: skip
     whole = run(monkeypatch, *settings[:-1], "runs_dir=whole")
     started: list[int] = []
@@ -148,13 +189,13 @@ def test_a_run_whose_second_process_dies_ends_with_one_message_and_goes_on(
         started.append(process.pid)
         return process
 
-    def kill(self: Task) -> None:
-        if self.current_epoch == 1:
+    def kill(self: Task, batch: Any, index: int) -> None:
+        if (self.current_epoch, index) == (1, 3):
             os.kill(started[0], signal.SIGKILL)
 
     with monkeypatch.context() as patch:
         patch.setattr(together.subprocess, "Popen", remembered)
-        patch.setattr(Task, "on_train_epoch_start", kill)
+        patch.setattr(Task, "on_train_batch_start", kill)
         capsys.readouterr()
         assert command(monkeypatch, *settings) == 2
     told = capsys.readouterr().err
@@ -192,6 +233,52 @@ def test_activations_in_a_file_are_computed_by_both(monkeypatch: pytest.MonkeyPa
 def test_numbers_of_devices_are_checked(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for setting in ("devices=0", "devices=auto", "strategy=fsdp"):
+    for setting in ("devices=0", "devices=auto", "strategy=fsdp", "num_nodes=0"):
         assert command(monkeypatch, "+experiment=last_block", *SMOKE, f"trainer.{setting}") == 2
         assert f"trainer.{setting.split('=')[0]} must be" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_two_machines_compute_what_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same command on both, one process each, meeting on the loopback interface."""
+    one = run(monkeypatch, *LAST_BLOCK, "data.batch_size=8", "runs_dir=one")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = (
+        *LAST_BLOCK, "data.batch_size=4", "trainer.num_nodes=2", "runs_dir=two",
+    )  # fmt: skip
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("MASTER_PORT", str(port))
+    other = subprocess.Popen(
+        [sys.executable, "-m", "llm_lightning", *settings],
+        env={**os.environ, "NODE_RANK": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        monkeypatch.setenv("NODE_RANK", "0")
+        two = run(monkeypatch, *settings)
+        said, _ = other.communicate(timeout=60)
+    finally:
+        other.kill()
+        other.wait()
+    assert (other.returncode, said) == (0, ""), "it prints and writes nothing"
+    assert_same(one, two)
+    assert summary(two)["device"].startswith("2 x ")
+
+
+def test_what_several_machines_need_in_the_environment() -> None:
+    where = {"MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500", "NODE_RANK": "1"}
+    assert node_rank(where, 2) == 1
+    assert node_rank({}, 1) == 0
+    assert meeting_place(where) == MeetingPlace("10.0.0.1", 29500)
+    for rank in ("", "2", "-1", "x"):
+        with pytest.raises(ValueError, match=r"trainer\.num_nodes=2 needs NODE_RANK"):
+            node_rank({"NODE_RANK": rank}, 2)
+    for changed in ({"MASTER_ADDR": ""}, {"MASTER_PORT": "0"}, {"MASTER_PORT": "70000"}):
+        with pytest.raises(ValueError, match="MASTER_ADDR and MASTER_PORT"):
+            meeting_place(where | changed)
+    assert [one.rank for one in Processes(6, 3, num_nodes=2).beside()] == [4, 5]
+    assert (Processes(6, 4, 2).node_rank, Processes(6, 4, 2).local_rank) == (1, 1)

@@ -1,4 +1,5 @@
 import pytest
+import torch
 from torch import nn
 
 from llm_lightning.training.optim import AdamW
@@ -57,6 +58,37 @@ def test_scheduler_steps_the_optimizer() -> None:
     assert rates == [0.5, 1.0, 1.0, 1.0]
 
 
+@pytest.mark.slow
+def test_moments_in_eight_bits_take_a_quarter_and_step_alike() -> None:
+    pytest.importorskip("bitsandbytes")
+    texts = torch.randn(64, 128)
+    moved, sizes = {}, {}
+    for bits in (32, 8):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(128, 256), nn.GELU(), nn.Linear(256, 128))
+        before = torch.cat([p.detach().flatten().clone() for p in model.parameters()])
+        optimizer = AdamW(lr=1e-3, state_bits=bits).optimizer(model.parameters())
+        for _ in range(5):
+            optimizer.zero_grad()
+            (model(texts) - texts).square().mean().backward()
+            optimizer.step()
+        moved[bits] = torch.cat([p.detach().flatten() for p in model.parameters()]) - before
+        state = [t for one in optimizer.state.values() for t in one.values()]
+        sizes[bits] = sum(t.nbytes for t in state if isinstance(t, torch.Tensor))
+    # Nearly every weight moves by the learning rate in each step, whatever its gradient.
+    difference = (moved[8] - moved[32]).abs()
+    assert difference.mean() < 0.02 * moved[32].abs().mean()
+    assert (difference > 1e-3).float().mean() < 1e-3, "seldom as much as one step"
+    assert sizes[8] < 0.3 * sizes[32]
+
+
+def test_moments_in_eight_bits_need_bitsandbytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    AdamW().check_libraries()
+    monkeypatch.setattr("llm_lightning.presentation.extras.is_installed", lambda module: False)
+    with pytest.raises(ValueError, match=r"optim.state_bits=8 needs bitsandbytes: pip install"):
+        AdamW(state_bits=8).check_libraries()
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -65,6 +97,7 @@ def test_scheduler_steps_the_optimizer() -> None:
         ({"weight_decay": -0.1}, "optim.weight_decay must be at least 0, got -0.1"),
         ({"betas": [0.9]}, r"optim.betas must be two numbers in \[0, 1\), got \[0.9\]"),
         ({"warmup_fraction": 1.0}, r"optim.warmup_fraction must lie in \[0, 1\), got 1.0"),
+        ({"state_bits": 4}, "optim.state_bits must be 8 or 32, got 4"),
         ({"schedule": "linear"}, "optim.schedule must be one of constant, cosine, got 'linear'"),
     ],
 )

@@ -4,6 +4,7 @@ Whatever the source, the result is a folder with ``config.json``, the tokenizer'
 weights. A GGUF file is converted once, a zip file in a package unpacked once, into the cache.
 """
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -13,6 +14,7 @@ from fnmatch import fnmatch
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import (
     HfApi,
@@ -21,6 +23,7 @@ from huggingface_hub import (
     hf_hub_url,
     try_to_load_from_cache,
 )
+from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils.tqdm import tqdm
 
 from llm_lightning.backbone.checkpoint import (
@@ -38,6 +41,7 @@ from llm_lightning.backbone.hub import (
     hub_source,
     watched,
 )
+from llm_lightning.backbone.huggingface.configuration import read_config
 from llm_lightning.backbone.huggingface.gguf import convert
 from llm_lightning.backbone.huggingface.settings import HubModel
 from llm_lightning.backbone.weights import Weights
@@ -98,6 +102,32 @@ def locate(
         f"model.weights must be pretrained, package, random, an existing file or folder, or a Hub "
         f"id (owner/name), got {model.weights!r}"
     )
+
+
+def known_config(model: HubModel, reachability: Reachability | None) -> dict[str, Any] | None:
+    """Returns a model's configuration if it is here, or a few kilobytes away on the Hub.
+
+    Args:
+        model: the model and its ``weights`` setting.
+        reachability: the result of :func:`ask_hub`.
+
+    Returns:
+        Plain values; ``None`` where nothing is known before :func:`locate`.
+    """
+    path = Path(model.weights).expanduser()
+    if model.weights in ("pretrained", "random") and model.hub_id is not None:
+        found = try_to_load_from_cache(model.hub_id, CONFIG_NAME, revision=model.revision)
+        if not isinstance(found, str):
+            if reachability is None or reachability.problem():
+                return None
+            with contextlib.suppress(OSError, HfHubHTTPError):  # told where the rest is fetched
+                found = hf_hub_download(model.hub_id, CONFIG_NAME, revision=model.revision)
+        folder = Path(found).parent if isinstance(found, str) else None
+    else:
+        folder = path if path.is_dir() else path.parent if path.is_file() else None
+    if folder is None or not (folder / CONFIG_NAME).is_file():
+        return None
+    return read_config(folder)
 
 
 def has_package(model: HubModel) -> bool:
