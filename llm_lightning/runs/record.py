@@ -13,6 +13,7 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from llm_lightning.callbacks.frozen_activations import FrozenActivations
+from llm_lightning.callbacks.pruning import Pruning
 from llm_lightning.data.classification import ClassificationData
 from llm_lightning.data.module import DataModule
 from llm_lightning.finetuning.coverage import parameter_groups
@@ -104,6 +105,7 @@ def summarize(
         built.timer.time_elapsed(stage) for stage in ("train", "validate", "test")
     )
     callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    stopped_after = next((c.stopped_after for c in callbacks if isinstance(c, Pruning)), None)
     frozen = next((c.facts for c in callbacks if isinstance(c, FrozenActivations)), None)
     kept = {
         checkpoint: f"{files.CHECKPOINTS}/{files.checkpoint_file(checkpoint.value)}"
@@ -152,6 +154,8 @@ def summarize(
         "device": device_name(trainer),
         "precision": str(trainer.precision),
     }
+    if stopped_after is not None:
+        fields["trial"].stopped_after = stopped_after
     return Summary.model_validate(fields)
 
 
