@@ -24,7 +24,7 @@ chown -R munge: /etc/munge /var/lib/munge /var/log/munge /run/munge
 memory=$(awk '/MemTotal/ {print int($2 / 1024 * 0.9)}' /proc/meminfo)
 sed "s/HOST/$(hostname -s)/; s/MEMORY/$memory/" "$here/slurm.conf" >/etc/slurm/slurm.conf
 
-runuser -u munge -- munged
+pgrep -x munged >/dev/null || runuser -u munge -- munged
 slurmctld
 slurmd
 for _ in $(seq 20); do
