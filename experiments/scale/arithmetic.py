@@ -114,6 +114,13 @@ def main() -> None:
         ]
         print(f"| {model.name} | {' | '.join(cells)} |")
 
+    step = 6 * XL.parameters * 8 * TOKENS / (PEAK_FLOPS * UTILIZATION)
+    print(f"\na step of gpt2_xl on 8 texts a GPU: {shown(step, 's')}")
+    print(f"a hash of 16 bytes of each text: {shown(16 * DOCUMENTS / 1e6, 'MB')}")
+    print(f"128 MinHashes of 4 bytes: {shown(512 * DOCUMENTS / GB, 'GB')}")
+    print(f"one position of gpt2_small: {shown(4 * SMALL.width * DOCUMENTS / GB, 'GB')}")
+    print(f"a failure a node and year, 64 nodes: every {shown(365 / 64, 'days')}")
+
 
 if __name__ == "__main__":
     main()

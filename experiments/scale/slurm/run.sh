@@ -8,7 +8,7 @@ unset OMP_NUM_THREADS
 epochs=${EPOCHS:-3000}
 
 slurm="hydra/launcher=slurm hydra.launcher.partition=main hydra.launcher.gpus_per_node=null
-  hydra.launcher.cpus_per_task=2 hydra.launcher.mem_gb=3"
+  hydra.launcher.cpus_per_task=2 hydra.launcher.mem_gb=3 hydra.launcher.timeout_min=30"
 nano="trainer=smoke model=nano model.weights=random baselines=[]"
 long="$nano model.n_layer=2 model.n_embd=32 model.n_head=2 checkpoint_every=5s"
 
