@@ -1,11 +1,15 @@
 """Jobs of SLURM, through submitit; and the same without SLURM, as processes on this machine.
 
-A job that is preempted, or whose time is over, gets SIGUSR2 first. It then stops at the next
-optimizer step, saves, and is queued again by submitit. Lightning would queue it again a second
-time, but leaves that to whoever handles the signals already, as a run does.
+A job whose time is nearly over gets SIGUSR2, and one that is preempted SIGTERM or SIGUSR2, as SLURM
+is set up. It then stops at the next optimizer step, saves, and is queued again by submitit, which
+would ignore SIGTERM and use up the time until SLURM kills the job. Lightning would queue it again
+a second time, but leaves that to whoever handles the signals already, as a run does.
 """
 
 import os
+import re
+import signal
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,13 +47,19 @@ class Resumable:
         """Runs it; asks submitit to queue it again when the signal for that has come."""
         from submitit.core.job_environment import JobEnvironment
 
-        number_of_signal = JobEnvironment._usr_sig()
-        requeue = stop_signals.handle(number_of_signal)
+        environment = JobEnvironment()
+        warning = environment._usr_sig()
+        requeue = stop_signals.handle(warning)
+        if environment.cluster == "slurm":
+            stop_signals.handle(signal.SIGTERM)
         try:
             return self.jobs.run(overrides, number)
         except KeyboardInterrupt:
-            if stop_signals.ended_by() == number_of_signal and callable(requeue):
-                requeue(number_of_signal, None)  # ends the process
+            ended_by = stop_signals.ended_by()
+            if ended_by == warning or (
+                ended_by == signal.SIGTERM and _is_preempted(environment.raw_job_id)
+            ):
+                requeue(warning, None)  # ends the process
             raise
 
     def checkpoint(self, overrides: Sequence[str], number: int) -> Any:
@@ -147,6 +157,20 @@ def launch_here(
     with _variables(variables):
         deal_out(shared.places, len(job_overrides), work, end)
     return [returned[index] for index in range(len(job_overrides))]
+
+
+def _is_preempted(job: str) -> bool:
+    """Whether SLURM has told a job to make room, and not a user to end."""
+    try:
+        shown = subprocess.run(
+            ["scontrol", "show", "job", "--oneliner", job],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return False
+    return re.search(r"\bPreemptTime=\d", shown) is not None
 
 
 @contextmanager
