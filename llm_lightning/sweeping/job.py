@@ -39,13 +39,15 @@ class Jobs:
         setup_globals()
         cfg = self._composed(overrides, number)
         HydraConfig.instance().set_config(cfg)
-        return run_job(
+        found = run_job(
             hydra_context=self.hydra_context,
             task_function=self.task_function,
             config=cfg,
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
         )
+        folder = Path(cfg.hydra.runtime.output_dir)
+        return _returned(overrides, folder, found._return_value, found.status)
 
     def lost(self, overrides: Sequence[str], number: int, reason: str) -> JobReturn:
         """Records that a job ended without a result, so that the others can go on.
@@ -65,14 +67,7 @@ class Jobs:
         found = status.read(folder)
         if found is None or found["state"] not in ("finished", "failed"):
             status.write(folder, "failed", error=reason)
-        with open_dict(cfg.hydra.runtime):
-            cfg.hydra.runtime.output_dir = str(folder.absolute())
-        return JobReturn(
-            overrides=list(overrides),
-            hydra_cfg=OmegaConf.create({"hydra": cfg.hydra}),
-            status=JobStatus.COMPLETED,
-            _return_value=None,
-        )
+        return _returned(overrides, folder.absolute(), None, JobStatus.COMPLETED)
 
     def _composed(self, overrides: Sequence[str], number: int) -> DictConfig:
         loader = self.hydra_context.config_loader
@@ -81,3 +76,16 @@ class Jobs:
             cfg.hydra.job.id = f"{cfg.hydra.job.name}_{number}"
             cfg.hydra.job.num = number
         return cfg
+
+
+def _returned(
+    overrides: Sequence[str], folder: Path, value: Any, job_status: JobStatus
+) -> JobReturn:
+    """What is asked of a job's result; the whole configuration cannot be sent back."""
+    runtime = {"hydra": {"runtime": {"output_dir": str(folder)}}}
+    return JobReturn(
+        overrides=list(overrides),
+        hydra_cfg=OmegaConf.create(runtime),
+        status=job_status,
+        _return_value=value,
+    )

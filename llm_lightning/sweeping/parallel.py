@@ -5,12 +5,12 @@ other. One that dies takes only its present job along.
 """
 
 import multiprocessing
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 from hydra.core.utils import JobReturn
+from joblib import wrap_non_picklable_objects
 from rich.markup import escape
 
 from llm_lightning.presentation.terminal import console
@@ -36,6 +36,8 @@ def launch(
     if shared.limited and initial == 0:
         console.print(escape(shared.limited), soft_wrap=True)
     returned: dict[int, JobReturn] = {}
+    # Hydra's state holds functions within functions, which Python's own pickle cannot send.
+    sent = wrap_non_picklable_objects(jobs, keep_wrapper=False)
 
     def work(place: Place, indices: Iterator[int]) -> None:
         worker = _worker(place)
@@ -43,7 +45,7 @@ def launch(
             for index in indices:
                 overrides, number = list(job_overrides[index]), initial + index
                 try:
-                    returned[index] = worker.submit(jobs.run, overrides, number).result()
+                    returned[index] = worker.submit(_run, sent, overrides, number).result()
                 except BrokenProcessPool:
                     worker.shutdown()
                     worker = _worker(place)
@@ -56,12 +58,14 @@ def launch(
     return [returned[index] for index in range(len(job_overrides))]
 
 
+def _run(jobs: Jobs, overrides: Sequence[str], number: int) -> JobReturn:
+    return jobs.run(overrides, number)
+
+
 def _worker(place: Place) -> ProcessPoolExecutor:
     # Forked processes cannot use a GPU that their parent has touched.
     start_anew = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(
-        1, mp_context=start_anew, initializer=os.environ.update, initargs=(place.environment,)
-    )
+    return ProcessPoolExecutor(1, mp_context=start_anew, initializer=place.enter)
 
 
 def _end_children() -> None:

@@ -21,6 +21,10 @@ class Place:
     environment: dict[str, str]
     """Variables of its process, set before anything heavy is imported there."""
 
+    def enter(self) -> None:
+        """Sets them."""
+        os.environ.update(self.environment)
+
 
 @dataclass(frozen=True)
 class Places:
