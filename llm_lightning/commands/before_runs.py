@@ -12,6 +12,7 @@ from llm_lightning.config.checks import check
 from llm_lightning.config.composition import composed
 from llm_lightning.config.overrides import parse
 from llm_lightning.config.sweep_jobs import check_jobs
+from llm_lightning.sweeping.study import is_search, read_plan
 
 _SHOWN = 100  # characters of a path
 
@@ -39,6 +40,8 @@ def check_settings(overrides: Sequence[str], *, is_sweep: bool = False) -> Path:
     if problem := plugin_problem(cfg):
         raise ValueError(problem)
     if is_sweep:
+        if is_search(cfg):
+            read_plan(cfg, overrides)
         varied = OmegaConf.select(cfg, "hydra.sweeper.params") or {}
         own = {one.key_or_group for one in parse(overrides)}
         check_jobs([*overrides, *(f"{k}={v}" for k, v in varied.items() if k not in own)])

@@ -30,19 +30,24 @@ from llm_lightning.presentation.extras import missing_extra
 from llm_lightning.presentation.terminal import console, errors, print_error, results_table
 from llm_lightning.run_format import status
 from llm_lightning.run_format.folder_lock import holder_of
-from llm_lightning.run_format.objectives import LESS_IS_BETTER
 from llm_lightning.run_format.status import SweepProgress
 from llm_lightning.run_format.summary import read_summary
 from llm_lightning.runs.terminal_output import as_typed, metric_text
+from llm_lightning.sweeping.study import RESULTS, finished_trials, is_search, read_plan
 
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
-# Plugins of the presets in conf/hydra, and the extra that brings each.
+# What the presets in conf/hydra need, and the extra that brings it.
 _EXTRAS = {
-    "hydra_plugins.hydra_joblib_launcher": "parallel",
-    "hydra_plugins.hydra_submitit_launcher": "slurm",
-    "hydra_plugins.hydra_optuna_sweeper": "search",
+    "hydra_plugins.llm_lightning.Search": ("optuna", "search"),
+    "hydra_plugins.llm_lightning.Slurm": ("submitit", "slurm"),
+    "hydra_plugins.llm_lightning.SlurmLocal": ("submitit", "slurm"),
+    "hydra_plugins.llm_lightning.Ray": ("ray", "ray"),
 }
-_SEARCHED = "optimization_results.yaml"  # where the Optuna sweeper leaves what it found
+_PRESETS = {
+    "search": "hydra/sweeper=search",
+    "slurm": "hydra/launcher=slurm",
+    "ray": "hydra/launcher=ray",
+}
 _POLL_S = 1.0
 
 
@@ -74,18 +79,10 @@ def count_jobs(overrides: Sequence[str], params: dict[str, Any]) -> int | None:
 def plugin_problem(config: DictConfig) -> str | None:
     """Returns what is wrong with the choice of launcher and sweeper; ``None`` if nothing is."""
     for part in (config.hydra.launcher, config.hydra.sweeper):
-        package = ".".join(part._target_.split(".")[:2])
-        if package in _EXTRAS:
-            name = package.removeprefix("hydra_plugins.")
-            if problem := missing_extra(part._target_, {package: name}, _EXTRAS[package]):
+        if part._target_ in _EXTRAS:
+            package, extra = _EXTRAS[part._target_]
+            if problem := missing_extra(_PRESETS[extra], {package: package}, extra):
                 return problem
-    direction = config.hydra.sweeper.get("direction")
-    expected = "minimize" if config.objective in LESS_IS_BETTER else "maximize"
-    if direction not in (None, expected):
-        return (
-            f"hydra.sweeper.direction must be {expected} with objective={config.objective}, "
-            f"got {direction!r}"
-        )
     return None
 
 
@@ -107,8 +104,7 @@ class SweepWatcher(Callback):
         """Begins to watch.
 
         Raises:
-            SystemExit: with status 1, if launcher or sweeper are not installed, or a search would
-                go the wrong way.
+            SystemExit: with status 1, if launcher or sweeper are not installed.
         """
         if problem := plugin_problem(config):
             print_error(problem)
@@ -122,7 +118,7 @@ class SweepWatcher(Callback):
         self._total = (
             count_jobs(config.hydra.overrides.task, dict(sweeper.params or {}))
             if _is_basic(sweeper)
-            else sweeper.get("n_trials")
+            else _trials_left(config)
         )
         if not _is_basic(config.hydra.launcher):
             os.environ[OUTPUT_TO_FILE] = "1"  # jobs side by side inherit it
@@ -165,8 +161,8 @@ class SweepWatcher(Callback):
         }
         _print_end(progress, failures, held)
         _print_results(progress.finished, self._runs_dir)
-        best = self._runs_dir / _SEARCHED
-        if not _is_basic(config.hydra.sweeper) and best.is_file():
+        best = self._runs_dir / RESULTS
+        if is_search(config) and best.is_file():
             _print_best(OmegaConf.load(best), config.objective, best)
         if failures:
             return 1
@@ -176,8 +172,6 @@ class SweepWatcher(Callback):
         """Runs are measured one after another: side by side they would slow each other down."""
         with read_write(config.hydra), open_dict(config.hydra):
             config.hydra.launcher = {"_target_": BASIC_LAUNCHER}
-            if "storage" in config.hydra.sweeper:
-                config.hydra.sweeper.storage = None  # a study is not to learn from a dry run
 
     def _watch(self) -> None:
         # Where jobs print to files, the terminal is not shared with a job's progress bar.
@@ -249,6 +243,14 @@ def _print_results(finished: Sequence[Path], runs_dir: Path) -> None:
     console.print(table)
     shown = as_typed(runs_dir.absolute())
     console.print(f"python -m llm_lightning report {escape(str(shown))}\n", soft_wrap=True)
+
+
+def _trials_left(config: DictConfig) -> int | None:
+    """How many trials a search still has to make; ``None`` of a sweeper that is not ours."""
+    if not is_search(config):
+        return None
+    plan = read_plan(config, list(config.hydra.overrides.task))
+    return max(0, plan.n_trials - (0 if config.rerun else finished_trials(plan)))
 
 
 def _print_best(found: Any, objective: str, file: Path) -> None:

@@ -19,6 +19,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from llm_lightning.backbone.families import Model
 from llm_lightning.backbone.huggingface.location import has_package
 from llm_lightning.backbone.huggingface.settings import HubModel
+from llm_lightning.callbacks.pruning import Pruning
+from llm_lightning.config import trials
 from llm_lightning.config.checks import check, explained
 from llm_lightning.config.composed import meeting_place_of, other_process, processes_of
 from llm_lightning.config.experiments import conf_dir
@@ -106,7 +108,7 @@ def _network_job(
         finetune=finetune,
         optim=optim,
         trainer=cast(Callable[..., L.Trainer], _maker(cfg.trainer, precision=precision)),
-        callbacks={str(name): _maker(part) for name, part in cfg.callbacks.items()},
+        callbacks={str(name): _maker(part) for name, part in cfg.callbacks.items()} | _pruning(cfg),
         loggers={str(name): _maker(part) for name, part in cfg.loggers.items()},
         evaluate=cfg.evaluate,
         processes=processes,
@@ -122,6 +124,28 @@ def _network_job(
         model_settings=_model_settings(cfg, choices, settings.overrides),
         fallback=None if model.name == FALLBACK_MODEL else partial(_fallback_job, model.fallback),
     )
+
+
+def _trial_of_search() -> DictConfig | None:
+    """Which trial a run is, if its search may stop it early."""
+    trial: DictConfig | None = HydraConfig.get().sweeper.get("trial")
+    return trial
+
+
+def _pruning(cfg: DictConfig) -> dict[str, Callable[[], L.Callback]]:
+    """The callback that a trial is stopped by."""
+    trial, sweeper = _trial_of_search(), HydraConfig.get().sweeper
+    if trial is None:
+        return {}
+    open_trial = partial(
+        trials.open_trial,
+        trials.journal_file(Path(cfg.runs_dir), trial.study),
+        trial.study,
+        trial.id,
+        startup_trials=sweeper.prune_startup_trials,
+        warmup_epochs=sweeper.prune_warmup_epochs,
+    )
+    return {"pruning": partial(Pruning, f"val/{cfg.objective}", open_trial)}
 
 
 def _maker(part: DictConfig, **fixed: Any) -> Callable[..., Any]:
@@ -201,6 +225,7 @@ def _run_settings(cfg: DictConfig, choices: Mapping[str, str | None]) -> RunSett
         offline_fallback=cfg.offline_fallback,
         rerun=cfg.rerun,
         objective=cfg.objective,
+        may_stop_early=bool(_trial_of_search()),
         trial_of=list(hydra.sweeper.get("params") or {}) if cfg.trial else None,
         published=cast(Published | None, published),
         is_later_of_sweep=hydra.mode is RunMode.MULTIRUN and hydra.job.num > 0,

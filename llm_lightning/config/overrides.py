@@ -11,8 +11,8 @@ from hydra.errors import HydraException
 
 from llm_lightning.config.experiments import conf_dir, list_experiments
 
-_OF_HYDRA = {"basic", "joblib", "submitit_local", "submitit_slurm", "optuna", "none"}
-"""Files that Hydra and its plugins bring for the groups of ``conf/hydra``."""
+_OF_HYDRA = {"basic", "none"}
+"""Files that Hydra brings for the groups of ``conf/hydra``."""
 
 
 def parse(overrides: Sequence[str]) -> list[Override]:

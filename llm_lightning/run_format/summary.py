@@ -161,6 +161,8 @@ class Trial(_Part):
     """A validation metric."""
     searched: list[str] = []
     """Keys of the settings that its sweep file varies."""
+    stopped_after: Count | None = None
+    """Epochs after which the search stopped it; ``None`` if it had all that it was to have."""
 
 
 class Summary(_Part):

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from rich.markup import escape
 
+from llm_lightning.presentation.plurals import counted
 from llm_lightning.presentation.terminal import errors
 from llm_lightning.run_format import files, status
 from llm_lightning.run_format.atomic_files import UNFINISHED, remove_unfinished, write_text
@@ -100,6 +101,11 @@ def prior_state(folder: Path, settings: RunSettings, found: Found) -> PriorState
         return interrupted
     if not _has_used(summary, found):
         _say(f"{folder} holds a run on other data or weights, which is replaced")
+        return PriorState.NOTHING
+    stopped_after = summary.trial.stopped_after if summary.trial else None
+    if stopped_after is not None and not settings.may_stop_early:
+        epochs = counted(stopped_after, "epoch")
+        _say(f"{folder} holds a trial that a search stopped after {epochs}: it is made again")
         return PriorState.NOTHING
     if lost := _lost(folder, summary, damaged):
         _say(f"{folder} was finished, but {lost}: it is made again")

@@ -13,6 +13,7 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from llm_lightning.callbacks.frozen_activations import FrozenActivations
+from llm_lightning.callbacks.pruning import Pruning
 from llm_lightning.callbacks.saving import saving_facts
 from llm_lightning.data.classification import ClassificationData
 from llm_lightning.data.module import DataModule
@@ -106,6 +107,7 @@ def summarize(
     )
     saving, failed_saves = saving_facts(trainer)
     callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    stopped_after = next((c.stopped_after for c in callbacks if isinstance(c, Pruning)), None)
     frozen = next((c.facts for c in callbacks if isinstance(c, FrozenActivations)), None)
     kept = {
         checkpoint: f"{files.CHECKPOINTS}/{files.checkpoint_file(checkpoint.value)}"
@@ -156,6 +158,8 @@ def summarize(
         "device": device_name(trainer),
         "precision": str(trainer.precision),
     }
+    if stopped_after is not None:
+        fields["trial"].stopped_after = stopped_after
     return Summary.model_validate(fields)
 
 

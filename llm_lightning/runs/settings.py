@@ -44,6 +44,8 @@ class RunSettings:
     objective: str = "loss"
     trial_of: list[str] | None = None
     """The keys that the search varies which this run is a trial of; ``None`` if it is none."""
+    may_stop_early: bool = False
+    """Whether its search may end it after fewer epochs than it was to have."""
     published: Published | None = None
     is_later_of_sweep: bool = False
     """Whether an earlier run of the same sweep explained what it has in common with this one."""

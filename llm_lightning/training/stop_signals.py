@@ -68,6 +68,16 @@ def handled() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def handle(number: int) -> Any:
+    """Handles another signal in the same way; returns what handled it before."""
+    return signal.signal(number, _on_signal)
+
+
+def ended_by() -> int | None:
+    """Returns the signal that ended a command; ``None`` if none did."""
+    return _Stop.ended_by
+
+
 def current() -> dict[int, Any]:
     """Returns the handlers of the signals, for :func:`restore`."""
     numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]

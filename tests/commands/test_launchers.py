@@ -27,14 +27,14 @@ LONG = (
 WAIT_S = 800  # on a machine with other work
 
 
-def needs(plugin: str, extra: str) -> pytest.MarkDecorator:
-    is_missing = find_spec("hydra_plugins") is None or find_spec(f"hydra_plugins.{plugin}") is None
-    return pytest.mark.skipif(is_missing, reason=f"{plugin}, of the extra {extra}, is missing")
+def needs(package: str, extra: str) -> pytest.MarkDecorator:
+    is_missing = find_spec(package) is None
+    return pytest.mark.skipif(is_missing, reason=f"{package}, of the extra {extra}, is missing")
 
 
-JOBLIB = needs("hydra_joblib_launcher", "parallel")
-SUBMITIT = needs("hydra_submitit_launcher", "slurm")
-OPTUNA = needs("hydra_optuna_sweeper", "search")
+SUBMITIT = needs("submitit", "slurm")
+OPTUNA = needs("optuna", "search")
+RAY = needs("ray", "ray")
 
 
 @pytest.fixture(autouse=True)
@@ -75,10 +75,10 @@ def summaries() -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("choice", "plugin", "extra"),
     [
-        ("hydra/launcher=parallel", "hydra_joblib_launcher", "parallel"),
-        ("hydra/launcher=slurm", "hydra_submitit_launcher", "slurm"),
-        ("hydra/launcher=slurm_local", "hydra_submitit_launcher", "slurm"),
-        ("+sweep=lora_search", "hydra_optuna_sweeper", "search"),
+        ("hydra/launcher=slurm", "submitit", "slurm"),
+        ("hydra/launcher=slurm_local", "submitit", "slurm"),
+        ("hydra/launcher=ray", "ray", "ray"),
+        ("+sweep=lora_search", "optuna", "search"),
     ],
 )
 def test_a_missing_plugin_names_its_extra(
@@ -95,11 +95,14 @@ def test_a_missing_plugin_names_its_extra(
     assert not list(Path().rglob("status.json"))
 
 
+@OPTUNA
 def test_a_search_in_the_wrong_direction_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("llm_lightning.presentation.extras.find_spec", lambda name: name)
-    search = ("-m", "+experiment=lora", *SMOKE, "hydra/sweeper=search", "objective=accuracy")
+    search = (
+        "-m", "+experiment=lora", *SMOKE, "hydra/sweeper=search", "objective=accuracy",
+        "finetune.rank=2,4", "hydra.sweeper.direction=minimize",
+    )  # fmt: skip
     assert command(monkeypatch, *search) == 2
     told = capsys.readouterr().err
     assert (
@@ -120,7 +123,6 @@ def test_the_objective_must_be_a_validation_value(
 # --- parallel -------------------------------------------------------------------------------------
 
 
-@JOBLIB
 @pytest.mark.slow
 @pytest.mark.timeout(1000)
 def test_parallel_runs_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,7 +297,6 @@ def test_slurm_runs_jobs_of_an_array(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 @pytest.mark.slow
 @OPTUNA
-@pytest.mark.filterwarnings("default")  # what Optuna and SQLAlchemy warn of is theirs
 def test_a_search_finds_prints_and_keeps_the_best(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -318,31 +319,58 @@ def test_a_search_finds_prints_and_keeps_the_best(
     assert f"finetune.rank={found.best_params['finetune.rank']}" in told
     assert "runs/optimization_results.yaml" in told
 
-    # The same seed tries the same settings, which are done; a dry run changes nothing.
+    # The same command has nothing left to do; a dry run changes nothing.
     before = Path("runs/optimization_results.yaml").read_bytes()
     assert command(monkeypatch, *search, "dry_run=true") == 0
     assert Path("runs/optimization_results.yaml").read_bytes() == before
+    capsys.readouterr()
     assert command(monkeypatch, *search) == 0
     told = " ".join(capsys.readouterr().out.split())  # wherever lines were broken
-    assert told.count("finished before with the same settings") == 3
+    assert "search goes on: 3 trials finished before" in told
+    assert "sweep: 0 done, 0 failed" in told
+    assert f"best: validation accuracy {100 * max(accuracies):.2f} with" in told
 
 
 @OPTUNA
 @pytest.mark.slow
 @pytest.mark.timeout(1000)
-@pytest.mark.filterwarnings("default")
-def test_a_search_goes_on_another_day(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bad_trial_stops_early_and_is_trained_in_full_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = ("+experiment=last_layer", *SMOKE, "trainer.max_epochs=3", "model.n_layer=1")
     search = (
-        "-m", "+experiment=baseline_length", "seed=range(1,9)", "hydra/sweeper=search",
-        "hydra.sweeper.n_trials=2", "hydra.sweeper.storage=sqlite:///search.db",
-        "hydra.sweeper.study_name=seeds",
+        "-m", *row, "optim.lr=choice(1e-2,1e-9)", "trial=true", "hydra/sweeper=search",
+        "hydra.sweeper.n_trials=4", "hydra.sweeper.prune=true",
+        "hydra.sweeper.prune_startup_trials=1", "hydra.sweeper.prune_warmup_epochs=0",
+        "hydra.sweeper.seed=3",
     )  # fmt: skip
     assert command(monkeypatch, *search) == 0
-    assert command(monkeypatch, *search) == 0
-    import optuna
+    found: Any = OmegaConf.load("runs/optimization_results.yaml")
+    assert found.best_params["optim.lr"] == "1e-2"
+    assert found.trials_stopped_early >= 1
+    (stopped,) = (one for one in summaries() if one["trial"]["stopped_after"] is not None)
+    assert stopped["trial"]["stopped_after"] == stopped["epochs"] < 3
+    assert "optim.lr=1e-9" in " ".join(stopped["overrides"])
 
-    study = optuna.load_study(study_name="seeds", storage="sqlite:///search.db")
-    assert len(study.trials) == 4
-    assert study.best_value == min(summary["metrics"]["val"]["loss"] for summary in summaries())
-    assert command(monkeypatch, *search, "dry_run=true") == 0
-    assert len(optuna.load_study(study_name="seeds", storage="sqlite:///search.db").trials) == 4
+    capsys.readouterr()
+    assert command(monkeypatch, *row, "optim.lr=1e-9", "trial=true") == 0
+    assert "that a search stopped after" in " ".join(capsys.readouterr().err.split())
+    assert {one["epochs"] for one in summaries()} == {3}
+
+
+# --- ray ------------------------------------------------------------------------------------------
+
+
+@RAY
+@pytest.mark.slow
+@pytest.mark.timeout(1000)
+def test_ray_runs_two_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    ended = start(
+        "-m", "+experiment=last_layer", "seed=1,2", *SMOKE, "hydra/launcher=ray",
+        "hydra.launcher.num_cpus=1",
+    )  # fmt: skip
+    told = ended.communicate(timeout=WAIT_S)[0]
+    assert ended.returncode == 0, told
+    assert "sweep: 2 done, 0 failed" in told
+    assert {summary["device"] for summary in summaries()} == {"cpu (1 thread)"}

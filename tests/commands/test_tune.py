@@ -57,8 +57,7 @@ def test_what_varies_makes_rows_but_what_is_searched() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not is_installed("hydra_plugins.hydra_optuna_sweeper"), reason="no Optuna")
-@pytest.mark.filterwarnings("default")  # what Optuna and SQLAlchemy warn of is theirs
+@pytest.mark.skipif(not is_installed("optuna"), reason="no Optuna")
 def test_optuna_can_search_for_each_row(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = ("+experiment=lora", *SMOKE, "trainer.limit_test_batches=1", "seed=1")
     arguments = ("tune", *settings, "hydra.sweeper.n_trials=2", "--sweep", "lora_search")

@@ -163,6 +163,8 @@ def test_code_beside_a_transformers_model_is_never_imported(
 KNOWN = {
     # Asks SLURM to put this job into its queue again.
     "stop_signals.py": {"subprocess.run"},
+    # Asks SLURM whether this job is preempted.
+    "slurm.py": {"subprocess.run"},
     # Of texts of its own, which it also writes on model cards.
     "pooled_head.py": {"eval"},
     # A run that the page starts: this program.
