@@ -7,7 +7,6 @@ from functools import partial
 
 import torch
 from torch import nn
-from torch.distributed.tensor import DTensor
 from torch.optim.lr_scheduler import LambdaLR
 
 SCHEDULES = ("constant", "cosine")
@@ -68,6 +67,8 @@ class AdamW:
         Raises:
             ValueError: if nothing trains.
         """
+        from torch.distributed.tensor import DTensor  # only to train: it imports half a second
+
         trainable = [parameter for parameter in parameters if parameter.requires_grad]
         if not trainable:
             raise ValueError("nothing trains: the strategy of finetune left no parameter trainable")
