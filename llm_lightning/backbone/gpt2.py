@@ -82,12 +82,11 @@ class GPT2(nn.Module):
         # Built on the meta device first: the layers' own initialisation would be overwritten, after
         # drawing random numbers.
         with torch.device("meta"):
-            # The class itself would draw numbers even there, by way of torch's compiler, whose
-            # import takes half a second.
-            self.wte, self.wpe = (
-                nn.Embedding.from_pretrained(torch.empty(rows, config.n_embd), freeze=False)
-                for rows in (config.vocab_size, config.n_positions)
-            )
+            # Embeddings get weights: even there they would draw numbers, by way of torch's
+            # compiler, whose import takes half a second.
+            vocabulary, positions, width = config.vocab_size, config.n_positions, config.n_embd
+            self.wte = nn.Embedding(vocabulary, width, _weight=torch.empty(vocabulary, width))
+            self.wpe = nn.Embedding(positions, width, _weight=torch.empty(positions, width))
             self.drop = nn.Dropout(config.embd_pdrop)
             self.h = nn.ModuleList([Block(config) for _ in range(config.n_layer)])
             self.ln_f = nn.LayerNorm(config.n_embd, eps=LAYER_NORM_EPSILON)

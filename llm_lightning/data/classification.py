@@ -202,7 +202,7 @@ class ClassificationData(DataModule, ABC):
         for name, table in splits.items():
             self._num_truncated[name] = int((encoded[name].lengths > self._padder.room).sum())
             tokens = encoded[name].prepared(self._padder)
-            self._examples[name] = Examples(tokens, table[SPLIT_LABEL].to_numpy())
+            self._examples[name] = Examples(tokens, table[SPLIT_LABEL].tolist())
         self._splits = splits
         warn_of_truncation(
             sum(self._num_truncated.values()),

@@ -101,4 +101,4 @@ class Examples(Sequence[Example]):
     @property
     def lengths(self) -> list[int]:
         """Number of tokens of each example."""
-        return self._tokens.lengths.tolist()
+        return list(map(int, self._tokens.lengths))

@@ -30,7 +30,7 @@ def sample_rows(task: FineTunedModel) -> list[list[int]]:
     ids = [task.tokenizer.encode(text) for text in SAMPLES]
     if isinstance(task, TextClassifier):
         padder = Padder(**task.hparams["text"] | {"max_length": max_length(task)})
-        return [example.ids for example in padder.examples(ids)]
+        return [padder.whole(text) for text in ids]
     return [[*task.tokenizer.prefix, *row][: max_length(task)] for row in ids]
 
 
