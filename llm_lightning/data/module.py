@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import lightning as L
 import torch
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sampler, Subset
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sampler
 
 from llm_lightning.backbone.tokenizer import GPT2Tokenizer, Tokenizer
 from llm_lightning.data.batching import LengthGroupedBatches
@@ -149,9 +149,7 @@ class DataModule(L.LightningDataModule, ABC):
     def _in_order(self, examples: Sequence[Any], collate: Callable[[Any], Any]) -> DataLoader[Any]:
         """Makes a loader of batches for evaluation, in the order of the examples or by length."""
         if self.is_evaluated_longest_first:
-            lengths = [len(example) for example in examples]
-            order = sorted(range(len(examples)), key=lengths.__getitem__, reverse=True)
-            examples = Subset(examples, order)  # type: ignore[arg-type,assignment]
+            examples = sorted(examples, key=len, reverse=True)
         if self.processes.size > 1:
             share = share_of_batches(len(examples), self.eval_batch_size, self.processes)
             return self._loader(
