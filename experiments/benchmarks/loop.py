@@ -41,10 +41,12 @@ class Peer:
     """Whether it computes under autocast."""
     fused: bool
     """Whether AdamW updates all parameters in one go."""
+    device: str = "cpu"
+    """Where it computes."""
 
     def autocast(self) -> AbstractContextManager[Any]:
         """What forward passes run under."""
-        return torch.autocast("cpu", torch.bfloat16, enabled=self.bf16)
+        return torch.autocast(self.device, torch.bfloat16, enabled=self.bf16)
 
     def optimizer(self, strategy: str) -> torch.optim.AdamW:
         """AdamW over what trains, with the settings of our configuration."""
@@ -58,7 +60,10 @@ class Peer:
         input_ids = torch.full((len(examples), self.width or max(lengths)), PADDING_ID)
         for row, (ids, _) in zip(input_ids, examples, strict=True):
             row[: len(ids)] = torch.tensor(ids)
-        return input_ids, torch.tensor(lengths), torch.tensor([label for _, label in examples])
+        labels = torch.tensor([label for _, label in examples])
+        on_cpu = (input_ids, torch.tensor(lengths), labels)
+        input_ids, lengths_, labels = (part.to(self.device, non_blocking=True) for part in on_cpu)
+        return input_ids, lengths_, labels
 
 
 def read(file: str) -> Any:

@@ -23,7 +23,7 @@ from loop import (
     train_and_evaluate,
 )
 from plain import SEED, Model
-from timing import step_result
+from timing import device_facts, step_result
 from torch import Tensor, nn
 from transformers import (
     GPT2Config,
@@ -61,15 +61,24 @@ def end_to_end(
 
 
 def steps(
-    *, inputs: str, sizes: dict[str, int], strategy: str, warmup: int, form: str
+    *,
+    inputs: str,
+    sizes: dict[str, int],
+    strategy: str,
+    warmup: int,
+    form: str,
+    device: str = "cpu",
+    is_compiled: bool = False,
 ) -> dict[str, Any]:
-    """Times optimizer steps, in a loop without callbacks in both forms."""
+    """Times optimizer steps, in a loop without callbacks in all forms."""
     prepared = read(inputs)
-    peer = _peer(sizes, strategy, prepared["max_length"], form)
+    peer = _peer(sizes, strategy, prepared["max_length"], form, device)
+    if is_compiled:
+        peer.module.compile()
     examples = prepared["examples"]
     seconds, shapes, first_pass_s = timed_steps(peer, examples, strategy, warmup)
     adapters = adapter_weights(sizes["n_embd"], RANK, is_shared=True) if strategy == "lora" else 0
-    return step_result(
+    return device_facts(torch.device(device)) | step_result(
         seconds,
         shapes,
         first_pass_s=first_pass_s,
@@ -81,13 +90,13 @@ def steps(
     )
 
 
-def _peer(sizes: dict[str, int], strategy: str, width: int, form: str) -> Peer:
+def _peer(sizes: dict[str, int], strategy: str, width: int, form: str, device: str = "cpu") -> Peer:
     is_best = form != "default"
-    module = _classifier(sizes, strategy)
+    module = _classifier(sizes, strategy).to(device)
     options = {"use_cache": False} if is_best else {}
 
     def logits(input_ids: Tensor, lengths: Tensor) -> Tensor:
-        is_real = torch.arange(input_ids.shape[1]) < lengths[:, None]
+        is_real = torch.arange(input_ids.shape[1], device=device) < lengths[:, None]
         return module(input_ids, attention_mask=is_real.long(), **options).logits
 
     return Peer(
@@ -95,8 +104,9 @@ def _peer(sizes: dict[str, int], strategy: str, width: int, form: str) -> Peer:
         logits,
         width=None if is_best else width,
         groups=is_best,
-        bf16=form == "best" and resolve("auto", "cpu") == "bf16-mixed",
+        bf16=form == "best" and resolve("auto", device) == "bf16-mixed",
         fused=is_best,
+        device=device,
     )
 
 

@@ -34,7 +34,7 @@ def prepare(
     context: int,
     max_new_tokens: int,
 ) -> dict[str, Any]:
-    """Writes ``inputs.json``, ``steps.json``, ``steps.csv``, ``overhead.csv``, ``length_<n>.csv``.
+    """Writes ``inputs.json``, ``steps.json``, ``steps.csv``, ``overhead.csv``, ``length_<n>``.
 
     Args:
         folder: where to.
@@ -73,7 +73,13 @@ def prepare(
 
     for length in lengths:
         texts = _long_texts(splits, examples_of_length, length)
-        _write_table(out / f"length_{length}.csv", splits, texts, list(range(len(texts))))
+        rows = list(range(len(texts)))
+        _write_table(out / f"length_{length}.csv", splits, texts, rows)
+        labels = [int(label) for label in splits.train[SPLIT_LABEL].iloc[rows]]
+        encoded_texts = [
+            [encode(t)[:length], label] for t, label in zip(texts, labels, strict=True)
+        ]
+        _write(out / f"length_{length}.json", {"max_length": length, "examples": encoded_texts})
 
     questions = _prompts(instructions_path, context - max_new_tokens)[:prompts]
     _write(out / "prompts.json", questions)

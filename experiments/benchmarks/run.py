@@ -8,6 +8,7 @@ again.
 
 import argparse
 import json
+import math
 import sys
 import time
 from dataclasses import asdict
@@ -32,7 +33,7 @@ def main() -> None:
     )
     out = args.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    facts = _prepared(settings, out)
+    facts = prepared(settings, out)
     try:
         cases = all_cases(settings, out / "inputs", facts["max_length"])
         wanted = chosen(cases, args.only)
@@ -67,16 +68,30 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure(cases: list[Case], repeats: int, long: str, out: Path) -> None:
-    """Measures what is not measured yet."""
+def measure(
+    cases: list[Case], repeats: int, long: str, out: Path, limit_s: float = math.inf
+) -> None:
+    """Measures what is not measured yet.
+
+    Args:
+        cases: in the order of a round.
+        repeats: rounds.
+        long: as ``--long``.
+        out: folder of the records.
+        limit_s: seconds for all of it; a case that would take longer than is left is not begun.
+    """
     before = records.read(out)
     done = {(r["group"], r["case"], r["round"]) for r in before if r["ok"]}
     schedule = list(in_rounds(cases, repeats))
     left = [(n, case) for n, case in schedule if (case.group, case.name, n) not in done]
     total, forecast = len(schedule), Forecast(before)
+    end = time.perf_counter() + limit_s
     for position, (number, case) in enumerate(left):
         is_estimate = is_estimated(case, number, long)
         started = time.perf_counter()
+        if started + forecast.seconds([(is_estimate, case)]) > end:
+            print(f"round {number} {case.group}/{case.name}: left out, no time", flush=True)
+            continue
         name = f"{case.group}-{case.name}-{number}".translate(str.maketrans("/ ,=", "----"))
         record = measured(case, number, is_estimate=is_estimate, log=out / "logs" / f"{name}.log")
         record |= {"took_s": time.perf_counter() - started, "base": case.base, "order": case.order}
@@ -123,7 +138,7 @@ class Forecast:
         return known + guessed
 
 
-def _prepared(settings: Settings, out: Path) -> dict[str, Any]:
+def prepared(settings: Settings, out: Path) -> dict[str, Any]:
     """Writes the inputs, unless they are there; refuses a folder of other settings."""
     file = out / "settings.json"
     asked = json.loads(json.dumps(asdict(settings)))

@@ -3,7 +3,9 @@
 import statistics
 from typing import Any
 
+import torch
 from flops import step_flops
+from lightning.fabric.utilities.throughput import get_available_flops
 
 LOG_EVERY = 10  # steps, as in `trainer.log_every_n_steps`
 
@@ -52,6 +54,21 @@ def step_result(
         "real_tokens": real_tokens,
         "gflops": flops / sum(seconds) / 1e9,
         "precision": precision,
+    }
+
+
+def device_facts(device: torch.device) -> dict[str, Any]:
+    """Name, peak memory and best rate of a GPU; nothing of a CPU.
+
+    The rate is the manufacturer's for dense products in bf16, as Lightning lists it.
+    """
+    if device.type != "cuda":
+        return {}
+    peak = get_available_flops(device, torch.bfloat16)
+    return {
+        "device": torch.cuda.get_device_name(device),
+        "device_mib": torch.cuda.max_memory_allocated(device) / 2**20,
+        "peak_gflops": None if peak is None else peak / 1e9,
     }
 
 

@@ -11,7 +11,7 @@ import torch
 from flops import adapter_weights
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import open_dict, read_write
-from timing import step_result
+from timing import device_facts, step_result
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
@@ -24,6 +24,7 @@ from llm_lightning.data.batching import Batch
 from llm_lightning.runs.built import Built
 from llm_lightning.runs.network_job import FoundNetwork, NetworkJob
 from llm_lightning.training.allocator import keep_freed_memory
+from llm_lightning.training.clock import now
 
 RANK = 16
 
@@ -39,13 +40,13 @@ class StepClock(L.Callback):
         self.start = 0.0
         self.ends: list[float] = []
 
-    def on_train_start(self, *args: Any) -> None:
+    def on_train_start(self, trainer: L.Trainer, *args: Any) -> None:
         """Notes the time, when the activations are cached already."""
-        self.start = time.perf_counter()
+        self.start = now(trainer.strategy.root_device)
 
-    def on_train_batch_end(self, *args: Any) -> None:
-        """Notes the time."""
-        self.ends.append(time.perf_counter())
+    def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
+        """Notes the time, when the device has done the step."""
+        self.ends.append(now(trainer.strategy.root_device))
 
     def seconds(self, warmup: int) -> list[float]:
         """Of each step after the first ones."""
@@ -75,7 +76,7 @@ def steps(
             prepared for every new width.
     """
     overrides = [*overrides, f"trainer.max_epochs={passes}"]
-    run, loader = _built(table, max_length, strategy, overrides)
+    run, loader = built(table, max_length, strategy, overrides)
     clock = StepClock()
     run.trainer.callbacks.append(clock)
     run.trainer.fit(run.task, datamodule=run.data)
@@ -103,7 +104,7 @@ def bare_steps(
     sizes: dict[str, int],
 ) -> dict[str, Any]:
     """The same module on the same cached activations: forward, backward, optimizer and no more."""
-    run, loader = _built(table, max_length, strategy, [*overrides, "trainer.max_epochs=1"])
+    run, loader = built(table, max_length, strategy, [*overrides, "trainer.max_epochs=1"])
     run.trainer.fit(run.task, datamodule=run.data)  # fills the cache, and warms up
     task: Any = run.task
     if task.frozen_activations is None:
@@ -123,7 +124,7 @@ def bare_steps(
     return _result(run, loader, seconds, warmup, strategy, sizes)
 
 
-def _built(
+def built(
     table: str, max_length: int, strategy: str, overrides: list[str]
 ) -> tuple[Built, DataLoader[Batch]]:
     """Our program up to the start of training, on given texts in a given order."""
@@ -192,4 +193,4 @@ def _result(
     facts["parameters"] = sum(p.numel() for p in run.task.parameters())
     facts["trained"] = sum(p.numel() for p in run.task.parameters() if p.requires_grad)
     facts["threads"] = torch.get_num_threads()
-    return facts
+    return facts | device_facts(run.trainer.strategy.root_device)

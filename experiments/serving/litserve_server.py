@@ -18,7 +18,6 @@ class Classify(litserve.LitAPI):
 
     def setup(self, device: str) -> None:
         """See LitServe."""
-        from llm_lightning.runs.decisions import decision_of
         from llm_lightning.runs.load import load_classifier
 
         self.model, summary = load_classifier(Path(sys.argv[1]))

@@ -89,9 +89,8 @@ def rss_mib(server: subprocess.Popen[bytes]) -> float:
 
 def predicted(run: Path, texts: list[str]) -> list[dict[str, Any]]:
     """What `predict` says."""
-    from llm_lightning.runs.decisions import decision_of
     from llm_lightning.runs.load import load_classifier
-    from llm_lightning.runs.prediction import predict
+    from llm_lightning.runs.prediction import decision_of, predict
 
     model, summary = load_classifier(run)
     return [found.fields() for found in predict(model, texts, decision_of(summary))]

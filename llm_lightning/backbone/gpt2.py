@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from llm_lightning.backbone.attention import CausalSelfAttention
 from llm_lightning.backbone.gpt_config import LAYER_NORM_EPSILON, GPTConfig
-from llm_lightning.backbone.initialization import initialize
+from llm_lightning.backbone.initialization import allocate, initialize
 from llm_lightning.backbone.kv_cache import KeyValueCache, LayerCache
 from llm_lightning.backbone.masks import attention_mask, mask_of_selected
 from llm_lightning.backbone.protocol import LinearLayer
@@ -82,12 +82,15 @@ class GPT2(nn.Module):
         # Built on the meta device first: the layers' own initialisation would be overwritten, after
         # drawing random numbers.
         with torch.device("meta"):
-            self.wte = nn.Embedding(config.vocab_size, config.n_embd)
-            self.wpe = nn.Embedding(config.n_positions, config.n_embd)
+            # Embeddings get weights: even there they would draw numbers, by way of torch's
+            # compiler, whose import takes half a second.
+            vocabulary, positions, width = config.vocab_size, config.n_positions, config.n_embd
+            self.wte = nn.Embedding(vocabulary, width, _weight=torch.empty(vocabulary, width))
+            self.wpe = nn.Embedding(positions, width, _weight=torch.empty(positions, width))
             self.drop = nn.Dropout(config.embd_pdrop)
             self.h = nn.ModuleList([Block(config) for _ in range(config.n_layer)])
             self.ln_f = nn.LayerNorm(config.n_embd, eps=LAYER_NORM_EPSILON)
-        self.to_empty(device=torch.get_default_device())
+        allocate(self)
         initialize(self, config.init)
 
     blocks_name = "h"

@@ -72,6 +72,9 @@ class Tokenizer(Protocol):
         or reset the model's input.
         """
 
+    def encode_batch(self, texts: Sequence[str]) -> Sequence[list[int]]:
+        """Encodes users' texts, as :meth:`encode` each of them."""
+
     def encode_with_offsets(
         self, text: str, *, special: bool = False
     ) -> tuple[list[int], list[tuple[int, int]]]:
@@ -155,6 +158,10 @@ class GPT2Tokenizer:
     def encode(self, text: str) -> list[int]:
         """See :class:`Tokenizer`."""
         return encode(text)
+
+    def encode_batch(self, texts: Sequence[str]) -> Sequence[list[int]]:
+        """See :class:`Tokenizer`."""
+        return list(map(encode, texts))
 
     def encode_with_offsets(
         self, text: str, *, special: bool = False

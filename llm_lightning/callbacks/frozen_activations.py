@@ -44,7 +44,7 @@ class FrozenActivations(L.Callback):
         ValueError: if a size is negative; from a fit, if the disk has no space.
     """
 
-    def __init__(self, memory_mib: int = 4096, disk_mib: int = 51200) -> None:
+    def __init__(self, memory_mib: int = 1024, disk_mib: int = 51200) -> None:
         for key, value in (("memory_mib", memory_mib), ("disk_mib", disk_mib)):
             if value < 0:
                 raise ValueError(

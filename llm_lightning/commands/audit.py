@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from llm_lightning.commands.command_line import ALLOW_DOWNLOAD
 from llm_lightning.commands.failures import refused
+from llm_lightning.commands.options import ALLOW_DOWNLOAD
 from llm_lightning.network import Unavailable
 from llm_lightning.presentation.extras import require
 from llm_lightning.presentation.harmless import no_formula

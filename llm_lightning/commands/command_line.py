@@ -16,9 +16,6 @@ _TAKE_A_WORD = ("--cfg", "-c", "--package", "-p", "--config-name", "-cn", "--con
 MULTIRUN = {"-m", "--multirun"}
 """Options that make a sweep."""
 
-ALLOW_DOWNLOAD = "fetch the run's base from the Hub if it is not on this machine"
-"""Help of ``--allow-download``, of every command that loads a run's model."""
-
 
 def command_line_problem(
     arguments: Sequence[str], experiments: Collection[str], commands: Collection[str]
@@ -83,6 +80,16 @@ def overrides_of(arguments: Sequence[str]) -> list[str]:
         for argument, before in zip(arguments, ["", *arguments], strict=False)
         if not argument.startswith("-") and before not in _TAKE_A_WORD
     ]
+
+
+def only_settings(arguments: Sequence[str]) -> list[str]:
+    """Returns the settings on a command line without other options than ``-m``; else nothing.
+
+    Other options are Hydra's, such as ``--cfg``, which shows a configuration and runs nothing.
+    """
+    overrides = overrides_of(arguments)
+    is_run = all(argument in overrides or argument in MULTIRUN for argument in arguments)
+    return overrides if is_run else []
 
 
 def _runs_dir_problem(value: Any) -> str | None:

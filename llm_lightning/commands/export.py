@@ -8,9 +8,9 @@ from pathlib import Path
 from rich.markup import escape
 
 from llm_lightning.backbone.hub import BeforeDownload
-from llm_lightning.commands.command_line import ALLOW_DOWNLOAD
 from llm_lightning.commands.consent import consent
 from llm_lightning.commands.failures import refused
+from llm_lightning.commands.options import ALLOW_DOWNLOAD
 from llm_lightning.exporting import formats, hub_upload, verification
 from llm_lightning.exporting.adapter_files import point_at_base
 from llm_lightning.exporting.card import write_card

@@ -14,10 +14,10 @@ import torch
 from rich.markup import escape
 
 from llm_lightning.backbone.sampling import GenerationOptions
-from llm_lightning.commands.command_line import ALLOW_DOWNLOAD
 from llm_lightning.commands.consent import consent
 from llm_lightning.commands.failures import USER, refused
 from llm_lightning.commands.given_texts import check_utf8, decoded_lines
+from llm_lightning.commands.options import ALLOW_DOWNLOAD
 from llm_lightning.commands.startup import HELD
 from llm_lightning.data.prompts import Record
 from llm_lightning.network import Unavailable
@@ -30,8 +30,9 @@ from llm_lightning.runs.generation import stream_text, what_is_lost
 from llm_lightning.runs.held_folder import held
 from llm_lightning.runs.load import load_language_model
 from llm_lightning.runs.prediction import best_device
+from llm_lightning.runs.reminder import print_reminder
 from llm_lightning.runs.responses import ready_to_generate, respond
-from llm_lightning.runs.terminal_output import print_reminder, print_response_scores
+from llm_lightning.runs.terminal_output import print_response_scores
 from llm_lightning.tasks.language_model import LanguageModel
 
 

@@ -3,17 +3,18 @@
 Nothing heavy is imported until there is something to run: the help should not wait for torch.
 """
 
+import shlex
+import sys
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
 from rich.markup import escape
 
-from llm_lightning.commands.command_line import command_line_problem
 from llm_lightning.commands.failures import reported, without_debug
 from llm_lightning.commands.startup import kept_objects
-from llm_lightning.config.experiments import list_experiments
 from llm_lightning.presentation.terminal import console, errors, facts_grid, print_error
+from llm_lightning.redaction import without_secrets
 
 COMMANDS = {
     "predict": "classify new texts with a run",
@@ -47,6 +48,10 @@ def _run(arguments: Sequence[str]) -> int:
         with kept_objects():
             command = import_module(f"llm_lightning.commands.{arguments[0]}")
         return int(command.main(arguments[1:]))
+    # Hydra, which reads settings, would hold up the other commands for a quarter of a second.
+    from llm_lightning.commands.command_line import command_line_problem, only_settings
+    from llm_lightning.config.experiments import list_experiments
+
     if not _LEFT_TO_HYDRA & {argument.split("=")[0] for argument in arguments}:
         asks_help = bool({"--help", "-h"} & set(arguments))
         experiments = list_experiments()
@@ -62,9 +67,19 @@ def _run(arguments: Sequence[str]) -> int:
                 f"{problem}\n`python -m llm_lightning --help` lists experiments and commands"
             )
             return 2
+    if "torch" not in sys.modules and (overrides := only_settings(arguments)):
+        print_beginning(overrides)
     with kept_objects():
         from llm_lightning.commands import train
     return train.main(arguments)
+
+
+def print_beginning(overrides: Sequence[str]) -> None:
+    """Says what will be run before seconds of imports, on standard error."""
+    errors.print(
+        f"loading PyTorch and Lightning for {escape(without_secrets(shlex.join(overrides)))}",
+        soft_wrap=True,
+    )
 
 
 def print_help(experiments: dict[str, str], *, is_error: bool = False) -> None:

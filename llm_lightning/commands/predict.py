@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from llm_lightning.commands.command_line import ALLOW_DOWNLOAD
 from llm_lightning.commands.failures import refused
 from llm_lightning.commands.given_texts import check_utf8, decoded_lines
+from llm_lightning.commands.options import ALLOW_DOWNLOAD
 from llm_lightning.network import Unavailable
 from llm_lightning.presentation.harmless import json_line
 from llm_lightning.presentation.terminal import console, errors, results_table
@@ -46,10 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         texts = _texts(options.text, options.file)
         # Imported only now: the help should not wait for torch.
         from llm_lightning.commands.consent import consent
-        from llm_lightning.runs.decisions import decision_of
         from llm_lightning.runs.load import load_classifier
-        from llm_lightning.runs.prediction import best_device, predict
-        from llm_lightning.runs.terminal_output import print_reminder
+        from llm_lightning.runs.prediction import best_device, decision_of, predict
+        from llm_lightning.runs.reminder import print_reminder
 
         model, summary = load_classifier(options.run, consent(options.allow_download))
         print_reminder(summary.fallbacks)

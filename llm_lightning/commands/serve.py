@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from llm_lightning.commands.command_line import ALLOW_DOWNLOAD
 from llm_lightning.commands.failures import refused
+from llm_lightning.commands.options import ALLOW_DOWNLOAD
 from llm_lightning.network import Unavailable
 from llm_lightning.presentation.extras import require
 from llm_lightning.presentation.terminal import console, errors, facts_grid, print_error, working
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Imported only now: the help should not wait for torch.
         from llm_lightning.commands.served_run import load_served
         from llm_lightning.run_format.summary import read_summary
-        from llm_lightning.runs.terminal_output import print_reminder
+        from llm_lightning.runs.reminder import print_reminder
         from llm_lightning.serving.http_server import address_of, reserved, serve
         from llm_lightning.serving.limits import Limits
         from llm_lightning.serving.model_process import ModelProcess

@@ -14,14 +14,13 @@ from llm_lightning.backbone.sampling import GenerationOptions
 from llm_lightning.backbone.tokenizer import Tokenizer
 from llm_lightning.data.prompts import Prompts
 from llm_lightning.run_format.summary import Summary
-from llm_lightning.runs.decisions import decision_of
 from llm_lightning.runs.load import load_task, refuse_download
-from llm_lightning.runs.prediction import best_device, predict
+from llm_lightning.runs.prediction import best_device, decision_of, predict
 from llm_lightning.runs.responses import precision_of, ready_to_generate
 from llm_lightning.serving.model_process import Cancelled, Compute, Emit
 from llm_lightning.serving.writing_batch import writes
-from llm_lightning.tasks.classifier import Classifier
 from llm_lightning.tasks.language_model import LanguageModel
+from llm_lightning.tasks.text_classifier import TextClassifier
 
 VERSION = f"llm_lightning-{llm_lightning.__version__}"
 
@@ -64,13 +63,13 @@ def load_served(
         Unavailable: if the weights that it was trained on are no longer available.
     """
     task, summary = load_task(run, None if allow_download else refuse_download)
-    if isinstance(task, Classifier):
+    if isinstance(task, TextClassifier):
         return _classifier(task, summary)
     assert isinstance(task, LanguageModel)
     return _language_model(task, summary)
 
 
-def _classifier(model: Classifier, summary: Summary) -> tuple[Compute, ServedClassifier]:
+def _classifier(model: TextClassifier, summary: Summary) -> tuple[Compute, ServedClassifier]:
     model = model.to(best_device())
     decide = partial(predict, model, decision=decision_of(summary))
     decide(["the first text takes longer than all others"])

@@ -13,7 +13,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from llm_lightning.commands.before_runs import check_settings, runs_folder
-from llm_lightning.commands.command_line import MULTIRUN, dry_run_is_set, overrides_of
+from llm_lightning.commands.command_line import (
+    MULTIRUN,
+    dry_run_is_set,
+    only_settings,
+    overrides_of,
+)
 from llm_lightning.commands.failures import (
     PROGRAM,
     USER,
@@ -43,8 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     """Runs the jobs that a command line describes; returns the exit status."""
     overrides, is_dry = overrides_of(arguments), dry_run_is_set(arguments)
     with contextlib.ExitStack() as folder:
-        # Other options are Hydra's, such as --cfg, which shows a configuration whatever it holds.
-        if all(argument in overrides or argument in MULTIRUN for argument in arguments):
+        if only_settings(arguments):
             try:
                 runs_dir = check_settings(overrides, is_sweep=not MULTIRUN.isdisjoint(arguments))
                 if not is_dry:

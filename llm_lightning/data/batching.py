@@ -9,8 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Int
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Sampler
 
@@ -62,7 +64,7 @@ def on_device(batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
 class Example:
     """One encoded text."""
 
-    ids: list[int]
+    ids: list[int] | NDArray[np.int32]
     """Token ids, at least one."""
     label: int
     """Class index; -1 if unknown."""
@@ -154,11 +156,12 @@ class Padder:
         """
         known = labels if labels is not None else [-1] * len(token_ids)
         return [
-            Example(self._whole(ids), int(label), index)
+            Example(self.whole(ids), int(label), index)
             for index, (ids, label) in enumerate(zip(token_ids, known, strict=True))
         ]
 
-    def _whole(self, ids: list[int]) -> list[int]:
+    def whole(self, ids: list[int]) -> list[int]:
+        """Returns the token ids of an example, of those of a text; see :meth:`examples`."""
         return [*self.prefix, *self._kept(ids), *self.suffix] or [self.end_id]
 
     def _kept(self, ids: list[int]) -> list[int]:

@@ -8,7 +8,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -19,7 +19,6 @@ from torch.utils.data import DataLoader
 from llm_lightning.data.batching import (
     TRUNCATIONS,
     Batch,
-    Example,
     Padder,
     check_batches,
     longest_first,
@@ -36,6 +35,7 @@ from llm_lightning.data.splits import (
     text_key,
     undersample,
 )
+from llm_lightning.data.tokens import Examples, Tokens
 from llm_lightning.presentation.plurals import counted
 from llm_lightning.run_format.files import SPLIT_LABEL, SPLIT_TEXT, split_file
 from llm_lightning.run_format.splits import SPLITS
@@ -141,7 +141,7 @@ class ClassificationData(DataModule, ABC):
         }
         self._splits: Splits | None = None
         self._padder: Padder | None = None
-        self._examples: dict[str, list[Example]] = {}
+        self._examples: dict[str, Examples] = {}
         self._num_truncated: dict[str, int] = {}
 
     def _check_max_length(self) -> None:
@@ -182,23 +182,27 @@ class ClassificationData(DataModule, ABC):
             return
         self._check_max_length()
         splits = self.read()
-        encode = cache(self.tokenizer.encode)
-        longest = max(len(encode(text)) for text in splits.train[SPLIT_TEXT])
+        train = Tokens.encoded(self.tokenizer, splits.train[SPLIT_TEXT])
+        longest = int(train.lengths.max())
         longest += len(self.tokenizer.prefix) + len(self.tokenizer.suffix)
         if self.num_train is not None:
             kept = first_of_each_class(splits.train, self.num_train)
             self._num_dropped["num_train"] = len(splits.train) - len(kept)
             splits.train = kept
+            train = Tokens.encoded(self.tokenizer, kept[SPLIT_TEXT])
         check_batches(len(splits.train), self.batch_size, drop_last=self.drop_last)
-        encoded = {
-            name: [encode(text) for text in table[SPLIT_TEXT]] for name, table in splits.items()
+        encoded = {"train": train} | {
+            name: Tokens.encoded(self.tokenizer, table[SPLIT_TEXT])
+            for name, table in splits.items()
+            if name != "train"
         }
         limits = {"longest_train": longest, "context": self.context_length}
         max_length = min(limits.get(self.max_length, self.max_length), self.context_length)
         self._padder = Padder.of(self.tokenizer, max_length, self.padding, self.truncate)
         for name, table in splits.items():
-            self._num_truncated[name] = sum(map(self._padder.truncates, encoded[name]))
-            self._examples[name] = self._padder.examples(encoded[name], list(table[SPLIT_LABEL]))
+            self._num_truncated[name] = int((encoded[name].lengths > self._padder.room).sum())
+            tokens = encoded[name].prepared(self._padder)
+            self._examples[name] = Examples(tokens, table[SPLIT_LABEL].tolist())
         self._splits = splits
         warn_of_truncation(
             sum(self._num_truncated.values()),
@@ -227,7 +231,7 @@ class ClassificationData(DataModule, ABC):
         counts = np.bincount(self.splits.train[SPLIT_LABEL], minlength=len(self.splits.class_names))
         return [float(weight) for weight in counts.sum() / (len(counts) * counts)]
 
-    @property
+    @cached_property
     def test_in_train(self) -> int:
         """Number of test texts that also occur, word for word, in the training split."""
         return int(self.splits.test[SPLIT_TEXT].isin(set(self.splits.train[SPLIT_TEXT])).sum())
@@ -246,18 +250,23 @@ class ClassificationData(DataModule, ABC):
             "folds": self.folds,
             "fold": self.fold,
             **{f"{name}_examples": len(table) for name, table in splits.items()},
-            "splits": {
-                name: {
-                    "examples": len(table),
-                    "class_counts": {
-                        class_name: int((table[SPLIT_LABEL] == label).sum())
-                        for label, class_name in enumerate(splits.class_names)
-                    },
-                    "truncated": self._num_truncated[name],
-                    "sha256": hashlib.sha256(as_csv(table)).hexdigest(),
-                }
-                for name, table in splits.items()
-            },
+            "splits": {name: dict(found) for name, found in self._facts_of_splits.items()},
+        }
+
+    @cached_property
+    def _facts_of_splits(self) -> dict[str, dict[str, Any]]:
+        """Asked for a dozen times in a run, and the digest takes a while for many texts."""
+        return {
+            name: {
+                "examples": len(table),
+                "class_counts": {
+                    class_name: int((table[SPLIT_LABEL] == label).sum())
+                    for label, class_name in enumerate(self.splits.class_names)
+                },
+                "truncated": self._num_truncated[name],
+                "sha256": hashlib.sha256(as_csv(table)).hexdigest(),
+            }
+            for name, table in self.splits.items()
         }
 
     def describe(self) -> list[str]:
@@ -314,7 +323,7 @@ class ClassificationData(DataModule, ABC):
         return self._shuffled(
             examples,
             self.padder.collate,
-            lengths=list(map(len, examples)) if is_grouped else None,
+            lengths=examples.lengths if is_grouped else None,
             drop_last=self.drop_last,
         )
 
@@ -330,7 +339,7 @@ class ClassificationData(DataModule, ABC):
         """See :class:`~llm_lightning.data.module.DataModule`."""
         examples = self._examples[split]
         is_wide, width = self.padding == "max_length", self.padder.max_length
-        lengths = [width if is_wide else len(example) for example in examples]
+        lengths = [width] * len(examples) if is_wide else examples.lengths
         if self.padding == "none":
             num_tokens = 1
         for indices in longest_first(lengths, num_tokens):

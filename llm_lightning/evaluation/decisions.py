@@ -17,8 +17,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
 
 KINDS = ("none", "accuracy", "f1", "cost")
 
@@ -162,6 +160,8 @@ def scaled(probabilities: FloatArray, temperature: float) -> FloatArray:
     """Returns (N, num_classes) probabilities whose logits are divided by a temperature."""
     if temperature == 1:
         return probabilities
+    from scipy.special import softmax  # of few decisions, and it takes a while
+
     found: FloatArray = softmax(_logits(probabilities) / temperature, axis=1)
     return found
 
@@ -179,6 +179,9 @@ def fit_temperature(probabilities: FloatArray, labels: IntArray) -> float:
     logits, rows = _logits(probabilities), np.arange(len(labels))
     if not len(labels) or (logits.argmax(axis=1) == labels).all():
         return 1.0
+    # Only to fit: predictions should not wait for it.
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
 
     def loss(log_temperature: float) -> float:
         scores = log_softmax(logits / np.exp(log_temperature), axis=1)

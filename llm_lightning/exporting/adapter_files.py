@@ -14,7 +14,7 @@ from llm_lightning.exporting.dense import plain_weight
 from llm_lightning.exporting.output_folder import BASE
 from llm_lightning.finetuning.lora import LoRALinear
 from llm_lightning.finetuning.qlora import QLoRA
-from llm_lightning.tasks.task import Task
+from llm_lightning.tasks.finetuned_model import FineTunedModel
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -25,7 +25,7 @@ _PREFIX = "base_model.model."
 
 def write_adapters(
     folder: Path,
-    task: Task,
+    task: FineTunedModel,
     layers: Mapping[str, LoRALinear],
     whole: Mapping[str, Tensor],
     *,
@@ -106,7 +106,7 @@ def point_at_base(folder: Path, out: Path) -> None:
     file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def hub_base(task: Task) -> tuple[str, str | None] | None:
+def hub_base(task: FineTunedModel) -> tuple[str, str | None] | None:
     """Id and revision of the base on the Hub; ``None`` where it is exported with the adapter.
 
     That is the case for a base from elsewhere, and for DoRA on four bits, whose outputs differ in

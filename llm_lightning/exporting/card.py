@@ -18,15 +18,15 @@ from llm_lightning.exporting.output_folder import BASE, CARD, FOLDER, MARK
 from llm_lightning.exporting.verification import LogitDifference
 from llm_lightning.finetuning.qlora import QLoRA
 from llm_lightning.run_format.summary import Summary
-from llm_lightning.tasks.classifier import Classifier
+from llm_lightning.tasks.finetuned_model import FineTunedModel
 from llm_lightning.tasks.language_model import LanguageModel
-from llm_lightning.tasks.task import Task
+from llm_lightning.tasks.text_classifier import TextClassifier
 
 
 def write_card(
     folder: Path,
     kind: str,
-    task: Task,
+    task: FineTunedModel,
     summary: Summary,
     model: Dense,
     differences: Sequence[LogitDifference],
@@ -58,9 +58,9 @@ def write_card(
     (folder / CARD).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
-def _remarks(kind: str, task: Task, exporter: Exporter, model: Dense) -> list[str]:
+def _remarks(kind: str, task: FineTunedModel, exporter: Exporter, model: Dense) -> list[str]:
     remarks = []
-    if isinstance(task, Classifier):
+    if isinstance(task, TextClassifier):
         remarks.append(f"Classes: {', '.join(task.hparams['class_names'])}.")
         if kind == "merged":
             remarks.append(f"It was trained with {exporter.settings()}; load it with the same.")
@@ -93,7 +93,9 @@ def _base_model(summary: Summary) -> str:
     return summary.weights.model
 
 
-def _how(kind: str, task: Task, exporter: Exporter, summary: Summary, model: Dense) -> str:
+def _how(
+    kind: str, task: FineTunedModel, exporter: Exporter, summary: Summary, model: Dense
+) -> str:
     if kind == "merged":
         experiment = summary.experiment or "<an experiment>"
         return _shell(
@@ -104,7 +106,7 @@ def _how(kind: str, task: Task, exporter: Exporter, summary: Summary, model: Den
         return _python(_onnx_code(task))
     if kind == "gguf":
         return _shell("ollama create my-model -f Modelfile\nollama run my-model")
-    is_classifier = isinstance(task, Classifier)
+    is_classifier = isinstance(task, TextClassifier)
     if kind == "hf" and exporter.head_code():
         return _python(_head_code(exporter))
     if kind == "hf":
@@ -129,13 +131,13 @@ def _head_code(exporter: Exporter) -> str:
     )
 
 
-def _onnx_code(task: Task) -> str:
+def _onnx_code(task: FineTunedModel) -> str:
     first = (
         "import numpy as np\nimport onnxruntime\nfrom transformers import AutoTokenizer\n\n"
         f'session = onnxruntime.InferenceSession("{FOLDER}/{ONNX}")\n'
         f'tokenizer = AutoTokenizer.from_pretrained("{FOLDER}")\n'
     )
-    if not isinstance(task, Classifier):
+    if not isinstance(task, TextClassifier):
         return (
             f'{first}batch = tokenizer("Once upon a time", return_tensors="np")\n'
             '(logits,) = session.run(None, {"input_ids": batch["input_ids"].astype(np.int64)})\n'
@@ -155,7 +157,7 @@ def _onnx_code(task: Task) -> str:
     )
 
 
-def _peft_code(task: Task, exporter: Exporter, model: Dense) -> str:
+def _peft_code(task: FineTunedModel, exporter: Exporter, model: Dense) -> str:
     hub_id, revision = hub_base(task) or (f"{FOLDER}/{BASE}", None)
     auto = exporter.auto_class()
     names = [auto, "AutoTokenizer"]
@@ -163,7 +165,7 @@ def _peft_code(task: Task, exporter: Exporter, model: Dense) -> str:
     first = "import torch\nfrom safetensors.torch import load_file\n" if head_code else ""
     options = {} if revision is None else {"revision": repr(revision)}
     options |= exporter.loading_options()
-    if isinstance(task, Classifier) and not head_code:
+    if isinstance(task, TextClassifier) and not head_code:
         options["id2label"] = repr(dict(enumerate(task.hparams["class_names"])))
         options["pad_token_id"] = str(task.tokenizer.pad_id)
     elif isinstance(task, LanguageModel) and not model.is_tied:

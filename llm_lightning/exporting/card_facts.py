@@ -11,8 +11,8 @@ from llm_lightning.presentation.markdown import literal, table
 from llm_lightning.presentation.plurals import counted
 from llm_lightning.run_format.summary import Score, Summary
 from llm_lightning.statistics.intervals import wilson_interval
-from llm_lightning.tasks.classifier import Classifier
-from llm_lightning.tasks.task import Task
+from llm_lightning.tasks.finetuned_model import FineTunedModel
+from llm_lightning.tasks.text_classifier import TextClassifier
 
 # Of the models in conf/model, as their cards on the Hub have them. Others' users must look.
 _LICENCES = {
@@ -38,7 +38,7 @@ _FEW = 50
 """Test examples of a class below which its numbers say little."""
 
 
-def front_matter(kind: str, task: Task, summary: Summary) -> str:
+def front_matter(kind: str, task: FineTunedModel, summary: Summary) -> str:
     """Returns the lines at the start of a card that the Hub reads.
 
     Args:
@@ -46,7 +46,7 @@ def front_matter(kind: str, task: Task, summary: Summary) -> str:
         task: the run's.
         summary: the run's.
     """
-    is_classifier = isinstance(task, Classifier)
+    is_classifier = isinstance(task, TextClassifier)
     fields: dict[str, Any] = {"tags": ["llm_lightning"]}
     if library := _LIBRARIES.get(kind):
         fields["library_name"] = library
@@ -74,7 +74,7 @@ def data_and_results(summary: Summary) -> list[str]:
     return [*lines, "## Results", _metrics(summary), *_intervals(summary)]
 
 
-def limits(kind: str, task: Task, summary: Summary) -> list[str]:
+def limits(kind: str, task: FineTunedModel, summary: Summary) -> list[str]:
     """Returns what the numbers do not show, as far as the run's record tells."""
     data, test = summary.data, summary.data.splits["test"]
     found = [
@@ -90,14 +90,14 @@ def limits(kind: str, task: Task, summary: Summary) -> list[str]:
     for name, count in (test.class_counts or {}).items():
         if count < _FEW:
             found.append(f"Only {counted(count, 'test example')} of class {literal(name)}.")
-    if kind == "onnx" and not isinstance(task, Classifier):
+    if kind == "onnx" and not isinstance(task, TextClassifier):
         found.append("The graph computes whole texts: it keeps no state from token to token.")
-    if not isinstance(task, Classifier):
+    if not isinstance(task, TextClassifier):
         found.append("It may write what is false, and whatever its base learnt to write.")
     return ["## Limits", "\n".join(f"- {one}" for one in found)]
 
 
-def licence_of_the_base(task: Task, summary: Summary) -> str:
+def licence_of_the_base(task: FineTunedModel, summary: Summary) -> str:
     """Returns the licence of the weights that training started from, as far as it is known."""
     assert summary.weights is not None  # a baseline has no network and is not exported
     name, base = summary.weights.model, hub_base(task)

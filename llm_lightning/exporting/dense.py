@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from llm_lightning.finetuning.lora import LoRALinear
 from llm_lightning.finetuning.qlora import NF4Linear
 from llm_lightning.finetuning.strategies import as_module, is_tied
-from llm_lightning.tasks.classifier import Classifier
+from llm_lightning.tasks.finetuned_model import FineTunedModel
 from llm_lightning.tasks.language_model import LanguageModel
-from llm_lightning.tasks.task import Task
+from llm_lightning.tasks.text_classifier import TextClassifier
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Dense:
 
 
 @torch.no_grad()
-def dense(task: Task, *, merge: bool = True) -> Dense:
+def dense(task: FineTunedModel, *, merge: bool = True) -> Dense:
     """Merges adapters and dequantizes weights; the task is unchanged.
 
     Args:
@@ -109,7 +109,7 @@ def with_bias_in_norm(model: Dense, norm: str) -> Dense:
     return replace(model, backbone=model.backbone | {norm: moved}, head_bias=None)
 
 
-def rebuilt(task: Task, model: Dense) -> Task:
+def rebuilt(task: FineTunedModel, model: Dense) -> FineTunedModel:
     """Returns a task of the same kind with these plain weights, in evaluation mode."""
     fields: dict[str, Any] = dict(task.hparams)
     fields["finetune"] = {"_target_": "llm_lightning.finetuning.strategies.AllLayers"}
@@ -119,7 +119,7 @@ def rebuilt(task: Task, model: Dense) -> Task:
     plain = type(task)(**fields)
     state = {f"backbone.{name}": value for name, value in model.backbone.items()}
     state["head.weight"] = model.head
-    if isinstance(task, Classifier):
+    if isinstance(task, TextClassifier):
         empty = torch.zeros(len(model.head))
         state["head.bias"] = empty if model.head_bias is None else model.head_bias
     plain.load_state_dict(state, strict=True)

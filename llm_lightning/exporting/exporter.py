@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from torch import Tensor
 
 from llm_lightning.exporting.dense import Dense
-from llm_lightning.tasks.task import Task
+from llm_lightning.tasks.finetuned_model import FineTunedModel
 
 
 class Objection(NamedTuple):
@@ -66,7 +66,7 @@ class Exporter(Protocol):
     def write_gguf(self, model: Dense, file: Path, name: str, quantization: str) -> None:
         """Writes one file for llama.cpp."""
 
-    def reloaded(self, folder: Path) -> Task:
+    def reloaded(self, folder: Path) -> FineTunedModel:
         """Loads a folder as ``model.weights=<folder>`` does."""
 
     def transformers_logits(self, folder: Path) -> list[Tensor]:

@@ -14,7 +14,7 @@ from llm_lightning.exporting.modelfile import MODELFILE, modelfile
 from llm_lightning.exporting.onnx_model import INT8, onnx_logits, write_onnx
 from llm_lightning.exporting.run_prompts import prompts_of
 from llm_lightning.presentation.extras import require
-from llm_lightning.tasks.task import Task
+from llm_lightning.tasks.finetuned_model import FineTunedModel
 
 _LIBRARIES = {
     "hf": ("transformers",),
@@ -42,7 +42,7 @@ def check_installed(kind: str) -> None:
 
 
 def write(
-    task: Task,
+    task: FineTunedModel,
     model: Dense,
     kind: str,
     folder: Path,
@@ -91,7 +91,7 @@ def write(
 
 
 def _write_gguf(
-    task: Task,
+    task: FineTunedModel,
     exporter: Exporter,
     model: Dense,
     folder: Path,

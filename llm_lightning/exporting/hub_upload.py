@@ -8,7 +8,7 @@ import httpx2
 from llm_lightning.backbone.hub import HUB_ID, hub_is_off
 from llm_lightning.exporting.adapter_files import hub_base
 from llm_lightning.network import innermost
-from llm_lightning.tasks.task import Task
+from llm_lightning.tasks.finetuned_model import FineTunedModel
 
 UPLOADED = ("hf", "peft")
 """Formats that the Hub's own libraries load."""
@@ -41,7 +41,7 @@ def check_upload(kind: str, repo: str) -> None:
         )
 
 
-def check_base(task: Task, kind: str) -> None:
+def check_base(task: FineTunedModel, kind: str) -> None:
     """Refuses adapters whose base only this machine has.
 
     Args:

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from llm_lightning.exporting.dense import Dense, rebuilt
 from llm_lightning.exporting.libraries import quiet
 from llm_lightning.exporting.samples import sample_batch
-from llm_lightning.tasks.classifier import Classifier
+from llm_lightning.tasks.finetuned_model import FineTunedModel
 from llm_lightning.tasks.pooling import mean, pooled_positions
-from llm_lightning.tasks.task import Task
+from llm_lightning.tasks.text_classifier import TextClassifier
 
 ONNX = "model.onnx"
 INT8 = "model-int8.onnx"
@@ -38,7 +38,7 @@ class ClassifierGraph(nn.Module):
         task: with plain weights; what it computes does not depend on padding.
     """
 
-    def __init__(self, task: Classifier) -> None:
+    def __init__(self, task: TextClassifier) -> None:
         super().__init__()
         self.backbone = cast(nn.Module, task.backbone)
         self.head = task.head
@@ -73,7 +73,7 @@ class LanguageGraph(nn.Module):
         task: with plain weights.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: FineTunedModel) -> None:
         super().__init__()
         self.backbone = cast(nn.Module, task.backbone)
         self.head = cast(nn.Module, task.head)
@@ -83,7 +83,9 @@ class LanguageGraph(nn.Module):
         return cast(Tensor, self.head(self.backbone(input_ids)))
 
 
-def write_onnx(task: Task, model: Dense, folder: Path, quantize: str | None) -> list[Path]:
+def write_onnx(
+    task: FineTunedModel, model: Dense, folder: Path, quantize: str | None
+) -> list[Path]:
     """Writes ``model.onnx``, and ``model-int8.onnx`` if asked for.
 
     Args:
@@ -98,7 +100,7 @@ def write_onnx(task: Task, model: Dense, folder: Path, quantize: str | None) -> 
     plain = rebuilt(task, model)
     names = ["input_ids"]
     graph: nn.Module = LanguageGraph(plain)
-    if isinstance(plain, Classifier):
+    if isinstance(plain, TextClassifier):
         names.append("attention_mask")
         graph = ClassifierGraph(plain)
     size = sum(value.nbytes for value in graph.parameters())
@@ -123,14 +125,14 @@ def write_onnx(task: Task, model: Dense, folder: Path, quantize: str | None) -> 
 
 
 @torch.no_grad()
-def onnx_logits(task: Task, file: Path) -> list[Float[Tensor, "..."]]:
+def onnx_logits(task: FineTunedModel, file: Path) -> list[Float[Tensor, "..."]]:
     """Returns the samples' logits by ONNX Runtime; see :func:`~verification.logits_of`."""
     _, lengths = sample_batch(task)
     session = session_of(file)
     asked = {one.name for one in session.get_inputs()}
     given = {name: value.numpy() for name, value in _inputs(task).items() if name in asked}
     logits = torch.from_numpy(session.run(None, given)[0])
-    if isinstance(task, Classifier):
+    if isinstance(task, TextClassifier):
         return list(logits)
     return [row[:length] for row, length in zip(logits, lengths, strict=True)]
 
@@ -143,7 +145,7 @@ def session_of(file: Path) -> Any:
     return onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
 
 
-def _inputs(task: Task) -> dict[str, Int[Tensor, "B T"]]:
+def _inputs(task: FineTunedModel) -> dict[str, Int[Tensor, "B T"]]:
     """The samples, as a graph takes them."""
     ids, lengths = sample_batch(task)
     mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long()

@@ -1,19 +1,19 @@
 """Classifiers whose answers depend on the padding around a text, which other programs choose."""
 
 from llm_lightning.exporting.exporter import Objection
-from llm_lightning.tasks.classifier import Classifier
+from llm_lightning.tasks.finetuned_model import FineTunedModel
 from llm_lightning.tasks.pooling import depends_on_padding
-from llm_lightning.tasks.task import Task
+from llm_lightning.tasks.text_classifier import TextClassifier
 
 
-def padding_objection(task: Task, target: str) -> Objection | None:
+def padding_objection(task: FineTunedModel, target: str) -> Objection | None:
     """Returns why another program would compute something else; ``None`` if padding is hidden.
 
     Args:
         task: the run's.
         target: what it would be exported to, for the remedy.
     """
-    if not isinstance(task, Classifier):
+    if not isinstance(task, TextClassifier):
         return None
     is_masked = task.options.mask_padding
     if not depends_on_padding(task.pooling, is_causal=task.backbone.is_causal, is_masked=is_masked):

@@ -5,8 +5,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 from llm_lightning.data.batching import Padder
-from llm_lightning.tasks.classifier import Classifier
-from llm_lightning.tasks.task import Task
+from llm_lightning.tasks.finetuned_model import FineTunedModel
+from llm_lightning.tasks.text_classifier import TextClassifier
 
 # Texts of different lengths, so that mistakes with padding show.
 SAMPLES = (
@@ -18,23 +18,23 @@ SAMPLES = (
 )
 
 
-def max_length(task: Task) -> int:
+def max_length(task: FineTunedModel) -> int:
     """Returns a task's longest input, in tokens: its context, or a lower ``max_length``."""
     context = task.backbone.context_length
     length: int = task.hparams["text"].get("max_length", context)
     return min(length, context)
 
 
-def sample_rows(task: Task) -> list[list[int]]:
+def sample_rows(task: FineTunedModel) -> list[list[int]]:
     """Returns the token ids of each sample, with special tokens as in training."""
     ids = [task.tokenizer.encode(text) for text in SAMPLES]
-    if isinstance(task, Classifier):
+    if isinstance(task, TextClassifier):
         padder = Padder(**task.hparams["text"] | {"max_length": max_length(task)})
-        return [example.ids for example in padder.examples(ids)]
+        return [padder.whole(text) for text in ids]
     return [[*task.tokenizer.prefix, *row][: max_length(task)] for row in ids]
 
 
-def sample_batch(task: Task) -> tuple[Int[Tensor, "B T"], Int[Tensor, " B"]]:
+def sample_batch(task: FineTunedModel) -> tuple[Int[Tensor, "B T"], Int[Tensor, " B"]]:
     """Returns (B, T) ids of the samples, padded on the right, and their (B,) lengths."""
     rows = sample_rows(task)
     lengths = torch.tensor([len(row) for row in rows])

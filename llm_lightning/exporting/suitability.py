@@ -5,11 +5,11 @@ from llm_lightning.exporting.families import exporter_of
 from llm_lightning.exporting.formats import FORMATS
 from llm_lightning.finetuning.lora import adapters
 from llm_lightning.finetuning.strategies import as_module
+from llm_lightning.tasks.finetuned_model import FineTunedModel
 from llm_lightning.tasks.language_model import LanguageModel
-from llm_lightning.tasks.task import Task
 
 
-def check_can(task: Task, kind: str) -> None:
+def check_can(task: FineTunedModel, kind: str) -> None:
     """Refuses a run that a format cannot represent.
 
     Args:
@@ -27,12 +27,12 @@ def check_can(task: Task, kind: str) -> None:
     raise ValueError(f"{found.reason}: {remedy}use {suited}")
 
 
-def suited_formats(task: Task) -> list[str]:
+def suited_formats(task: FineTunedModel) -> list[str]:
     """Returns the formats that can hold a run; ``merged`` always can."""
     return [kind for kind in FORMATS if objection(task, kind) is None]
 
 
-def objection(task: Task, kind: str) -> Objection | None:
+def objection(task: FineTunedModel, kind: str) -> Objection | None:
     """Returns why a format cannot hold a run; ``None`` if it can.
 
     Args:

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from llm_lightning.exporting.libraries import quiet
 from llm_lightning.exporting.samples import sample_batch
-from llm_lightning.tasks.classifier import Classifier
-from llm_lightning.tasks.task import Task
+from llm_lightning.tasks.finetuned_model import FineTunedModel
+from llm_lightning.tasks.text_classifier import TextClassifier
 
 TOLERANCE = 1e-3
 """Largest difference of logits allowed for a format in full precision."""
@@ -47,16 +47,16 @@ class LogitDifference:
 
 
 @torch.no_grad()
-def logits_of(task: Task) -> list[Float[Tensor, "..."]]:
+def logits_of(task: FineTunedModel) -> list[Float[Tensor, "..."]]:
     """Returns each sample's logits: (classes,) of a classifier, (tokens, V) of a language model."""
     ids, lengths = sample_batch(task)
-    if isinstance(task, Classifier):
+    if isinstance(task, TextClassifier):
         return list(task(ids, lengths))
     return _unpadded(task(ids), lengths)
 
 
 @torch.no_grad()
-def transformers_logits(model: nn.Module, task: Task) -> list[Float[Tensor, "..."]]:
+def transformers_logits(model: nn.Module, task: FineTunedModel) -> list[Float[Tensor, "..."]]:
     """Returns the same of a transformers model, with its own treatment of padding.
 
     Args:
@@ -66,7 +66,7 @@ def transformers_logits(model: nn.Module, task: Task) -> list[Float[Tensor, "...
     ids, lengths = sample_batch(task)
     mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long()
     logits = model(input_ids=ids, attention_mask=mask).logits
-    return list(logits) if isinstance(task, Classifier) else _unpadded(logits, lengths)
+    return list(logits) if isinstance(task, TextClassifier) else _unpadded(logits, lengths)
 
 
 def largest_difference(

@@ -12,8 +12,8 @@ from typing import Any
 from torch import Tensor
 
 from llm_lightning.backbone.tensor_files import check_finite, unpickled
-from llm_lightning.tasks.classifier import Classifier
-from llm_lightning.tasks.task import Task
+from llm_lightning.tasks.finetuned_model import FineTunedModel
+from llm_lightning.tasks.text_classifier import TextClassifier
 
 _ADVICE = "train the run again"
 
@@ -23,7 +23,7 @@ def described(path: Path) -> str:
     return f"the checkpoint {path}"
 
 
-def read_checkpoint(path: Path, task_class: type[Task]) -> dict[str, Any]:
+def read_checkpoint(path: Path, task_class: type[FineTunedModel]) -> dict[str, Any]:
     """Reads a checkpoint and checks that it is one of a task.
 
     Args:
@@ -68,7 +68,7 @@ def _structure_problem(found: Any) -> str | None:
     return None
 
 
-def _task_problem(found: Mapping[str, Any], task_class: type[Task]) -> str | None:
+def _task_problem(found: Mapping[str, Any], task_class: type[FineTunedModel]) -> str | None:
     """What is wrong with the hyper-parameters for a task, as the end of a sentence."""
     fields = found["hyper_parameters"]
     wanted = set(inspect.signature(task_class).parameters)
@@ -84,7 +84,7 @@ def _task_problem(found: Mapping[str, Any], task_class: type[Task]) -> str | Non
     largest = max((max(value.shape, default=0) for value in state.values()), default=0)
     if isinstance(rank, int) and rank > largest:
         return f"has finetune.rank={rank:,}, and no adapter of that size"
-    return _class_problem(fields, state) if issubclass(task_class, Classifier) else None
+    return _class_problem(fields, state) if issubclass(task_class, TextClassifier) else None
 
 
 def _class_problem(fields: Mapping[str, Any], state: Mapping[str, Tensor]) -> str | None:

@@ -24,7 +24,6 @@ from llm_lightning.run_format.files import (
     PROBABILITY,
     VAL_PREDICTIONS,
 )
-from llm_lightning.run_format.summary import Summary
 
 
 def decide(options: Decide, folder: Path, class_names: list[str]) -> DecisionFacts | None:
@@ -55,16 +54,6 @@ def decide(options: Decide, folder: Path, class_names: list[str]) -> DecisionFac
     }
     return DecisionFacts.model_validate(
         vars(decision) | {"fitted_on": len(val.truth), "effects": effects}
-    )
-
-
-def decision_of(summary: Summary) -> Decision | None:
-    """Returns the decision that a run's summary records, if there is one."""
-    facts = summary.decision
-    if facts is None:
-        return None
-    return Decision(
-        facts.kind, facts.temperature, facts.threshold, facts.costs, facts.abstain_below
     )
 
 

@@ -11,13 +11,12 @@ from llm_lightning.data.prompts import Record
 from llm_lightning.reporting.draw.run_figures import figures
 from llm_lightning.run_format import files
 from llm_lightning.run_format.summary import Summary, read_summary
-from llm_lightning.runs.decisions import decision_of
 from llm_lightning.runs.generation import stream_text, what_is_lost
 from llm_lightning.runs.load import load_classifier, load_language_model, refuse_download
-from llm_lightning.runs.prediction import best_device, predict
+from llm_lightning.runs.prediction import best_device, decision_of, predict
 from llm_lightning.runs.responses import ready_to_generate
-from llm_lightning.tasks.classifier import Classifier
 from llm_lightning.tasks.language_model import LanguageModel
+from llm_lightning.tasks.text_classifier import TextClassifier
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,7 +40,7 @@ class Run:
         self.folder = Path(folder)
         self.summary: Summary = read_summary(self.folder)
         self._before_download = None if allow_download else refuse_download
-        self._classifier: Classifier | None = None
+        self._classifier: TextClassifier | None = None
         self._language_model: LanguageModel | None = None
 
     @property

@@ -5,7 +5,7 @@ a repository, unless the user allows that.
 """
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from llm_lightning.backbone.families import locate, model_from, saved_tokenizer
 from llm_lightning.backbone.gpt2 import GPT2
@@ -16,9 +16,11 @@ from llm_lightning.data.prompt_styles import CHAT, PROMPT_STYLES
 from llm_lightning.run_format import files
 from llm_lightning.run_format.summary import Summary, read_summary
 from llm_lightning.runs.checkpoint_contents import described, read_checkpoint
-from llm_lightning.tasks.classifier import Classifier
-from llm_lightning.tasks.language_model import LanguageModel
-from llm_lightning.tasks.task import Task
+from llm_lightning.tasks.finetuned_model import FineTunedModel
+from llm_lightning.tasks.text_classifier import TextClassifier
+
+if TYPE_CHECKING:
+    from llm_lightning.tasks.language_model import LanguageModel
 
 _MOST_ADDED = 1_000
 """Tokens of a tokenizer that its model's embedding may have no row for: some text models have the
@@ -27,7 +29,7 @@ tokenizer of a model that also takes images."""
 _LONGEST_NAME = 255
 """Of a file, in the usual file systems."""
 
-T = TypeVar("T", bound=Task)
+T = TypeVar("T", bound=FineTunedModel)
 
 
 def refuse_download(source: str) -> None:
@@ -45,7 +47,7 @@ def refuse_download(source: str) -> None:
 
 def load_task(
     folder: Path, before_download: BeforeDownload | None = refuse_download
-) -> tuple[Task, Summary]:
+) -> tuple[FineTunedModel, Summary]:
     """Rebuilds the model of a run of any kind; see :func:`load_classifier`.
 
     Raises:
@@ -61,7 +63,7 @@ def load_task(
 
 def load_classifier(
     folder: Path, before_download: BeforeDownload | None = refuse_download
-) -> tuple[Classifier, Summary]:
+) -> tuple[TextClassifier, Summary]:
     """Rebuilds the classifier that a run's summary describes, on the CPU, in evaluation mode.
 
     Args:
@@ -74,7 +76,7 @@ def load_classifier(
             is gone or damaged, or the weights it was trained on changed.
         Unavailable: if those weights are unavailable.
     """
-    model, summary = _load(folder, Classifier, before_download)
+    model, summary = _load(folder, TextClassifier, before_download)
     if summary.class_names != model.hparams["class_names"]:
         raise ValueError(
             f"{folder / files.SUMMARY} and its checkpoint name other classes: "
@@ -85,8 +87,10 @@ def load_classifier(
 
 def load_language_model(
     folder: Path, before_download: BeforeDownload | None = refuse_download
-) -> tuple[LanguageModel, Summary]:
+) -> "tuple[LanguageModel, Summary]":
     """Rebuilds the language model that a run's summary describes; see :func:`load_classifier`."""
+    from llm_lightning.tasks.language_model import LanguageModel  # with Lightning, which takes long
+
     return _load(folder, LanguageModel, before_download)
 
 
@@ -144,7 +148,7 @@ def _checkpoint_file(folder: Path, summary: Summary) -> Path:
     return path
 
 
-def _check_text(model: Task) -> None:
+def _check_text(model: FineTunedModel) -> None:
     """Checks how the model's texts become tokens; anything else is only noticed in use.
 
     Raises:
@@ -154,13 +158,13 @@ def _check_text(model: Task) -> None:
     length, context = text.get("max_length"), model.backbone.context_length
     if length is not None and not 1 <= length <= context:
         raise ValueError(f"text.max_length must lie between 1 and the context {context}: {length}")
-    if isinstance(model, Classifier):
+    if isinstance(model, TextClassifier):
         Padder(**text)
     elif text and text.get("prompt_style") not in (*PROMPT_STYLES, CHAT):
         raise ValueError(f"text.prompt_style is unknown: {text.get('prompt_style')!r}")
 
 
-def _tokenizer(folder: Path, model: Task) -> Tokenizer:
+def _tokenizer(folder: Path, model: FineTunedModel) -> Tokenizer:
     is_gpt2 = isinstance(model.backbone, GPT2)
     if is_gpt2 == folder.is_dir():
         what = "has files of one, and GPT-2's comes with this program" if is_gpt2 else "is missing"

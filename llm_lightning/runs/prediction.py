@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from llm_lightning.data.batching import Padder
 from llm_lightning.evaluation.decisions import MOST_PROBABLE, Decision
-from llm_lightning.tasks.classifier import Classifier
+from llm_lightning.run_format.summary import Summary
+from llm_lightning.tasks.text_classifier import TextClassifier
 
 BATCH_SIZE = 32
 
@@ -44,7 +45,7 @@ class Prediction:
 
 @torch.inference_mode()
 def predict(
-    model: Classifier, texts: Sequence[str], decision: Decision | None = None
+    model: TextClassifier, texts: Sequence[str], decision: Decision | None = None
 ) -> list[Prediction]:
     """Classifies texts with the tokenization, truncation and padding of the model's run.
 
@@ -85,6 +86,16 @@ def predict(
             found.raw_probabilities = _by_name(class_names, raw[index])
         predictions.append(found)
     return predictions
+
+
+def decision_of(summary: Summary) -> Decision | None:
+    """Returns the decision that a run's summary records, if there is one."""
+    facts = summary.decision
+    if facts is None:
+        return None
+    return Decision(
+        facts.kind, facts.temperature, facts.threshold, facts.costs, facts.abstain_below
+    )
 
 
 def _by_name(class_names: Sequence[str], row: NDArray[np.float64]) -> dict[str, float]:

@@ -58,12 +58,6 @@ def print_fallbacks(fallbacks: Sequence[str], *, in_brief: bool = False) -> None
         console.print(Panel(text, title=title, title_align="left", border_style="yellow"))
 
 
-def print_reminder(fallbacks: Sequence[str]) -> None:
-    """Prints to standard error, in a line each, what was replaced when a model was trained."""
-    for fallback in fallbacks:
-        errors.print(escape(fallback.splitlines()[0].rstrip(":")), soft_wrap=True)
-
-
 def print_heading(settings: RunSettings, data: Sequence[str]) -> None:
     """Prints the name of a run and its data."""
     console.print(f"\n[bold]{escape(settings.name)}[/bold], seed {settings.seed}")

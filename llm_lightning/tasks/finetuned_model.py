@@ -1,39 +1,48 @@
-"""A backbone with a head, of which some parameters train: how it is built, loaded and saved."""
+"""A backbone with a head, of which some parameters train: how it is built, loaded and used.
+
+Nothing here needs Lightning: a command that only computes with a model should not wait for it.
+"""
 
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
 
-import lightning as L
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from llm_lightning.backbone.families import Model, build
+from llm_lightning.backbone.inputs import ModelInputs
 from llm_lightning.backbone.protocol import Backbone
 from llm_lightning.backbone.tensor_files import listed
 from llm_lightning.backbone.tokenizer import GPT2Tokenizer, Tokenizer
 from llm_lightning.backbone.weights import Weights
-from llm_lightning.distributed.collectives import group_rank, of_all
-from llm_lightning.distributed.sharding import load_full_state
 from llm_lightning.finetuning import strategies
-from llm_lightning.tasks.partial_checkpoint import Base, describe_base, remove_base, restore_base
+from llm_lightning.tasks.partial_checkpoint import Base, describe_base, restore_base
+from llm_lightning.training.optim import AdamW
 
 
-class FineTunedModel(L.LightningModule, ABC):
-    """A backbone with a head; its checkpoints contain only what trains.
+class FineTunedModel(nn.Module, ABC):
+    """A backbone with a head.
 
     Args:
         model: the architecture, as :func:`~llm_lightning.backbone.families.build` takes it.
+        optim: fields of :class:`~llm_lightning.training.optim.AdamW`.
         seed: of the initial weights of backbone and adapters.
     """
 
     pretrained_parts: ClassVar[tuple[str, ...]] = ("backbone.",)
     """First parts of the names of parameters that a base checkpoint contains."""
+    data_kinds: ClassVar[tuple[str, ...]]
+    """Kinds of data that it can be trained on."""
     backbone: Backbone
     head: nn.Linear
+    hparams: dict[str, Any] = {}  # noqa: RUF012 (each model sets its own)
+    """The arguments that it was made with, as plain values."""
 
-    def __init__(self, *, model: dict[str, Any], seed: int) -> None:
+    def __init__(self, *, model: dict[str, Any], optim: dict[str, Any], seed: int) -> None:
         super().__init__()
+        self.optim = AdamW(**optim)
         self.base: Base | None = None
         """The loaded base, if part of it stays frozen."""
         self.head_is_loaded = False
@@ -43,7 +52,6 @@ class FineTunedModel(L.LightningModule, ABC):
         self.tokenizer: Tokenizer = GPT2Tokenizer()
         """Encodes new texts; whoever builds the model sets that of its backbone."""
         self._seed = seed
-        self._rng_state: Tensor | None = None  # of a checkpoint, until training continues
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.backbone = build(model)
@@ -86,29 +94,35 @@ class FineTunedModel(L.LightningModule, ABC):
             ValueError: see :func:`~llm_lightning.backbone.families.load_weights`.
         """
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leaves the frozen base out; and what only training needs, if that does not go on."""
-        remove_base(checkpoint, self, self.pretrained_parts, self.base)
-        if "optimizer_states" in checkpoint:
-            # Each process draws a dropout of its own; the main one's state comes first.
-            state, *others = of_all(torch.get_rng_state())
-            checkpoint["rng_state"] = state
-            if others:
-                checkpoint["rng_states_of_others"] = others
-            return
-        checkpoint.pop("loops", None)
-        data = getattr(self._trainer, "datamodule", None)
-        checkpoint.pop(type(data).__qualname__, None)
+    @abstractmethod
+    def model_inputs(self, batch: Any) -> ModelInputs:
+        """Returns what the backbone must compute for a batch, on the batch's device."""
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Completes the checkpoint with the frozen base, which must have been loaded.
+    def why_not_cacheable(self) -> str | None:
+        """Returns why the frozen activations of an example depend on its batch, if they do."""
+        return None
 
-        Raises:
-            ValueError: if :meth:`load_base` was not called, or with another base.
+    def hidden(
+        self, batch: Any, split: str | None = None
+    ) -> tuple[Float[Tensor, "B out C"], ModelInputs]:
+        """Computes the hidden states that the head takes.
+
+        Args:
+            batch: from the data module.
+            split: where the batch comes from; ``None`` for new examples.
+
+        Returns:
+            (B, Q, C) states after the final LayerNorm, (B, T, C) if all positions are selected;
+            and the inputs they were computed from.
         """
-        states = [checkpoint.get("rng_state"), *checkpoint.get("rng_states_of_others", [])]
-        self._rng_state = dict(enumerate(states)).get(group_rank())
-        restore_base(checkpoint, self, self.pretrained_parts, self.base)
+        inputs = self.model_inputs(batch)
+        hidden = self.backbone(
+            inputs.input_ids,
+            inputs.padding_mask,
+            positions=inputs.positions,
+            lengths=inputs.lengths,
+        )
+        return hidden, inputs
 
     def load_trained(self, checkpoint: dict[str, Any]) -> None:
         """Loads a checkpoint over the base that it was trained on.
@@ -117,9 +131,10 @@ class FineTunedModel(L.LightningModule, ABC):
             checkpoint: as Lightning saves it; its ``state_dict`` is completed.
 
         Raises:
-            ValueError: see :meth:`on_load_checkpoint`; also if the tensors are not the model's.
+            ValueError: if :meth:`load_base` was not called, or with another base; or if the tensors
+                are not the model's.
         """
-        self.on_load_checkpoint(checkpoint)
+        restore_base(checkpoint, self, self.pretrained_parts, self.base)
         found, wanted = checkpoint["state_dict"], self.state_dict()
         problems = [f"missing: {name}" for name in wanted if name not in found]
         problems += [f"unexpected: {name}" for name in found if name not in wanted]
@@ -131,10 +146,13 @@ class FineTunedModel(L.LightningModule, ABC):
         ]
         if problems:
             raise ValueError(f"its tensors do not fit its own settings; {listed(problems)}")
-        load_full_state(self, checkpoint["state_dict"])
+        self._load_whole(found)
 
-    def on_train_start(self) -> None:
-        """Restores the random state of a resumed run, for the same dropout."""
-        if self._rng_state is not None:
-            torch.set_rng_state(self._rng_state)
-            self._rng_state = None
+    def _load_whole(self, state: dict[str, Any]) -> None:
+        """Loads a state dict that has every tensor."""
+        self.load_state_dict(state, strict=True)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.head.weight.device

@@ -55,7 +55,14 @@ class LanguageModel(Task):
         seed: int,
     ) -> None:
         super().__init__(model=model, optim=optim, seed=seed)
-        self.save_hyperparameters(logger=False)
+        self.hparams = {
+            "task": task,
+            "model": model,
+            "finetune": finetune,
+            "optim": optim,
+            "text": text,
+            "seed": seed,
+        }
         if reason := self.backbone.why_no_language_model():
             raise ValueError(reason)
         generation = GenerationOptions(**task["generation"])

@@ -1,7 +1,7 @@
 """The base class of all tasks: what is computed for a batch, and how a model trains on it."""
 
 import time
-from abc import ABC, abstractmethod
+from abc import ABC
 from typing import Any, ClassVar
 
 import torch
@@ -16,17 +16,16 @@ from llm_lightning.finetuning.frozen_activations.cache import ActivationCache
 from llm_lightning.finetuning.frozen_activations.forward import hidden_states
 from llm_lightning.run_format.curves import EPOCH_LOSS, STEP_LOSS
 from llm_lightning.run_format.splits import EVALUATED, SPLIT_OF
-from llm_lightning.tasks.finetuned_model import FineTunedModel
+from llm_lightning.tasks.resumable import Resumable
 from llm_lightning.tasks.split_metrics import SplitMetrics
 from llm_lightning.training.divergence import check_finite
 from llm_lightning.training.gradient_mean import GradientMean
 from llm_lightning.training.log_steps import is_logged
-from llm_lightning.training.optim import AdamW
 
 _SECONDS_BETWEEN_LOSSES = 0.5  # for progress bars, if steps are slow
 
 
-class Task(FineTunedModel, ABC):
+class Task(Resumable, ABC):
     """A model that trains; subclasses add the head, the loss and the metrics.
 
     Args:
@@ -39,51 +38,25 @@ class Task(FineTunedModel, ABC):
     """The metrics of the final evaluation."""
     training_metric_names: ClassVar[tuple[str, ...]]
     """Those that are logged for the training batches of each epoch too."""
-    data_kinds: ClassVar[tuple[str, ...]]
-    """Kinds of data that the task can train on."""
     metrics: SplitMetrics
 
     def __init__(self, *, model: dict[str, Any], optim: dict[str, Any], seed: int) -> None:
-        super().__init__(model=model, seed=seed)
-        self.optim = AdamW(**optim)
+        super().__init__(model=model, optim=optim, seed=seed)
         self.frozen_activations: ActivationCache | None = None
         """The output of the frozen blocks for the examples, once it is computed."""
         self._gradient_mean = GradientMean()
         self._loss_logged_at = 0.0
 
-    @abstractmethod
-    def model_inputs(self, batch: Any) -> ModelInputs:
-        """Returns what the backbone must compute for a batch, on the batch's device."""
-
-    def why_not_cacheable(self) -> str | None:
-        """Returns why the frozen activations of an example depend on its batch, if they do."""
-        return None
-
     def hidden(
         self, batch: Any, split: str | None = None
     ) -> tuple[Float[Tensor, "B out C"], ModelInputs]:
-        """Computes the hidden states that the head takes.
-
-        Args:
-            batch: from the data module.
-            split: where the batch comes from; cached activations are then used if there are any.
-                ``None`` for new examples.
-
-        Returns:
-            (B, Q, C) states after the final LayerNorm, (B, T, C) if all positions are selected;
-            and the inputs they were computed from.
-        """
-        inputs, cache = self.model_inputs(batch), self.frozen_activations
+        """Takes cached activations of a split if there are any; see the base class."""
+        cache = self.frozen_activations
         split = SPLIT_OF.get(split or "", split)
         if cache is not None and split is not None and split in cache:
+            inputs = self.model_inputs(batch)
             return hidden_states(self.backbone, inputs, cache, split, batch.indices), inputs
-        hidden = self.backbone(
-            inputs.input_ids,
-            inputs.padding_mask,
-            positions=inputs.positions,
-            lengths=inputs.lengths,
-        )
-        return hidden, inputs
+        return super().hidden(batch, split)
 
     def on_fit_start(self) -> None:
         """Enables dropout everywhere, in frozen blocks too."""

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from llm_lightning.data.batching import Padder
-from llm_lightning.tasks.classifier import Classifier
+from llm_lightning.tasks.text_classifier import TextClassifier
 
 MOST_PIECES = 64
 """A longer text is left out several tokens at a time, so that it does not take for ever."""
@@ -42,7 +42,7 @@ class Attribution:
     """Of the class with the whole text, before temperature scaling."""
 
 
-def occlusion(model: Classifier, text: str, label: str) -> Attribution:
+def occlusion(model: TextClassifier, text: str, label: str) -> Attribution:
     """Measures what each part of a text contributes to the probability of a class.
 
     Args:
@@ -91,7 +91,7 @@ def _spans(seen: set[int], num_tokens: int, size: int) -> list[list[int]]:
 
 @torch.inference_mode()
 def _probabilities(
-    model: Classifier, padder: Padder, token_ids: Sequence[list[int]]
+    model: TextClassifier, padder: Padder, token_ids: Sequence[list[int]]
 ) -> NDArray[np.float64]:
     """Classifies encoded texts; shape (N, number of classes)."""
     examples = padder.examples(token_ids)

@@ -11,8 +11,8 @@ from llm_lightning.run_format.summary import Summary
 from llm_lightning.runs.load import load_classifier, load_language_model
 from llm_lightning.runs.prediction import best_device
 from llm_lightning.runs.responses import ready_to_generate
-from llm_lightning.tasks.classifier import Classifier
 from llm_lightning.tasks.language_model import LanguageModel
+from llm_lightning.tasks.text_classifier import TextClassifier
 
 MOST_LOADED = 3
 """Models in memory at a time; the one that was used longest ago makes room."""
@@ -26,12 +26,12 @@ class LoadedModels:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._models: OrderedDict[tuple[Path, int], tuple[Classifier | LanguageModel, Summary]] = (
-            OrderedDict()
-        )
+        self._models: OrderedDict[
+            tuple[Path, int], tuple[TextClassifier | LanguageModel, Summary]
+        ] = OrderedDict()
 
     @contextmanager
-    def classifier(self, folder: Path) -> Iterator[tuple[Classifier, Summary]]:
+    def classifier(self, folder: Path) -> Iterator[tuple[TextClassifier, Summary]]:
         """Lends the classifier of a run.
 
         Raises:
@@ -44,7 +44,7 @@ class LoadedModels:
                 model, summary = load_classifier(folder)
                 self._keep(key, model.to(best_device()), summary)
             found, summary = self._used(key)
-            if not isinstance(found, Classifier):
+            if not isinstance(found, TextClassifier):
                 raise ValueError(f"{folder} is no classifier: use the chat")
             yield found, summary
 
@@ -65,13 +65,13 @@ class LoadedModels:
             yield found, summary
 
     def _keep(
-        self, key: tuple[Path, int], model: Classifier | LanguageModel, summary: Summary
+        self, key: tuple[Path, int], model: TextClassifier | LanguageModel, summary: Summary
     ) -> None:
         while len(self._models) >= MOST_LOADED:
             self._models.popitem(last=False)
         self._models[key] = model, summary
 
-    def _used(self, key: tuple[Path, int]) -> tuple[Classifier | LanguageModel, Summary]:
+    def _used(self, key: tuple[Path, int]) -> tuple[TextClassifier | LanguageModel, Summary]:
         self._models.move_to_end(key)
         return self._models[key]
 

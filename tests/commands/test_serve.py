@@ -20,7 +20,7 @@ from program import SMOKE, start
 from llm_lightning.commands import serve
 from llm_lightning.runs.handle import load
 from llm_lightning.runs.load import load_classifier
-from llm_lightning.runs.prediction import predict
+from llm_lightning.runs.prediction import decision_of, predict
 
 TEXTS = ["You won a prize!", "see you at 7?", "", "free " * 60]
 
@@ -71,7 +71,6 @@ def test_a_classifier_answers_as_predict_and_ends_with_sigterm(
     run = next(tmp_path.glob("*/seed_123"))
     model, summary = load_classifier(run)
     assert summary.decision is not None
-    from llm_lightning.runs.decisions import decision_of
 
     decision = decision_of(summary)
     expected = [found.fields() for found in predict(model, TEXTS, decision)]

@@ -1,7 +1,14 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from bad_input.tiny_runs import write_classifier_run
+
+HEAVY = (
+    "lightning", "pandas", "torchmetrics", "matplotlib", "scipy", "sympy", "transformers", "hydra",
+    "torch._dynamo",
+)  # fmt: skip
 
 
 def run(body: str, **options: object) -> subprocess.CompletedProcess[str]:
@@ -39,3 +46,32 @@ def test_an_interruption_is_told_without_a_trace(words: str, told: str) -> None:
     assert done.returncode == 130
     assert " ".join(done.stderr.replace("│", " ").split()).split(" ╰")[0].endswith(told)
     assert "Traceback" not in done.stderr
+
+
+def test_predict_imports_nothing_that_it_does_not_use(tmp_path: Path) -> None:
+    run = write_classifier_run(tmp_path)
+    script = (
+        "import sys\n"
+        "from llm_lightning.commands import main\n"
+        f"status = main.main(['predict', {str(run)!r}, 'You won a prize!'])\n"
+        f"print(status, [name for name in {HEAVY} if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], text=True, capture_output=True)
+    assert done.stdout.splitlines()[-1:] == ["0 []"], done.stderr
+
+
+def test_what_will_be_run_is_said_before_torch_is_imported() -> None:
+    script = (
+        "import sys\n"
+        "class NoTorch:\n"
+        "    def find_spec(self, name, *rest):\n"
+        "        if name == 'torch':\n"
+        f"            print([one for one in {HEAVY} if one in sys.modules])\n"
+        "            raise SystemExit(9)\n"
+        "sys.meta_path.insert(0, NoTorch())\n"
+        "from llm_lightning.commands import main\n"
+        "main.main(['+experiment=last_block', 'optim.lr=1e-4'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], text=True, capture_output=True)
+    told = "loading PyTorch and Lightning for +experiment=last_block optim.lr=1e-4\n"
+    assert (done.returncode, done.stdout, done.stderr) == (9, "['hydra']\n", told)

@@ -70,6 +70,11 @@ class FastTokenizer:
         ids: list[int] = self._ordinary.encode(text, add_special_tokens=False).ids
         return ids
 
+    def encode_batch(self, texts: Sequence[str]) -> Sequence[list[int]]:
+        """See :class:`~llm_lightning.backbone.tokenizer.Tokenizer`."""
+        found = self._ordinary.encode_batch(list(texts), add_special_tokens=False)
+        return [encoding.ids for encoding in found]
+
     def encode_with_offsets(
         self, text: str, *, special: bool = False
     ) -> tuple[list[int], list[tuple[int, int]]]:

@@ -20,9 +20,9 @@ from llm_lightning.exporting.output_folder import BASE
 from llm_lightning.exporting.padding import padding_objection
 from llm_lightning.exporting.samples import max_length
 from llm_lightning.exporting.verification import from_pretrained, transformers_logits, with_adapters
-from llm_lightning.tasks.classifier import Classifier
+from llm_lightning.tasks.finetuned_model import FineTunedModel
 from llm_lightning.tasks.language_model import LanguageModel
-from llm_lightning.tasks.task import Task
+from llm_lightning.tasks.text_classifier import TextClassifier
 
 
 class GPT2Exporter:
@@ -32,7 +32,7 @@ class GPT2Exporter:
         task: the run's.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: FineTunedModel) -> None:
         self._task = task
         self._config = cast(GPT2, task.backbone).config
 
@@ -42,7 +42,7 @@ class GPT2Exporter:
 
     def auto_class(self) -> str:
         """See :class:`~llm_lightning.exporting.exporter.Exporter`."""
-        is_classifier = isinstance(self._task, Classifier)
+        is_classifier = isinstance(self._task, TextClassifier)
         return f"AutoModelFor{'SequenceClassification' if is_classifier else 'CausalLM'}"
 
     def end_of_text(self) -> str:
@@ -59,7 +59,7 @@ class GPT2Exporter:
 
     def settings(self) -> str:
         """See :class:`~llm_lightning.exporting.exporter.Exporter`."""
-        pooling = cast(Classifier, self._task).pooling
+        pooling = cast(TextClassifier, self._task).pooling
         causal = str(self._config.causal).lower()
         return f"`task.pooling={pooling}` and `model.causal={causal}`"
 
@@ -74,7 +74,7 @@ class GPT2Exporter:
             return None
         if kind == "onnx":
             return padding_objection(task, "ONNX")
-        if isinstance(task, Classifier) and task.pooling != "last_real":
+        if isinstance(task, TextClassifier) and task.pooling != "last_real":
             return Objection(
                 "transformers' GPT2ForSequenceClassification pools the last real token; this run "
                 f"has task.pooling={task.pooling}",
@@ -104,7 +104,7 @@ class GPT2Exporter:
         """See :class:`~llm_lightning.exporting.exporter.Exporter`."""
         gguf_files.write_gguf(model, file, name, quantization)
 
-    def reloaded(self, folder: Path) -> Task:
+    def reloaded(self, folder: Path) -> FineTunedModel:
         """See :class:`~llm_lightning.exporting.exporter.Exporter`."""
         task = self._task
         fields: dict[str, Any] = dict(task.hparams)
@@ -145,7 +145,7 @@ class GPT2Exporter:
     def _class(self) -> Any:
         from transformers import GPT2ForSequenceClassification, GPT2LMHeadModel
 
-        is_classifier = isinstance(self._task, Classifier)
+        is_classifier = isinstance(self._task, TextClassifier)
         return GPT2ForSequenceClassification if is_classifier else GPT2LMHeadModel
 
 

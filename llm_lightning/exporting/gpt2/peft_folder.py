@@ -13,11 +13,11 @@ from llm_lightning.exporting.output_folder import BASE
 from llm_lightning.exporting.samples import max_length
 from llm_lightning.finetuning.lora import adapters
 from llm_lightning.finetuning.strategies import as_module
-from llm_lightning.tasks.classifier import Classifier
-from llm_lightning.tasks.task import Task
+from llm_lightning.tasks.finetuned_model import FineTunedModel
+from llm_lightning.tasks.text_classifier import TextClassifier
 
 
-def write_peft(task: Task, model: Dense, folder: Path) -> None:
+def write_peft(task: FineTunedModel, model: Dense, folder: Path) -> None:
     """Writes ``adapter_config.json``, ``adapter_model.safetensors`` and the tokenizer.
 
     The head is saved whole, its own adapter merged; a classifier's bias moves into the final
@@ -38,7 +38,7 @@ def write_peft(task: Task, model: Dense, folder: Path) -> None:
         adapters(as_module(task.backbone)),
         whole,
         prefix="transformer.",
-        task_type="SEQ_CLS" if isinstance(task, Classifier) else "CAUSAL_LM",
+        task_type="SEQ_CLS" if isinstance(task, TextClassifier) else "CAUSAL_LM",
         is_transposed=True,
         modules_to_save=sorted({name.split(".")[-2] for name in whole}),
     )
@@ -47,9 +47,9 @@ def write_peft(task: Task, model: Dense, folder: Path) -> None:
         _write_base(task, model, dense(task, merge=False), folder / BASE)
 
 
-def saved_whole(task: Task, model: Dense) -> dict[str, Tensor]:
+def saved_whole(task: FineTunedModel, model: Dense) -> dict[str, Tensor]:
     """Returns the parameters that are saved in full, by their names in transformers."""
-    if isinstance(task, Classifier):
+    if isinstance(task, TextClassifier):
         backbone = with_bias_in_final_norm(model).backbone
         return {
             "score.weight": model.head,
@@ -59,7 +59,7 @@ def saved_whole(task: Task, model: Dense) -> dict[str, Tensor]:
     return {} if model.is_tied else {"lm_head.weight": model.head}
 
 
-def _write_base(task: Task, model: Dense, base: Dense, folder: Path) -> None:
+def _write_base(task: FineTunedModel, model: Dense, base: Dense, folder: Path) -> None:
     tensors = {f"transformer.{k}": value for k, value in to_transformers(base.backbone).items()}
     # Its head, unless tied to the embedding, is saved with the adapter, and replaces this one's.
     write_folder(folder, tensors, described(base.config) | head_config(task, model))

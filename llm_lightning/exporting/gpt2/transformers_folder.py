@@ -9,11 +9,11 @@ from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
 from llm_lightning.exporting.dense import Dense, with_bias_in_norm
 from llm_lightning.exporting.gpt2.tokenizer_files import write_tokenizer
 from llm_lightning.exporting.samples import max_length
-from llm_lightning.tasks.classifier import Classifier
-from llm_lightning.tasks.task import Task
+from llm_lightning.tasks.finetuned_model import FineTunedModel
+from llm_lightning.tasks.text_classifier import TextClassifier
 
 
-def write_merged(task: Task, model: Dense, folder: Path) -> None:
+def write_merged(task: FineTunedModel, model: Dense, folder: Path) -> None:
     """Writes ``model.safetensors`` and ``config.json``, adapters merged in.
 
     A classifier's bias moves into the final LayerNorm, because the format's head has none.
@@ -27,26 +27,26 @@ def write_merged(task: Task, model: Dense, folder: Path) -> None:
         f"transformer.{name}": value
         for name, value in to_transformers(with_bias_in_final_norm(model).backbone).items()
     }
-    if isinstance(task, Classifier):
+    if isinstance(task, TextClassifier):
         tensors["score.weight"] = model.head
     elif not model.is_tied:
         tensors["lm_head.weight"] = model.head
     write_folder(folder, tensors, described(model.config) | head_config(task, model))
 
 
-def write_transformers(task: Task, model: Dense, folder: Path) -> None:
+def write_transformers(task: FineTunedModel, model: Dense, folder: Path) -> None:
     """Writes weights, configuration and tokenizer; see :func:`write_merged`."""
     write_merged(task, model, folder)
     write_tokenizer(folder, max_length(task))
-    if not isinstance(task, Classifier):
+    if not isinstance(task, TextClassifier):
         ids = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), END_OF_TEXT_ID)
         text = json.dumps(ids, indent=2)
         (folder / "generation_config.json").write_text(text + "\n", encoding="utf-8")
 
 
-def head_config(task: Task, model: Dense) -> dict[str, Any]:
+def head_config(task: FineTunedModel, model: Dense) -> dict[str, Any]:
     """Returns the fields of ``config.json`` that describe the head."""
-    if isinstance(task, Classifier):
+    if isinstance(task, TextClassifier):
         names = task.hparams["class_names"]
         return {
             "architectures": ["GPT2ForSequenceClassification"],

@@ -23,8 +23,8 @@ from llm_lightning.exporting.padding import padding_objection
 from llm_lightning.exporting.run_prompts import stop_id
 from llm_lightning.exporting.verification import from_pretrained, transformers_logits, with_adapters
 from llm_lightning.finetuning.lora import adapters
-from llm_lightning.tasks.classifier import Classifier
-from llm_lightning.tasks.task import Task
+from llm_lightning.tasks.finetuned_model import FineTunedModel
+from llm_lightning.tasks.text_classifier import TextClassifier
 
 
 class TransformersExporter:
@@ -34,7 +34,7 @@ class TransformersExporter:
         task: the run's.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: FineTunedModel) -> None:
         self._task = task
         self._backbone = cast(TransformersBackbone, task.backbone)
         self._final_norm = _final_norm(task, self._backbone)
@@ -49,7 +49,7 @@ class TransformersExporter:
 
     def auto_class(self) -> str:
         """See :class:`~llm_lightning.exporting.exporter.Exporter`."""
-        if not isinstance(self._task, Classifier):
+        if not isinstance(self._task, TextClassifier):
             return "AutoModelForCausalLM"
         return "AutoModel" if self._final_norm is None else "AutoModelForSequenceClassification"
 
@@ -65,15 +65,15 @@ class TransformersExporter:
 
     def settings(self) -> str:
         """See :class:`~llm_lightning.exporting.exporter.Exporter`."""
-        task = cast(Classifier, self._task)
+        task = cast(TextClassifier, self._task)
         is_masked = str(task.options.mask_padding).lower()
         return f"`task.pooling={task.pooling}` and `task.mask_padding={is_masked}`"
 
     def head_code(self) -> str:
         """See :class:`~llm_lightning.exporting.exporter.Exporter`."""
         task = self._task
-        is_beside = isinstance(task, Classifier) and self._final_norm is None
-        return pooled_head.code(cast(Classifier, task), FOLDER) if is_beside else ""
+        is_beside = isinstance(task, TextClassifier) and self._final_norm is None
+        return pooled_head.code(cast(TextClassifier, task), FOLDER) if is_beside else ""
 
     def loading_options(self) -> dict[str, str]:
         """See :class:`~llm_lightning.exporting.exporter.Exporter`."""
@@ -90,7 +90,7 @@ class TransformersExporter:
     def write_merged(self, model: Dense, folder: Path) -> None:
         """See :class:`~llm_lightning.exporting.exporter.Exporter`."""
         plain_models.save(plain_models.plain_model(self._task, model), folder)
-        if isinstance(self._task, Classifier):
+        if isinstance(self._task, TextClassifier):
             assert model.head_bias is not None
             head = {plain_models.SCORE: model.head, "score.bias": model.head_bias}
             plain_models.add_to_file(folder / "model.safetensors", head)
@@ -133,7 +133,7 @@ class TransformersExporter:
         """See :class:`~llm_lightning.exporting.exporter.Exporter`."""
         gguf_model.write_gguf(self._task, model, file, name, quantization)
 
-    def reloaded(self, folder: Path) -> Task:
+    def reloaded(self, folder: Path) -> FineTunedModel:
         """See :class:`~llm_lightning.exporting.exporter.Exporter`."""
         task = self._task
         fields: dict[str, Any] = dict(task.hparams)
@@ -142,7 +142,7 @@ class TransformersExporter:
         found = locate(model)
         fields["model"] = architecture(model, found)
         fields["finetune"] = {"_target_": "llm_lightning.finetuning.strategies.AllLayers"}
-        if not isinstance(task, Classifier):
+        if not isinstance(task, TextClassifier):
             is_tied = bool(fields["model"]["config"].get("tie_word_embeddings", True))
             fields["task"] = fields["task"] | {"tie_weights": is_tied}
         again = type(task)(**fields)
@@ -160,7 +160,7 @@ class TransformersExporter:
         base = dense(task, merge=False)
         if (folder / BASE).is_dir():
             options = self._options()
-            if isinstance(task, Classifier):
+            if isinstance(task, TextClassifier):
                 options |= {"num_labels": len(base.head), "pad_token_id": task.tokenizer.pad_id}
             else:
                 options |= {"tie_word_embeddings": base.is_tied}
@@ -175,7 +175,7 @@ class TransformersExporter:
 
     def _saved_whole(self, model: Dense) -> tuple[dict[str, Tensor], str, str]:
         """What is saved beside the adapters, the prefix of the base's names, and PEFT's task."""
-        if not isinstance(self._task, Classifier):
+        if not isinstance(self._task, TextClassifier):
             made = plain_models.plain_model(self._task, model)
             name = f"{plain_models.output_embedding_name(made)}.weight"
             whole = {} if model.is_tied else {name: model.head}
@@ -193,7 +193,7 @@ class TransformersExporter:
 
     def _logits(self, made: Any, folder: Path) -> list[Tensor]:
         if self.head_code():
-            return pooled_head.logits(cast(Classifier, self._task), made, folder)
+            return pooled_head.logits(cast(TextClassifier, self._task), made, folder)
         return transformers_logits(made, self._task)
 
     def _class(self) -> Any:
@@ -209,9 +209,9 @@ class TransformersExporter:
         return {"add_pooling_layer": False} if has_option else {}
 
 
-def _final_norm(task: Task, backbone: TransformersBackbone) -> str | None:
+def _final_norm(task: FineTunedModel, backbone: TransformersBackbone) -> str | None:
     """The bias of the backbone into which a classifier's moves; ``None`` if it has its own head."""
-    if not isinstance(task, Classifier) or task.pooling != "last_real":
+    if not isinstance(task, TextClassifier) or task.pooling != "last_real":
         return None
     # The family's class finds the last token by its not being padding.
     is_found = backbone.is_causal and task.tokenizer.pad_id not in task.tokenizer.suffix

@@ -11,7 +11,7 @@ from llm_lightning.backbone.huggingface.model import TransformersBackbone
 from llm_lightning.exporting.dense import Dense
 from llm_lightning.exporting.gguf_tensors import add_file_type, add_tensors, finish, read_tensors
 from llm_lightning.exporting.huggingface.gguf_tokenizer import add_tokenizer
-from llm_lightning.tasks.task import Task
+from llm_lightning.tasks.finetuned_model import FineTunedModel
 
 _ARCHITECTURES = {"llama": "LLAMA", "qwen2": "QWEN2", "qwen3": "QWEN3"}
 """Those of llama.cpp, by transformers' ``model_type``."""
@@ -37,7 +37,9 @@ def why_not(backbone: TransformersBackbone) -> str | None:
     return None
 
 
-def write_gguf(task: Task, model: Dense, file: Path, name: str, quantization: str) -> None:
+def write_gguf(
+    task: FineTunedModel, model: Dense, file: Path, name: str, quantization: str
+) -> None:
     """Writes one file.
 
     Args:

@@ -13,7 +13,7 @@ from typing import Any
 from llm_lightning.backbone.tokenizer import Tokenizer
 from llm_lightning.data.prompt_styles import CHAT
 from llm_lightning.exporting.run_prompts import stop_id
-from llm_lightning.tasks.task import Task
+from llm_lightning.tasks.finetuned_model import FineTunedModel
 
 _TOKENIZER_FILE = "tokenizer.json"
 _WORDS = (
@@ -89,7 +89,7 @@ def read(tokenizer: Tokenizer) -> ByteLevel:
     )
 
 
-def add_tokenizer(writer: Any, task: Task, num_rows: int) -> None:
+def add_tokenizer(writer: Any, task: FineTunedModel, num_rows: int) -> None:
     """Adds a run's tokenizer to a file, and its chat template if the run's prompts follow it.
 
     Args:

@@ -11,14 +11,14 @@ from llm_lightning.backbone.huggingface.model import TransformersBackbone
 from llm_lightning.backbone.huggingface.quiet import quiet
 from llm_lightning.exporting.dense import Dense, rebuilt, with_bias_in_norm
 from llm_lightning.exporting.run_prompts import stop_id
-from llm_lightning.tasks.classifier import Classifier
-from llm_lightning.tasks.task import Task
+from llm_lightning.tasks.finetuned_model import FineTunedModel
+from llm_lightning.tasks.text_classifier import TextClassifier
 
 SCORE = "score.weight"
 """Name of a classification head without a bias, as most decoders of transformers have it."""
 
 
-def plain_model(task: Task, model: Dense, final_norm: str | None = None) -> Any:
+def plain_model(task: FineTunedModel, model: Dense, final_norm: str | None = None) -> Any:
     """Returns the model of transformers that computes what the run computes.
 
     Args:
@@ -35,7 +35,7 @@ def plain_model(task: Task, model: Dense, final_norm: str | None = None) -> Any:
     plain = rebuilt(task, model)
     backbone = cast(TransformersBackbone, plain.backbone)
     _describe(backbone.config, task)
-    if not isinstance(task, Classifier):
+    if not isinstance(task, TextClassifier):
         backbone.config.tie_word_embeddings = model.is_tied
         made = language_model(backbone, plain.head)
         end, pad = stop_id(task), task.tokenizer.pad_id
@@ -102,10 +102,10 @@ def add_to_file(file: Path, tensors: dict[str, Tensor]) -> None:
     save_file(load_file(file) | tensors, file, metadata={"format": "pt"})
 
 
-def _describe(config: Any, task: Task) -> None:
+def _describe(config: Any, task: FineTunedModel) -> None:
     """Adds to a configuration what the run decided."""
     config.pad_token_id = task.tokenizer.pad_id
-    if isinstance(task, Classifier):
+    if isinstance(task, TextClassifier):
         names = task.hparams["class_names"]
         config.id2label = dict(enumerate(names))
         config.label2id = {name: index for index, name in enumerate(names)}

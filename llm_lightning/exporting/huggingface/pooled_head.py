@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from llm_lightning.exporting.dense import Dense
 from llm_lightning.exporting.samples import sample_batch
-from llm_lightning.tasks.classifier import Classifier
+from llm_lightning.tasks.text_classifier import TextClassifier
 
 HEAD_FILE = "head.safetensors"
 
@@ -31,7 +31,7 @@ def write_head(model: Dense, folder: Path) -> None:
     save_file(head, folder / HEAD_FILE, metadata={"format": "pt"})
 
 
-def code(task: Classifier, folder: str) -> str:
+def code(task: TextClassifier, folder: str) -> str:
     """Returns Python that makes ``classify`` of a loaded ``model`` and ``tokenizer``.
 
     Args:
@@ -56,7 +56,7 @@ def code(task: Classifier, folder: str) -> str:
 
 
 @torch.no_grad()
-def logits(task: Classifier, base: nn.Module, folder: Path) -> list[Float[Tensor, " classes"]]:
+def logits(task: TextClassifier, base: nn.Module, folder: Path) -> list[Float[Tensor, " classes"]]:
     """Returns the samples' logits, computed as the code does.
 
     Args:

@@ -6,11 +6,11 @@ from typing import Any
 
 from llm_lightning.backbone.huggingface.quiet import quiet
 from llm_lightning.exporting.samples import SAMPLES, max_length, sample_rows
-from llm_lightning.tasks.classifier import Classifier
-from llm_lightning.tasks.task import Task
+from llm_lightning.tasks.finetuned_model import FineTunedModel
+from llm_lightning.tasks.text_classifier import TextClassifier
 
 
-def write_tokenizer(task: Task, folder: Path) -> None:
+def write_tokenizer(task: FineTunedModel, folder: Path) -> None:
     """Writes the tokenizer's files.
 
     Raises:
@@ -23,7 +23,7 @@ def write_tokenizer(task: Task, folder: Path) -> None:
     config |= {"model_max_length": max_length(task), "padding_side": "right"}
     if loaded.pad_token_id != task.tokenizer.pad_id:
         config["pad_token"] = loaded.convert_ids_to_tokens(task.tokenizer.pad_id)
-    if isinstance(task, Classifier):
+    if isinstance(task, TextClassifier):
         # A special token in a text is plain text, as in training. Saving does not keep this.
         config["split_special_tokens"] = True
         if task.hparams["text"].get("truncate") == "start":
@@ -41,9 +41,9 @@ def _loaded(folder: Path) -> Any:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 
-def _check(task: Task, tokenizer: Any) -> None:
+def _check(task: FineTunedModel, tokenizer: Any) -> None:
     for text, expected in zip(SAMPLES, sample_rows(task), strict=True):
-        if isinstance(task, Classifier):
+        if isinstance(task, TextClassifier):
             ids = tokenizer(text)["input_ids"]
         else:  # where a prompt ends, no special token follows
             ids = [*task.tokenizer.prefix, *tokenizer(text, add_special_tokens=False)["input_ids"]]

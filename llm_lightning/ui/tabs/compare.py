@@ -7,9 +7,8 @@ import gradio as gr
 from llm_lightning.data.prompts import Record
 from llm_lightning.presentation.command_lines import command_line
 from llm_lightning.run_format.summary import read_summary
-from llm_lightning.runs.decisions import decision_of
 from llm_lightning.runs.generation import stream_text
-from llm_lightning.runs.prediction import predict
+from llm_lightning.runs.prediction import decision_of, predict
 from llm_lightning.ui import markup
 from llm_lightning.ui.chosen_items import CHOICES, SCORE, chosen_items
 from llm_lightning.ui.context import PRIVATE, Context, RunChooser, reported, typed

@@ -9,8 +9,7 @@ import gradio as gr
 
 from llm_lightning.presentation.command_lines import command_line
 from llm_lightning.presentation.plurals import counted
-from llm_lightning.runs.decisions import decision_of
-from llm_lightning.runs.prediction import predict
+from llm_lightning.runs.prediction import decision_of, predict
 from llm_lightning.ui import markup
 from llm_lightning.ui.attribution import Attribution, occlusion
 from llm_lightning.ui.context import PRIVATE, Context, RunChooser, is_classifier, reported, typed
