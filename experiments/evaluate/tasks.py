@@ -24,7 +24,7 @@ def sentences(books: Path) -> list[str]:
 
 
 def write_tasks(folder: Path, books: Path, questions: int) -> None:
-    """Writes the tasks letters, endings, answers and texts with their data."""
+    """Writes the tasks letters, endings, answers, solutions and texts with their data."""
     folder.mkdir(parents=True, exist_ok=True)
     pool = iter(sentences(books))
     chance = random.Random(2)
@@ -49,6 +49,7 @@ def write_tasks(folder: Path, books: Path, questions: int) -> None:
             for _ in range(questions)
         ],
         "answers": [{"question": some(1), "answer": "a"} for _ in range(questions)],
+        "solutions": [{"question": some(1)} for _ in range(questions)],
         "texts": [{"text": some(20)} for _ in range(max(1, questions // 4))],
     }
     for name, records in data.items():
@@ -79,6 +80,15 @@ def write_tasks(folder: Path, books: Path, questions: int) -> None:
             "doc_to_text": "{{question}}\nAnswer:",
             "doc_to_target": "answer",
             "generation_kwargs": {"until": ["\n\n"], "do_sample": False, "max_gen_toks": 32},
+            "metric_list": [{"metric": "exact_match", **mean}],
+        },
+        "solutions": {
+            "output_type": "generate_until",
+            "doc_to_text": "Question: {{question}}\nAnswer:",
+            "doc_to_target": "{{question.split()[:12]|join(' ')}}",
+            "fewshot_split": "test",
+            "fewshot_config": {"sampler": "first_n"},
+            "generation_kwargs": {"until": ["Question:"], "do_sample": False, "max_gen_toks": 64},
             "metric_list": [{"metric": "exact_match", **mean}],
         },
         "texts": {

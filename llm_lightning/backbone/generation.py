@@ -5,8 +5,9 @@ GPT-2 is run here; a model of transformers by its own code, in ``huggingface/gen
 Shapes: B unfinished rows of a batch, T prompt positions, C embedding width, V vocabulary size.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import cast
 
 import torch
@@ -57,13 +58,15 @@ def stream_tokens(
     options: GenerationOptions,
     *,
     stop_id: int | None = END_OF_TEXT_ID,
+    unwanted: Container[int] = (),
+    num_shared: int = 0,
 ) -> Iterator[tuple[int, int]]:
     """Generates a response to each prompt and yields each token as soon as it is chosen.
 
     A row ends at ``stop_id``, after ``max_new_tokens``, or when prompt and response fill the
-    context, whichever comes first; it then leaves the batch. A row does not depend on the others
-    (up to floating-point rounding of the logits): a sampled one depends on the seed,
-    ``max_new_tokens`` and the index of its prompt.
+    context, whichever comes first, or when the caller wants no more of it; it then leaves the
+    batch. A row does not depend on the others (up to floating-point rounding of the logits): a
+    sampled one depends on the seed, ``max_new_tokens`` and the index of its prompt.
 
     The modules are in eval mode until the last token, or until the iterator is closed; then their
     previous modes are restored.
@@ -74,6 +77,9 @@ def stream_tokens(
         prompts: token ids of each prompt, of any lengths.
         options: how tokens are chosen.
         stop_id: the token that ends a row; ``None``: only length does.
+        unwanted: prompts that get no more tokens; the caller adds to it between two of them.
+        num_shared: tokens with which every prompt begins, the same in all; GPT-2 computes them once
+            for each batch.
 
     Yields:
         Index of a prompt and its next token; never the stop token. Prompts are processed
@@ -99,13 +105,13 @@ def stream_tokens(
     uniforms = draw_uniforms(len(prompts), options)
     # Prompts of similar length share a batch, which needs little padding.
     order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
-    run: Callable[..., Iterator[tuple[int, int]]] = _generate_batch
+    run: Callable[..., Iterator[tuple[int, int]]] = partial(_generate_batch, num_shared=num_shared)
     if isinstance(backbone, TransformersBackbone):
         run = generate_batch
     with _eval_mode(cast(nn.Module, backbone), head):
         for start in range(0, len(order), options.batch_size):
             rows = order[start : start + options.batch_size]
-            yield from run(backbone, head, prompts, rows, uniforms, options, stop_id)
+            yield from run(backbone, head, prompts, rows, uniforms, options, stop_id, unwanted)
 
 
 def _generate_batch(
@@ -116,6 +122,9 @@ def _generate_batch(
     uniforms: Tensor | None,
     options: GenerationOptions,
     stop_id: int | None,
+    unwanted: Container[int],
+    *,
+    num_shared: int,
 ) -> Iterator[tuple[int, int]]:
     """Generates for the prompts with these indices; see :func:`stream_tokens`."""
     device = next(backbone.parameters()).device
@@ -125,6 +134,8 @@ def _generate_batch(
     padded = [[*prompts[row], *[0] * (longest - len(prompts[row]))] for row in rows]
     input_ids = torch.tensor(padded, device=device)  # (B, T)
     padding_mask = torch.arange(longest, device=device) < lengths[:, None]
+    # The last token of each prompt stays, since its state is what the first new one comes from.
+    num_shared = min(num_shared, int(lengths.min()) - 1) if len(rows) > 1 else 0
     room = {row: min(options.max_new_tokens, context_length - len(prompts[row])) for row in rows}
 
     # The last token of a response is no input, so it needs no slot.
@@ -133,8 +144,13 @@ def _generate_batch(
     seen: Tensor | None = None  # (B, V) bool
     # Not around `yield`: the caller's code between two tokens must not run in inference mode.
     with torch.inference_mode():
-        hidden = backbone(input_ids, padding_mask, cache=cache)
-        hidden = hidden[torch.arange(len(rows), device=device), lengths - 1]  # (B, C)
+        if num_shared > 0:
+            beginning = KeyValueCache(backbone.num_blocks, num_shared)
+            backbone(input_ids[:1, :num_shared], cache=beginning)
+            cache = beginning.repeated(torch.zeros_like(lengths), room=capacity - num_shared)
+        hidden = backbone(input_ids[:, num_shared:], padding_mask[:, num_shared:], cache=cache)
+        last = lengths - num_shared - 1
+        hidden = hidden[torch.arange(len(rows), device=device), last]  # (B, C)
     for step in range(options.max_new_tokens):
         with torch.inference_mode():
             logits = head(hidden).float()  # (B, V)
@@ -147,10 +163,11 @@ def _generate_batch(
 
         unfinished = []  # batch indices of rows that continue
         for place, (row, token) in enumerate(zip(rows, tokens.tolist(), strict=True)):
-            if token != stop_id:
+            if token != stop_id and row not in unwanted:
                 yield row, token
                 if step + 1 < room[row]:
                     unfinished.append(place)
+        unfinished = [place for place in unfinished if rows[place] not in unwanted]
         if not unfinished:
             return
         with torch.inference_mode():

@@ -1,6 +1,6 @@
 """The model card of an export: what the model is, how well it does, how to load it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from llm_lightning.exporting.adapter_files import ADAPTER_CONFIG, hub_base
@@ -17,7 +17,7 @@ from llm_lightning.exporting.onnx_model import ONNX
 from llm_lightning.exporting.output_folder import BASE, CARD, FOLDER, MARK
 from llm_lightning.exporting.verification import LogitDifference
 from llm_lightning.finetuning.qlora import QLoRA
-from llm_lightning.run_format.summary import Summary
+from llm_lightning.run_format.summary import Score, Summary
 from llm_lightning.tasks.finetuned_model import FineTunedModel
 from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.tasks.text_classifier import TextClassifier
@@ -30,6 +30,7 @@ def write_card(
     summary: Summary,
     model: Dense,
     differences: Sequence[LogitDifference],
+    measured: Mapping[str, Score],
 ) -> None:
     """Writes ``README.md``.
 
@@ -40,6 +41,7 @@ def write_card(
         summary: the run's, which has a network.
         model: the exported weights.
         differences: of the export, loaded again, from the run.
+        measured: scores on the test split, beside those that the summary has with an interval.
     """
     exporter = exporter_of(task)
     parts = [
@@ -49,7 +51,7 @@ def write_card(
         *(f"{fallback.splitlines()[0].rstrip(':')}." for fallback in summary.fallbacks),
         *_remarks(kind, task, exporter, model),
         _how(kind, task, exporter, summary, model),
-        *data_and_results(summary),
+        *data_and_results(summary, measured),
         *limits(kind, task, summary),
         licence_of_the_base(task, summary),
         "Largest difference of logits from the run's, after loading this again:",

@@ -1,6 +1,6 @@
 """What a model card tells of a run: data, results, limits, licence; and the Hub's lines."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +58,13 @@ def front_matter(kind: str, task: FineTunedModel, summary: Summary) -> str:
     return f"---\n{yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)}---"
 
 
-def data_and_results(summary: Summary) -> list[str]:
-    """Returns what the run was trained and evaluated on, and its metrics with intervals."""
+def data_and_results(summary: Summary, measured: Mapping[str, Score]) -> list[str]:
+    """Returns what the run was trained and evaluated on, and its metrics with intervals.
+
+    Args:
+        summary: the run's.
+        measured: scores on the test split that the summary has without an interval, by name.
+    """
     data = summary.data
     lines = ["## Data"]
     if data.source is not None:
@@ -71,7 +76,7 @@ def data_and_results(summary: Summary) -> list[str]:
         cut = "" if facts.truncated is None else f"{facts.truncated:,}"
         rows.append([split, f"{facts.examples:,}", by_class, cut])
     lines.append(table(["split", "examples", "classes", "texts cut"], rows, left=(0, 2)))
-    return [*lines, "## Results", _metrics(summary), *_intervals(summary)]
+    return [*lines, "## Results", _metrics(summary), *_intervals(summary, measured)]
 
 
 def limits(kind: str, task: FineTunedModel, summary: Summary) -> list[str]:
@@ -134,14 +139,15 @@ def _metrics(summary: Summary) -> str:
     return table(["split", *columns], rows)
 
 
-def _intervals(summary: Summary) -> list[str]:
-    """Those that the record allows: of the test accuracy, and of the scores of responses."""
+def _intervals(summary: Summary, measured: Mapping[str, Score]) -> list[str]:
+    """Of the test accuracy, of what was measured beside it, and of the scores of responses."""
     rows: list[Sequence[str]] = []
     accuracy = summary.metrics["test"].get("accuracy")
     if accuracy is not None:
         n = summary.evaluated_examples["test"]
         found = wilson_interval(round(accuracy * n), n)
         rows.append(_row("accuracy", Score(mean=accuracy, low=found.low, high=found.high, n=n)))
+    rows += [_row(name, score) for name, score in measured.items()]
     if summary.responses is not None:
         rows += [_row(name, score) for name, score in summary.responses.scores.items()]
     if not rows:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from llm_lightning.backbone.faster_products import faster_products
 from llm_lightning.data.batching import Padder
 from llm_lightning.evaluation.decisions import MOST_PROBABLE, Decision
 from llm_lightning.run_format.summary import Summary
@@ -67,7 +68,8 @@ def predict(
     raw = np.empty((len(texts), len(class_names)))
     for start in range(0, len(examples), step):
         batch = padder.collate(examples[start : start + step])
-        logits = model(batch.input_ids.to(model.device), batch.lengths.to(model.device))
+        with faster_products(int(batch.lengths.sum())):
+            logits = model(batch.input_ids.to(model.device), batch.lengths.to(model.device))
         raw[batch.indices.numpy()] = logits.float().softmax(dim=-1).cpu().numpy()
     decided = (decision or MOST_PROBABLE).decide(raw)
     predictions = []

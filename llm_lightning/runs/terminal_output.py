@@ -155,8 +155,10 @@ def print_results(summary: Summary, run_dir: Path) -> None:
     for name, times in summary.failed_saves.items():
         facts.add_row("not saved", escape(f"{name}, {counted(times, 'time')}: see the warnings"))
     facts.add_row("folder", escape(f"{run_dir} (pictures in {files.PLOTS}/)"))
-    if summary.epochs is not None:
+    if any(run_dir.glob(files.EVENTS)):
         facts.add_row("curves", escape(f"tensorboard --logdir {run_dir.parent.parent}"))
+    elif (run_dir / files.CURVES).is_file():
+        facts.add_row("curves", escape(str(run_dir / files.CURVES)))
     command = NEXT_COMMANDS.get(summary.kind)
     console.print(facts)
     if summary.checkpoint and command:

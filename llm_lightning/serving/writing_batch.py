@@ -47,26 +47,23 @@ def writes(model: LanguageModel, stop_id: int) -> Compute:
             for text in texts
         ]
         done = [0] * len(texts)
-        unfinished = set(range(len(texts)))
+        ended: set[int] = set()
         tokens = stream_tokens(
             backbone,
             model.head,
             [text.prompt for text in texts],
             replace(texts[0].options, max_new_tokens=max(room), batch_size=len(texts)),
             stop_id=stop_id,
+            unwanted=ended,
         )
         for row, token in tokens:
-            if row in unfinished:
-                done[row] += 1
-                emit(Written(row, token))
-            ended = {row} & unfinished if done[row] == room[row] else set()
-            for other in ended | (set(cancelled()) & unfinished):
-                unfinished.discard(other)
+            done[row] += 1
+            emit(Written(row, token))
+            full = {row} if done[row] == room[row] else set()
+            for other in (full | set(cancelled())) - ended:
+                ended.add(other)
                 emit(Written(other, None))
-            if not unfinished:
-                tokens.close()  # type: ignore[attr-defined]  # a generator
-                return
-        for row in unfinished:
+        for row in set(range(len(texts))) - ended:
             emit(Written(row, None, "stop"))
 
     return write

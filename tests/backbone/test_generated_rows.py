@@ -57,6 +57,44 @@ def test_each_row_stops_on_its_own_and_leaves_the_batch() -> None:
     assert batch_sizes == sorted(batch_sizes, reverse=True)
 
 
+def test_a_row_that_nobody_wants_any_more_leaves_the_batch() -> None:
+    backbone, head = language_model(7)
+    prompts = ragged_prompts(10)
+    expected = generate(backbone, head, prompts, GenerationOptions(40), stop_id=None)
+    sizes = []
+    backbone.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    found: list[list[int]] = [[] for _ in prompts]
+    unwanted: set[int] = set()
+    for row, token in stream_tokens(
+        backbone, head, prompts, GenerationOptions(40), stop_id=None, unwanted=unwanted
+    ):
+        found[row].append(token)
+        if len(found[row]) == 3 + row:
+            unwanted.add(row)
+    assert found == [response[: 3 + row] for row, response in enumerate(expected)]
+    assert sizes == [5, 5, 5, 4, 3, 2, 1]
+
+
+@pytest.mark.parametrize("num_shared", [1, 20, 30])
+def test_tokens_that_prompts_share_are_computed_once(num_shared: int) -> None:
+    backbone, head = language_model(8)
+    (beginning,) = ragged_prompts(11, [20])
+    prompts = [beginning + end for end in ragged_prompts(12, [3, 1, 9, 6])]
+    options = GenerationOptions(30, repetition_penalty=1.2, batch_size=3)
+    expected = generate(backbone, head, prompts, options, stop_id=None)
+    shapes = []
+    backbone.register_forward_pre_hook(lambda _, inputs: shapes.append(tuple(inputs[0].shape)))
+    found: list[list[int]] = [[] for _ in prompts]
+    for row, token in stream_tokens(
+        backbone, head, prompts, options, stop_id=None, num_shared=num_shared
+    ):
+        found[row].append(token)
+    assert found == expected
+    once = min(num_shared, 20)  # the last token of the shortest prompt is its own
+    assert shapes[:2] == [(1, once), (3, 26 - once)]
+    assert (1, 29) in shapes  # alone in its batch, it shares nothing
+
+
 def test_nothing_is_computed_after_all_have_stopped() -> None:
     backbone, head = language_model(7)
     prompt = ragged_prompts(11)[0]

@@ -39,7 +39,9 @@ def test_results_are_written_shown_and_refused(
     include = str(write_tasks(Path("tasks"), questions=8))
     own = [str(run), "--include", include]
     assert evaluate.main([*own, "--tasks", "my_endings,my_letters", "--shots", "1"]) == 0
-    out = words(capsys.readouterr().out)
+    printed = capsys.readouterr()
+    assert "it/s" not in printed.err  # a progress bar, in what is no terminal
+    out = words(printed.out)
     assert "my_endings acc_norm" in out
     assert "with --limit" not in out
     scores = read_benchmarks(run)

@@ -19,7 +19,7 @@ def test_the_card_shows_the_run_its_fallbacks_metrics_and_differences(tmp_path: 
     facts.fallbacks = ["The weights are random:\nno network"]
     facts.metrics = {"test": {"loss": 0.5, "auroc": None}, "train": {"loss": 0.25, "auroc": 1.0}}
     found = LogitDifference("transformers", 1.5e-6, 1e-3)
-    write_card(tmp_path, "merged", task, facts, dense(task), [found])
+    write_card(tmp_path, "merged", task, facts, dense(task), [found], {})
     card = (tmp_path / "README.md").read_text(encoding="utf-8")
     for expected in (
         "-->\n# my run\n",
@@ -35,7 +35,8 @@ def test_the_card_shows_the_run_its_fallbacks_metrics_and_differences(tmp_path: 
 
 
 def card_of(folder: Path, kind: str, task: Any, facts: Any) -> str:
-    write_card(folder, kind, task, facts, dense(task), [])
+    f1 = Score(mean=0.8, low=0.7, high=0.9, n=300)
+    write_card(folder, kind, task, facts, dense(task), [], {"F1": f1})
     return (folder / "README.md").read_text(encoding="utf-8")
 
 
@@ -64,7 +65,7 @@ def test_the_card_tells_data_intervals_limits_and_licence(tmp_path: Path) -> Non
         "| train | 1,000 | ham 900, spam 100 |  |",
         "| test | 300 | ham 290, spam 10 | 4 |",
         # Wilson's interval of 288 right answers of 300.
-        "| accuracy | 0.9600 | 0.9314 to 0.9770 | 300 |",
+        "| accuracy | 0.9600 | 0.9314 to 0.9770 | 300 |\n| F1 | 0.8000 | 0.7000 to 0.9000 | 300 |",
         "- Inputs longer than 120 tokens lose what is beyond.",
         "- 2 test texts are in the training split too.",
         "- Only 10 test examples of class spam.",

@@ -97,7 +97,7 @@ def test_the_code_on_the_card_classifies_as_the_run(
 ) -> None:
     task = classifier()
     write(task, tmp_path)
-    write_card(tmp_path, "onnx", task, summary(), dense(task), [])
+    write_card(tmp_path, "onnx", task, summary(), dense(task), [], {})
     names: dict[str, Any] = {}
     exec(code_of(tmp_path), names)
     assert "class 0" in capsys.readouterr().out

@@ -61,7 +61,7 @@ def test_the_code_on_the_card_computes_what_the_run_computes(
     task = trained_over(hub, dora=dora, double_quantization=double_quantization)
     model = dense(task)
     write_peft(task, model, folder)
-    write_card(folder, "peft", task, summary(), model, [])
+    write_card(folder, "peft", task, summary(), model, [], {})
     # DoRA's base is exported too; otherwise the Hub's is quantized again, as in training.
     assert (folder / "base").exists() is dora
     code = code_of(folder)

@@ -71,7 +71,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_folders.write_classifier(root, "row_02", missed=[4, 5], fallbacks=["nano replaced gpt2"])
     run_folders.write_classifier(root, "baseline_majority", missed=[1, 3, 5, 7, 9])
     run_folders.write_responses(root, judged=50.0)
-    run_folders.write_responses(root, "instruct_masked")
+    run_folders.write_responses(root, "instruct_masked", precision="bf16-mixed")
     run_folders.write_text_model(root)
     run_folders.write_status(root / "row_03" / "seed_1", "failed", error="out of memory")
     run_folders.write_status(root / "row_04" / "seed_1", "running", epoch=2)
@@ -123,6 +123,8 @@ def test_every_section_is_there(everything: tuple[str, Reader]) -> None:
         "Left out",
     ):
         assert f">{heading}" in html
+    assert "Responses written in bf16: instruct_masked." in reader.text
+    assert "Predictions computed in" not in reader.text
     assert "precision at 13.4 % spam" in reader.text
     assert "7 runs in 6 rows" not in reader.text
     figures = [a for tag, a in reader.elements if tag == "svg"]

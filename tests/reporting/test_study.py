@@ -16,6 +16,7 @@ from llm_lightning.reporting.analyse.findings import classifier_findings
 from llm_lightning.reporting.analyse.similarity import nearest
 from llm_lightning.reporting.analyse.study import Study, read_study
 from llm_lightning.reporting.draw.study_figures import classifier_charts
+from llm_lightning.run_format.summary import read_summary
 from llm_lightning.statistics.crossed import crossed_mean
 from llm_lightning.statistics.intervals import holm
 
@@ -78,6 +79,24 @@ def test_seeds_are_paired_where_both_rows_have_the_same(tmp_path: Path) -> None:
 
 
 MANY = [(index % 2, f"message {index}") for index in range(400)]
+
+
+def test_rows_in_fewer_than_32_bits_are_told(tmp_path: Path) -> None:
+    run_folders.write_classifier(tmp_path, "row_01")
+    run_folders.write_classifier(tmp_path, "row_02", precision="bf16-mixed")
+    run_folders.write_classifier(tmp_path, "row_02", seed=2, precision="16-mixed")
+    run_folders.write_classifier(tmp_path, "baseline_length", precision="64")
+    found = only_chapter(tmp_path).in_half
+    assert {name: [row.experiment for row in rows] for name, rows in found.items()} == {
+        "bf16, fp16": ["row_02"]
+    }
+    folder = run_folders.write_responses(tmp_path, precision="bf16-mixed")
+    (chapter,) = read_study([tmp_path]).instructions
+    assert list(chapter.in_half) == ["bf16"]
+    facts = read_summary(folder).model_dump()["responses"] | {"precision": "fp32"}
+    run_folders.edit_summary(folder, responses=facts)  # trained in bf16, responses in fp32
+    (chapter,) = read_study([tmp_path]).instructions
+    assert chapter.in_half == {}
 
 
 @pytest.mark.parametrize(

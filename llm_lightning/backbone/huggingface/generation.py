@@ -6,7 +6,7 @@ model, and a row of a batch does not depend on the others.
 Shapes: B rows of a batch, T prompt positions, V vocabulary size.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Generator, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -32,6 +32,7 @@ def generate_batch(
     uniforms: Float64[Tensor, "all_rows steps"] | None,
     options: GenerationOptions,
     stop_id: int | None,
+    unwanted: Container[int],
 ) -> Iterator[tuple[int, int]]:
     """Generates for some prompts; see :func:`~llm_lightning.backbone.generation.stream_tokens`.
 
@@ -43,6 +44,8 @@ def generate_batch(
         uniforms: samples of [0, 1) for each prompt and step; ``None``: greedy.
         options: how tokens are chosen.
         stop_id: the token that ends a row; ``None``: only length does.
+        unwanted: prompts that get no more tokens, though they are computed as long as another of
+            their batch.
 
     Yields:
         Index of a prompt and its next token; never the stop token.
@@ -68,10 +71,13 @@ def generate_batch(
         unfinished = dict(enumerate(together))
         for tokens in steps:
             for place, row in list(unfinished.items()):
-                if tokens[place] == stop_id:
+                if tokens[place] == stop_id or row in unwanted:
                     del unfinished[place]
                 else:
                     yield row, tokens[place]
+            if all(row in unwanted for row in unfinished.values()):
+                steps.close()
+                break
 
 
 def language_model(backbone: TransformersBackbone, head: nn.Module) -> Any:
@@ -122,7 +128,7 @@ def _steps(
     uniforms: Float64[Tensor, "B steps"] | None,
     options: GenerationOptions,
     stop_id: int | None,
-) -> Iterator[list[int]]:
+) -> Generator[list[int]]:
     """Yields the next token of every row, until all have reached the stop token or the length."""
     device = model.get_input_embeddings().weight.device
     longest = max(map(len, prompts))

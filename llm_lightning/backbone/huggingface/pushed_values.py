@@ -4,7 +4,7 @@ transformers' ``generate`` calls a streamer with each token and returns at the e
 reads token by token wants to be the one who asks.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from queue import SimpleQueue
 from threading import Semaphore, Thread
 from typing import TypeVar
@@ -16,7 +16,7 @@ class _Closed(BaseException):
     """Ends the function, through whatever it is in the middle of."""
 
 
-def pushed_values(function: Callable[[Callable[[T], None]], object]) -> Iterator[T]:
+def pushed_values(function: Callable[[Callable[[T], None]], object]) -> Generator[T]:
     """Yields the values that a function passes to its argument.
 
     The function runs in a thread of its own, but only while the next value is waited for: the two

@@ -2,10 +2,12 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from llm_lightning.evaluation.harness.model import HarnessModel
 from llm_lightning.network import Unavailable, innermost, offline
@@ -42,16 +44,17 @@ def run_tasks(
     from lm_eval import simple_evaluate
 
     try:
-        results: dict[str, Any] | None = simple_evaluate(
-            model=model,
-            tasks=list(tasks),
-            task_manager=manager,
-            num_fewshot=shots,
-            limit=limit,
-            apply_chat_template=chat,
-            bootstrap_iters=bootstraps,
-            log_samples=False,
-        )
+        with bars_on_terminals_only():
+            results: dict[str, Any] | None = simple_evaluate(
+                model=model,
+                tasks=list(tasks),
+                task_manager=manager,
+                num_fewshot=shots,
+                limit=limit,
+                apply_chat_template=chat,
+                bootstrap_iters=bootstraps,
+                log_samples=False,
+            )
     except FileNotFoundError as error:
         raise ValueError(f"--tasks {','.join(tasks)}: {error}") from error
     except OSError as error:  # ConnectionError among them
@@ -63,6 +66,25 @@ def run_tasks(
     if results is None:
         raise ValueError("the harness gave no results: it ran in a process that is not the first")
     return results
+
+
+@contextmanager
+def bars_on_terminals_only() -> Iterator[None]:
+    """Keeps the harness's progress bars out of files.
+
+    They are tqdm's, which draws into anything unless ``disable`` is ``None``; the harness and the
+    library that reads its data say ``False``.
+    """
+    from tqdm import tqdm  # type: ignore[import-untyped]
+
+    original = tqdm.__init__
+
+    def init(self: Any, *arguments: Any, **options: Any) -> None:
+        options["disable"] = options.get("disable") or None
+        original(self, *arguments, **options)
+
+    with patch.object(tqdm, "__init__", init):
+        yield
 
 
 def find_tasks(tasks: Sequence[str], include: Path | None) -> Any:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from torch import nn
@@ -14,6 +15,8 @@ from llm_lightning.presentation.progress import progress_bar
 
 DEFAULT_MAX_TOKENS = 256
 """Longest response of a task that names no length, as in the harness."""
+_SHARED_FROM = 16
+"""Tokens that all prompts of a batch must have in common before they are computed apart."""
 _LENGTHS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 _KNOWN = {*_LENGTHS, "until", "do_sample", "temperature", "top_k", "top_p", "repetition_penalty"}
 
@@ -87,24 +90,36 @@ def _continued(
     until: Sequence[str],
     stop_id: int | None,
 ) -> list[str]:
-    """Continues one batch; it ends as soon as every row has reached a stop text."""
+    """Continues one batch; a row leaves it as soon as it has reached a stop text."""
     stop = tokenizer.end_id if stop_id is None else stop_id
     tokens: list[list[int]] = [[] for _ in prompts]
-    open_rows = set(range(len(prompts)))
-    stream = stream_tokens(backbone, head, prompts, options, stop_id=stop)
-    for row, token in stream:
-        if row not in open_rows:
-            continue
+    ended: set[int] = set()
+    # A token is at least a byte, so a stop text is within as many of them, and a beginning of one.
+    looked_at = max((len(text.encode()) for text in until), default=0) + 1
+    num_shared = _num_shared(prompts)
+    for row, token in stream_tokens(
+        backbone,
+        head,
+        prompts,
+        options,
+        stop_id=stop,
+        unwanted=ended,
+        num_shared=num_shared if num_shared >= _SHARED_FROM else 0,
+    ):
         if token == tokenizer.end_id:
-            open_rows.discard(row)
+            ended.add(row)
             continue
         tokens[row].append(token)
-        if any(text in tokenizer.decode(tokens[row]) for text in until):
-            open_rows.discard(row)
-        if not open_rows:
-            break
-    stream.close()  # type: ignore[attr-defined]  # a generator, which restores the model's mode
+        newest = tokenizer.decode(tokens[row][-looked_at:])
+        if any(text in newest for text in until):
+            ended.add(row)
     return [_before(tokenizer.decode(row), until) for row in tokens]
+
+
+def _num_shared(prompts: Sequence[Sequence[int]]) -> int:
+    """Tokens that all prompts begin with, the same in all."""
+    together = zip(*prompts, strict=False)
+    return sum(1 for _ in takewhile(lambda tokens: len(set(tokens)) == 1, together))
 
 
 def _before(text: str, until: Sequence[str]) -> str:

@@ -33,6 +33,15 @@ class Chapter:
         return found
 
     @property
+    def in_half(self) -> dict[str, list[Row]]:
+        """Rows whose numbers come from fewer than 32 bits, by what they come from."""
+        found: dict[str, list[Row]] = {}
+        for row in self.rows:
+            if row.precision not in ("fp32", "fp64"):
+                found.setdefault(row.precision, []).append(row)
+        return found
+
+    @property
     def all_have_fallbacks(self) -> bool:
         """Whether every row has a fallback."""
         return all(row.fallback for row in self.rows)

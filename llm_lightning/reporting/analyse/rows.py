@@ -102,6 +102,11 @@ class Row:
         return "; ".join(self.fallbacks) or None
 
     @property
+    def precision(self) -> str:
+        """What its predictions were computed in, or its responses written in; all, if several."""
+        return ", ".join(sorted({run.precision for run in self.trained}))
+
+    @property
     def has_one_seed(self) -> bool:
         """Whether its numbers are those of one trained model; a baseline has no seed."""
         return len(self.runs) == 1 and not self.is_baseline

@@ -118,6 +118,19 @@ class RunRecord:
         return [text.splitlines()[0].rstrip(":") for text in texts if text]
 
     @property
+    def precision(self) -> str:
+        """What its predictions were computed in, or its responses written in: ``fp32``, ``bf16``...
+
+        Predictions come from the trainer, whose names end in how it keeps weights. Responses of
+        earlier versions do not record it, and count as the trainer's.
+        """
+        facts = self.summary.responses
+        if facts is not None and facts.precision is not None:
+            return facts.precision
+        name = self.summary.precision.partition("-")[0]
+        return {"32": "fp32", "64": "fp64", "16": "fp16"}.get(name, name)
+
+    @property
     def num_responses(self) -> int:
         """Test items that the model responded to; the loss may cover fewer of them."""
         facts = self.summary.responses

@@ -73,6 +73,7 @@ def _common(row: Row, kind: str, letter: str) -> dict[str, Any]:
         "trainable": row.trainable,
         "minutes": row.minutes,
         "peak_memory_mib": row.memory_mib,
+        "precision": row.precision,
         "fallback": row.fallback,
     }
 
@@ -216,7 +217,7 @@ def _classifier_table(chapter: ClassifierChapter) -> str:
         f"Test set {chapter.letter}: {chapter.num_examples} messages; "
         f"{markdown.literal(chapter.card.source)}. "
         f"The interval is over seeds and messages; of one seed, over messages alone."
-        f"{averages_note(chapter)}{_fallbacks(chapter)}"
+        f"{averages_note(chapter)}{_remarks(chapter)}"
     )
     table = markdown.table(names.split(","), lines, left={0, 12})
     return "\n\n".join([note, table, *_differences_table(chapter)])
@@ -271,7 +272,7 @@ def _instruction_table(chapter: LanguageChapter) -> str:
         )
     judges: Sequence[str] = [markdown.literal(judge) for judge in chapter.judges]
     names = ["row", "response loss", *SCORES.values(), *judges, "seeds", "trainable", "minutes"]
-    note = f"Instructions {chapter.letter}: {chapter.num_examples} tasks.{_fallbacks(chapter)}"
+    note = f"Instructions {chapter.letter}: {chapter.num_examples} tasks.{_remarks(chapter)}"
     return f"{note}\n\n{markdown.table(names, lines)}"
 
 
@@ -286,7 +287,7 @@ def _text_table(chapter: LanguageChapter) -> str:
         for row in chapter.rows
     ]
     names = ["row", "test", "val", "train", "seeds", "trainable", "minutes"]
-    note = f"Perplexities {chapter.letter}.{_fallbacks(chapter)}"
+    note = f"Perplexities {chapter.letter}.{_remarks(chapter)}"
     return f"{note}\n\n{markdown.table(names, lines)}"
 
 
@@ -311,9 +312,13 @@ def _fallback(row: Row) -> str:
     return " (fallback)" if row.fallback else ""
 
 
-def _fallbacks(chapter: Chapter) -> str:
-    """A sentence for each fallback, with the names of its rows unless it concerns all."""
-    return "".join(
+def _remarks(chapter: Chapter) -> str:
+    """A sentence for each precision below 32 bits and each fallback, and its rows."""
+    precisions = "".join(
+        f" Computed in {precision}: {_which(chapter, rows)}."
+        for precision, rows in chapter.in_half.items()
+    )
+    return precisions + "".join(
         f" Fallback: {markdown.literal(line)} ({_which(chapter, rows)})."
         for line, rows in chapter.fallbacks.items()
     )

@@ -70,6 +70,23 @@ def test_nothing_is_computed_after_all_have_stopped() -> None:
     assert generate(backbone, head, [], GenerationOptions(24)) == []
 
 
+def test_a_batch_ends_once_nobody_wants_any_of_its_rows() -> None:
+    _, backbone, head = trio("llama")
+    expected = generate(backbone, head, prompts(), GenerationOptions(24), stop_id=None)
+    passes: list[int] = []
+    backbone.model.layers[0].register_forward_pre_hook(lambda *_: passes.append(1))
+    found: list[list[int]] = [[] for _ in expected]
+    unwanted: set[int] = set()
+    for row, token in stream_tokens(
+        backbone, head, prompts(), GenerationOptions(24), stop_id=None, unwanted=unwanted
+    ):
+        found[row].append(token)
+        if len(found[row]) == 3 + row:
+            unwanted.add(row)
+    assert found == [response[: 3 + row] for row, response in enumerate(expected)]
+    assert len(passes) == 2 + 7  # the comparison of the head, and a step for each token of row 4
+
+
 def test_later_steps_read_one_token_and_the_cache() -> None:
     _, backbone, head = trio("llama")
     lengths: list[int] = []
