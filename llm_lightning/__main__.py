@@ -2,7 +2,7 @@
 
 import sys
 
-from llm_lightning.cores import limit_waiting
+from llm_lightning.distributed.cores import limit_waiting
 from llm_lightning.training import stop_signals
 
 

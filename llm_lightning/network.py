@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from llm_lightning.redaction import without_secrets
+from llm_lightning.run_format.redaction import without_secrets
 
 ANSWER_TIMEOUT_S = 4.0
 """Seconds within which a host must respond: data and weights together then fail within 10."""

@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from llm_lightning.backbone.hub import BeforeDownload
 from llm_lightning.presentation.terminal import errors
-from llm_lightning.redaction import without_secrets
+from llm_lightning.run_format.redaction import without_secrets
 from llm_lightning.runs.load import refuse_download
 
 

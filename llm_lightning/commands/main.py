@@ -14,7 +14,7 @@ from rich.markup import escape
 from llm_lightning.commands.failures import reported, without_debug
 from llm_lightning.commands.startup import kept_objects
 from llm_lightning.presentation.terminal import console, errors, facts_grid, print_error
-from llm_lightning.redaction import without_secrets
+from llm_lightning.run_format.redaction import without_secrets
 
 COMMANDS = {
     "predict": "classify new texts with a run",

@@ -26,8 +26,8 @@ from llm_lightning.config.composed import meeting_place_of, other_process, proce
 from llm_lightning.config.experiments import conf_dir
 from llm_lightning.config.run_name import run_name
 from llm_lightning.config.secrets import check_no_secrets
-from llm_lightning.cores import usable
 from llm_lightning.data.module import DataModule
+from llm_lightning.distributed.cores import usable
 from llm_lightning.distributed.processes import Processes
 from llm_lightning.evaluation.baselines import Baseline
 from llm_lightning.evaluation.decisions import Decide

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from llm_lightning.redaction import without_secrets
+from llm_lightning.run_format.redaction import without_secrets
 
 _SECRET_KEY = re.compile(
     r"(^|_)(api_?key|(access|auth|api|hf)_token|password|secret)$", re.IGNORECASE

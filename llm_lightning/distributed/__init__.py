@@ -1,1 +1,1 @@
-"""Several processes that train one model: who they are, and what they tell each other."""
+"""Several processes that train one model: who they are, what they share, which cores they have."""

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from llm_lightning.redaction import without_secrets
 from llm_lightning.run_format.atomic_files import write_text
 from llm_lightning.run_format.bounded_files import read_json_object
 from llm_lightning.run_format.files import STATUS
+from llm_lightning.run_format.redaction import without_secrets
 
 DAMAGED = f"its {STATUS} is damaged, so how it ended is unknown"
 _MOST_BYTES = 2**20

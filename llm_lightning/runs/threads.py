@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import torch
 
-from llm_lightning import cores
+from llm_lightning.distributed import cores
 from llm_lightning.presentation.plurals import counted
 
 

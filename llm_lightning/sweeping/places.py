@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from omegaconf import DictConfig
 
-from llm_lightning.cores import THREADS, is_chosen_by_user, usable
+from llm_lightning.distributed.cores import THREADS, is_chosen_by_user, usable
 from llm_lightning.presentation.plurals import counted
 
 VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"

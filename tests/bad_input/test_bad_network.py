@@ -17,8 +17,8 @@ from loopback import Loopback
 from llm_lightning import network
 from llm_lightning.data.download import fetch
 from llm_lightning.network import Reachability, Stalled, Unavailable, while_moving
-from llm_lightning.redaction import without_secrets
 from llm_lightning.run_format import status
+from llm_lightning.run_format.redaction import without_secrets
 
 
 @contextmanager

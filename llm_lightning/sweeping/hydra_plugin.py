@@ -1,4 +1,8 @@
-"""What Hydra finds under its name for plugins: thin, for it imports this at every start."""
+"""What Hydra finds as ``hydra_plugins.llm_lightning``: thin, for it imports this at every start.
+
+Installing copies this file there, into the only package from which Hydra takes launchers and
+sweepers.
+"""
 
 from collections.abc import Sequence
 from typing import Any

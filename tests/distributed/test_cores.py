@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from llm_lightning import cores
+from llm_lightning.distributed import cores
 
 
 @pytest.mark.parametrize(
