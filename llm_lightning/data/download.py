@@ -6,10 +6,11 @@ reached at all, which of several mirrors is used, and which error the user gets 
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx2
@@ -224,7 +225,7 @@ class _Downloader:
                 least_bytes=1,
             )
         finally:
-            received.is_over = True
+            received.is_over.set()
 
     def _write(
         self, url: str, file: Path, task: TaskID, started: float, received: "_Received"
@@ -240,7 +241,7 @@ class _Downloader:
             check_secure(url, str(response.url))
             length = response.headers.get("Content-Length")
             self.limits.check(int(length or 0), 0.0, 0.0)
-            if received.is_over:
+            if received.is_over.is_set():
                 return
             self.progress.reset(task, total=int(length) if length else None)
             with file.open("wb") as target:
@@ -248,7 +249,7 @@ class _Downloader:
                     now = time.monotonic()
                     received.num_bytes = response.num_bytes_downloaded
                     self.limits.check(received.num_bytes, now - began, now - started)
-                    if received.is_over:
+                    if received.is_over.is_set():
                         return
                     target.write(chunk)
                     self.progress.update(task, completed=received.num_bytes)
@@ -259,8 +260,8 @@ class _Received:
     """How far one attempt has come."""
 
     num_bytes: int = 0
-    is_over: bool = False
-    """Nobody waits for it any more: it is to write nothing."""
+    is_over: threading.Event = field(default_factory=threading.Event)
+    """Set once nobody waits for it any more: it is to write nothing."""
 
 
 def _is_temporary(error: BaseException) -> bool:
