@@ -273,6 +273,7 @@ def main() -> int:
         folder.mkdir(parents=True)
         write_data(folder)
         period, do = works[part]
+        (options.out / f"{part}.json").unlink(missing_ok=True)
         told = do(Haul(part, folder, period, options.out / f"{part}.csv"))
         (options.out / f"{part}.json").write_text(json.dumps({"what": told}) + "\n")
         print(told, flush=True)
