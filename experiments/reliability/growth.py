@@ -37,7 +37,10 @@ def summed_up(folder: Path) -> str:
         "| --- | --- | ---: | --- | --- |",
     ]
     for part, table in read(folder).items():
-        what = json.loads((folder / f"{part}.json").read_text())["what"]
+        whole = folder / f"{part}.json"
+        what = f"{part}, unfinished: {table['done'].max():,} done"
+        if whole.is_file():
+            what = json.loads(whole.read_text())["what"]
         warm = _warm(part, table)
         if len(warm) < 3:  # a trial
             continue

@@ -142,7 +142,7 @@ def run(folder: Path, arguments: tuple[str, ...], kill: Kill, trace: Path | None
             os.kill(pid, signal.SIGKILL)
         time.sleep(0.005)
     steps, events = struct.unpack("qq", counters[:])
-    file = folder / "said.txt"  # of an earlier process, if this one was killed before it wrote
+    file = folder / "said.txt"  # none, if it was killed before it wrote
     said = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
     seconds = time.monotonic() - started
     return Ended(os.waitstatus_to_exitcode(status), steps, events, seconds, said)

@@ -19,7 +19,7 @@ import signal
 import struct
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -74,16 +74,22 @@ class Haul:
         part: its name.
         folder: where it runs.
         period: seconds between samples.
+        out: the CSV, to which samples are added as they are taken.
     """
 
-    def __init__(self, part: str, folder: Path, period: float) -> None:
-        self.part, self.folder, self.period = part, folder, period
-        self.samples: list[Sample] = []
+    def __init__(self, part: str, folder: Path, period: float, out: Path) -> None:
+        self.part, self.folder, self.period, self.out = part, folder, period, out
+        self._write([field.name for field in fields(Sample)], "w")
         self.counter = mmap.mmap(-1, 8)  # what the processes have done so far
         self._started, self._life = time.monotonic(), 0
 
     def life(
-        self, work: Callable[[], None], *, seconds: float = float("inf"), stop: int = signal.SIGKILL
+        self,
+        work: Callable[[], None],
+        *,
+        seconds: float = float("inf"),
+        stop: int = signal.SIGKILL,
+        is_sampled: bool = True,
     ) -> int:
         """Does work in a process of its own, and returns its exit status, negative for a signal.
 
@@ -91,6 +97,7 @@ class Haul:
             work: what it does.
             seconds: after which it gets a signal.
             stop: the signal.
+            is_sampled: whether it belongs to what is measured.
         """
         sys.stdout.flush()
         pid = os.fork()
@@ -100,10 +107,10 @@ class Haul:
         sampled_at = 0.0
         while not (ended := os.waitpid(pid, os.WNOHANG))[0]:
             now = time.monotonic()
-            if now - sampled_at >= self.period:
+            if is_sampled and now - sampled_at >= self.period:
                 sampled_at = now
-                with contextlib.suppress(OSError, ValueError):  # it is just ending
-                    self.samples.append(self._sample(pid))
+                with contextlib.suppress(OSError, LookupError):  # it is just ending
+                    self._write(astuple(self._sample(pid)), "a")
             if now >= ends_at:
                 os.kill(pid, stop)
                 ends_at = float("inf")
@@ -114,6 +121,10 @@ class Haul:
     def said(self) -> str:
         """Returns what the last process printed."""
         return (self.folder / "said.txt").read_text(encoding="utf-8", errors="replace")
+
+    def _write(self, row: Iterable[Any], mode: str) -> None:
+        with self.out.open(mode, newline="", encoding="utf-8") as opened:
+            csv.writer(opened, lineterminator="\n").writerow(row)
 
     def _child(self, work: Callable[[], None]) -> None:
         os.chdir(self.folder)
@@ -175,9 +186,8 @@ def many_runs(haul: Haul, number: int) -> str:
 
 def many_predictions(haul: Haul, number: int) -> str:
     """Classifies texts one by one in one process."""
-    if status := haul.life(lambda: command("+experiment=last_layer", *SMALL)):
+    if status := haul.life(lambda: command("+experiment=last_layer", *SMALL), is_sampled=False):
         raise SystemExit(f"the run ended with {status}:\n{haul.said()[-2000:]}")
-    haul.samples.clear()
 
     def predict() -> None:
         (summary,) = Path("runs").glob(f"*/*/{files.SUMMARY}")
@@ -263,12 +273,8 @@ def main() -> int:
         folder.mkdir(parents=True)
         write_data(folder)
         period, do = works[part]
-        haul = Haul(part, folder, period)
-        told = do(haul)
-        with (options.out / f"{part}.csv").open("w", newline="", encoding="utf-8") as opened:
-            out = csv.writer(opened, lineterminator="\n")
-            out.writerow([field.name for field in fields(Sample)])
-            out.writerows(astuple(sample) for sample in haul.samples)
+        (options.out / f"{part}.json").unlink(missing_ok=True)
+        told = do(Haul(part, folder, period, options.out / f"{part}.csv"))
         (options.out / f"{part}.json").write_text(json.dumps({"what": told}) + "\n")
         print(told, flush=True)
         shutil.rmtree(folder, ignore_errors=True)

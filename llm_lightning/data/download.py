@@ -88,7 +88,7 @@ def fetch(
         total_timeout_s: time within which a mirror must deliver the file, retries included, in
             seconds.
         slow_after_s: time after which a download is given up that is slower than ``LEAST_RATE``,
-            and twice of which a server may take until the content begins, in seconds.
+            in seconds; the content must begin within twice this and ``read_timeout_s``.
         max_bytes: largest file to accept, in bytes.
 
     Returns:
@@ -216,12 +216,11 @@ class _Downloader:
         a time never exceeds.
         """
         received = _Received()
-        limits = self.limits
         try:
             while_moving(
                 lambda: self._write(url, file, task, started, received),
                 lambda: received.num_bytes,
-                within_s=min(limits.slow_after_s, limits.total_timeout_s),
+                within_s=self.limits.slow_after_s + self.read_timeout_s,
                 least_bytes=1,
             )
         finally:
@@ -261,7 +260,7 @@ class _Received:
 
     num_bytes: int = 0
     is_over: threading.Event = field(default_factory=threading.Event)
-    """Nobody waits for it any more: it is to write nothing."""
+    """Set once nobody waits for it any more: it is to write nothing."""
 
 
 def _is_temporary(error: BaseException) -> bool:

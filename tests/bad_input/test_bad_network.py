@@ -124,7 +124,7 @@ def test_headers_that_trickle_end_a_download_within_its_limits(
         with pytest.raises(Unavailable, match=r"only 0 bytes arrived within 0\.3 s"):
             fetch(
                 "the data", [f"{url}/a.zip"], tmp_path / "cache" / "a.zip", advice="wait",
-                slow_after_s=0.3,
+                slow_after_s=0.2, read_timeout_s=0.1,
             )  # fmt: skip
         assert time.monotonic() - started < 3
         stop.set()
