@@ -1,40 +1,37 @@
 """Peak memory of each process: DDP, where each has the whole model, against FSDP2.
 
-    python experiments/scale/ranks.py MODEL [SETTING ...]      # such as gpt2_medium
+    python experiments/scale/ranks.py MODEL [TRAINED,...]      # such as gpt2_medium all,lora
 
-Two processes, random weights, four steps of batches of 4 for each; prints a table. Checkpoints are
-left out, as they are whole in the main process; the last column is its peak with them.
+Two processes, random weights, four steps of batches of four texts for each; prints a table. The
+first process also puts checkpoints together; the last column is what a dry run expects of it.
 """
 
+import re
 import sys
 
 from watched import SHORT, run
 
-WITHOUT = ("~callbacks.checkpoint", "~callbacks.resume")
-
 
 def main() -> None:
     """Prints a row for each strategy."""
-    model, *more = sys.argv[1:]
-    print("| trained | strategy | process 1, MiB | process 2, MiB | process 1 with checkpoints |")
+    model, *chosen = sys.argv[1:]
+    strategies = chosen[0].split(",") if chosen else ("all", "last_block", "lora")
+    print("| trained | strategy | process 1, MiB | process 2, MiB | expected of process 1, MiB |")
     print("| --- | --- | ---: | ---: | ---: |", flush=True)
-    for trained in ("all", "last_block", "lora"):
+    for trained in strategies:
         for strategy in ("ddp", "fsdp2"):
             settings = (
                 f"+experiment={trained}", f"model={model}", "model.weights=random",
-                "data.batch_size=4", "trainer.devices=2", f"trainer.strategy={strategy}",
-                *SHORT, *more,
+                "data.batch_size=4", "trainer.devices=2", f"trainer.strategy={strategy}", *SHORT,
             )  # fmt: skip
-            bare, whole = run(*settings, *WITHOUT), run(*settings)
-            if bare.status or whole.status:
-                print(f"| {trained} | {strategy} | failed |\n{bare.output}\n{whole.output}")
+            done, planned = run(*settings), run(*settings, "dry_run=true")
+            told = re.search(r"peak of .*?([\d,]+\.\d)\s*$", planned.output, re.MULTILINE)
+            if done.status or told is None:
+                print(f"| {trained} | {strategy} | failed |\n{done.output}\n{planned.output}")
                 continue
-            first, second = bare.peaks_mib
-            print(
-                f"| {trained} | {strategy} | {first:,.0f} | {second:,.0f} "
-                f"| {whole.peaks_mib[0]:,.0f} |",
-                flush=True,
-            )
+            cells = [f"{peak:,.0f}" for peak in done.peaks_mib]
+            expected = told[1].partition(".")[0]
+            print("| " + " | ".join((trained, strategy, *cells, expected)) + " |", flush=True)
 
 
 if __name__ == "__main__":

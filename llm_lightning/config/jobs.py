@@ -97,6 +97,8 @@ def _network_job(
     optim.check_libraries()
     if optim.state_bits != 32 and cfg.trainer.strategy == "fsdp2":
         raise ValueError("optim.state_bits must be 32 with trainer.strategy=fsdp2, got 8")
+    if cfg.trainer.num_nodes > 1 and HydraConfig.get().mode is RunMode.MULTIRUN:
+        raise ValueError(f"trainer.num_nodes must be 1 in a sweep, got {cfg.trainer.num_nodes}")
     precision = resolve(cfg.trainer.precision, cfg.trainer.accelerator)
     processes, nodes = processes_of(cfg), cfg.trainer.num_nodes
     return NetworkJob(

@@ -259,6 +259,8 @@ def test_a_run_name_needs_no_quotes_and_fits_in_any_file_system() -> None:
 
 def test_files_of_one_name_in_two_folders_are_two_runs() -> None:
     assert run_name(["data.path=a/data.csv"]) != run_name(["data.path=b/data.csv"])
+    assert run_name(["trainer.strategy=fsdp2"]) == run_name([]), "the same values, otherwise shared"
+    assert run_name(["trainer.devices=2"]) != run_name([])
 
 
 def test_long_names_are_cut_and_stay_different() -> None:

@@ -1,10 +1,15 @@
 """A run that cannot fit is refused, with numbers, before anything is fetched."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from llm_lightning.backbone.huggingface.location import known_config
+from llm_lightning.backbone.huggingface.settings import HubModel
+from llm_lightning.backbone.memory import free_memory_bytes, memory_bytes
 from llm_lightning.backbone.weights import ModelConfig
 from llm_lightning.distributed.processes import Processes
 from llm_lightning.finetuning.adaptation import LoRA
@@ -65,3 +70,14 @@ def test_a_dry_run_needs_the_whole_model(monkeypatch: pytest.MonkeyPatch) -> Non
     check(monkeypatch, 1, AllLayers(), num_measured=4, **four)
     with pytest.raises(ValueError, match="a dry run measures one process with the whole model"):
         check(monkeypatch, 1, AllLayers(), num_measured=1, **four)
+
+
+def test_a_configuration_is_known_before_the_weights(tmp_path: Path) -> None:
+    fields = {"model_type": "llama", "hidden_size": 8}
+    (tmp_path / "config.json").write_text(json.dumps(fields))
+    assert known_config(HubModel(weights=str(tmp_path)), None) == fields
+    assert known_config(HubModel(hub_id="nobody/nothing"), None) is None, "no network, not cached"
+
+
+def test_free_memory_is_part_of_the_memory() -> None:
+    assert 0 < free_memory_bytes() <= memory_bytes()
