@@ -34,6 +34,7 @@ def all_cases(settings: Settings, inputs: Path, max_length: int) -> list[Case]:
     cases = [
         Case("machine", "matmul", "machine.rates", products, guess_s=16),
         *_startup(settings),
+        *_commands(settings),
         *(c for s in settings.strategies for c in _steps(settings, inputs, max_length, s)),
         *_overhead(settings, inputs, max_length),
         *_generation(settings, inputs),
@@ -70,6 +71,16 @@ def _startup(settings: Settings) -> Iterator[Case]:
         ("import transformers", "from transformers import GPT2ForSequenceClassification, Trainer"),
     ):
         yield Case("startup", name, program=("-c", line), guess_s=3)
+
+
+def _commands(settings: Settings) -> Iterator[Case]:
+    """What people wait for, with nano."""
+    yield Case("commands", "first line of a run", "commands.first_line", guess_s=2)
+    yield Case("commands", "whole run", "commands.whole_run", guess_s=7)
+    yield Case("commands", "predict", "commands.predict", guess_s=9)
+    rows, seeds = settings.sweep
+    name, arguments = f"sweep of {rows} rows x {seeds} seeds", {"rows": rows, "seeds": seeds}
+    yield Case("commands", name, "commands.sweep", arguments, guess_s=3.0 * rows * seeds)
 
 
 def _steps(settings: Settings, inputs: Path, max_length: int, strategy: str) -> Iterator[Case]:

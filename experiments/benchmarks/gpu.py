@@ -14,7 +14,7 @@ from typing import Any
 import records
 from gpu_smoke import classifiers
 from run import measure, prepared
-from schedule import QUICK, Case, Settings, placed, sizes
+from schedule import QUICK, Case, Settings, chosen, placed, sizes
 from table import Row, complaints, rows
 
 LENGTH = 1024  # tokens of every text
@@ -27,18 +27,17 @@ def main() -> None:
     args = _arguments()
     quick = QUICK | {"growth_lengths": (32,), "growth_models": (), "growth_steps": 4}
     full = {"growth_lengths": (LENGTH,), "growth_models": (), "growth_steps": 12}
-    chosen = quick if args.quick else full | {"model": "gpt2_medium"}
-    settings = Settings(**chosen)
+    settings = Settings(**(quick if args.quick else full | {"model": "gpt2_medium"}))
     out = args.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     prepared(settings, out)
     cases = gpu_cases(settings, out, args.device)
-    measure(cases, 1, "estimate", out, limit_s=60 * args.minutes)
+    measure(chosen(cases, args.only), 1, "estimate", out, limit_s=60 * args.minutes)
     found = records.read(out)
     text = markdown(found)
     (out / "gpu.md").write_text(text, encoding="utf-8")
     print(text)
-    if not all(record["ok"] for record in found) or len(found) < len(cases):
+    if not all(record["ok"] for record in found) or len(found) < len(chosen(cases, args.only)):
         raise SystemExit(1)
 
 
@@ -46,6 +45,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of all results")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--only", nargs="+", default=[], help="beginnings of group/name")
     parser.add_argument("--minutes", type=float, default=8.5, help="for everything")
     parser.add_argument("--quick", action="store_true", help="tiny models: does it run at all?")
     return parser.parse_args()

@@ -14,6 +14,7 @@ from table import Row, best_rates, complaints, rows, value_of
 from llm_lightning.presentation.plurals import counted
 
 TITLES = {
+    "commands": "What people wait for",
     "startup": "Start",
     "steps": "Seconds a step",
     "overhead": "What Lightning, metrics and logging cost",

@@ -58,6 +58,8 @@ class Settings:
     growth_examples: tuple[int, ...] = (250, 500, 1000)
     growth_lengths: tuple[int, ...] = (32, 64, 128, 256, 512)
     growth_steps: int = 4
+    sweep: tuple[int, int] = (20, 5)
+    """Rows and seeds."""
     prompts: int = 110
     new_tokens: int = 64
     data: str | None = None
@@ -76,6 +78,7 @@ QUICK = {
     "growth_examples": (40, 80),
     "growth_lengths": (16, 32),
     "growth_steps": 2,
+    "sweep": (2, 1),
     "prompts": 6,
     "new_tokens": 4,
 }

@@ -22,6 +22,7 @@ class Value:
 _SECONDS = Value("s", lambda record: record["seconds"])
 _STEP = Value("ms a step", lambda record: 1e3 * record["result"]["step_s"])
 VALUES = {
+    "commands": Value("s", lambda record: record["result"]["seconds"], digits=2),
     "startup": Value("s", lambda record: record["seconds"], digits=2),
     "steps": _STEP,
     # Logging comes every few steps, which a median would not see.
