@@ -44,7 +44,9 @@ def test_others_are_left_alone() -> None:
     assert (is_onednn, layer.weight.grad is not None) == (False, True)
 
 
-def test_other_processors_and_single_texts_keep_what_they_have(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_processors_and_single_texts_keep_what_they_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(faster_products, "is_amd_with_avx512", lambda: True)
     assert isinstance(faster_products.faster_products(256), _OneDNN)
     assert isinstance(faster_products.faster_products(255), nullcontext)
