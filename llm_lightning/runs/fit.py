@@ -129,5 +129,7 @@ def quiet_lightning() -> None:
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
     # All processes compute the same values and log them.
     warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
+    # Where SLURM is installed, a run need not be one of its jobs.
+    warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
     # Lightning's own use of a torch name that is going away.
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
