@@ -150,5 +150,7 @@ def quiet_lightning() -> None:
     warnings.filterwarnings("ignore", message=".*srun. command is available.*")
     # All processes compute the same values and log them.
     warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
+    # Where SLURM is installed, a run need not be one of its jobs.
+    warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
     # Lightning's own use of a torch name that is going away.
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")

@@ -46,7 +46,7 @@ def search(cfg: DictConfig, overrides: Sequence[str], launcher: Launcher) -> lis
     plan = read_plan(cfg, overrides)
     with ExitStack() as stack:
         if not cfg.dry_run:
-            stack.enter_context(folder_lock.holding(plan.journal))
+            stack.enter_context(folder_lock.holding(plan.held))
             if cfg.rerun:
                 plan.journal.unlink(missing_ok=True)
         study = open_study(plan, in_memory=cfg.dry_run)

@@ -113,6 +113,7 @@ def launch_here(
     n_jobs: int,
     submitit_folder: str,
     max_num_timeout: int,
+    signal_delay_s: int,
     **parameters: Any,
 ) -> list[JobReturn]:
     """Runs jobs as processes on this machine.
@@ -124,6 +125,7 @@ def launch_here(
         n_jobs: how many at a time, at most; fewer where there are fewer GPUs or cores.
         submitit_folder: for what submitit writes.
         max_num_timeout: how often a job may run out of time and be started again.
+        signal_delay_s: from the signal to the end of a job's time.
         parameters: further ones of submitit.
 
     Raises:
@@ -142,7 +144,11 @@ def launch_here(
             overrides, number = list(job_overrides[index]), initial + index
             executor = _executor("local", submitit_folder, max_num_timeout)
             _set(executor, "local", **parameters, gpus_per_node=len(gpus))
-            executor._executor.parameters["visible_gpus"] = gpus
+            # AutoExecutor knows neither of these, and passes on what is there.
+            executor._executor.parameters |= {
+                "visible_gpus": gpus,
+                "signal_delay_s": signal_delay_s,
+            }
             running[index] = executor.submit(Resumable(jobs), overrides, number)
             returned[index] = _result(jobs, running[index], overrides, number)
 

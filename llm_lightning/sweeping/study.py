@@ -44,6 +44,11 @@ class Plan:
     prunes: bool
 
     @property
+    def held(self) -> Path:
+        """What a search holds while it runs; the journal's own lock is beside the journal."""
+        return self.journal.with_name(self.name)
+
+    @property
     def direction(self) -> Direction:
         """``minimize`` or ``maximize``."""
         return direction(self.objective)

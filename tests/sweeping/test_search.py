@@ -102,7 +102,7 @@ def test_equal_trials_side_by_side_are_one_run() -> None:
 
 def test_one_process_makes_a_search_and_a_dry_run_remembers_nothing() -> None:
     plan = read_plan(composed(["hydra/sweeper=search", *RANGES]), RANGES)
-    with holding(plan.journal), pytest.raises(Held):
+    with holding(plan.held), pytest.raises(Held):
         searched(FakeRuns(rate), *RANGES)
     runs = FakeRuns(rate)
     assert searched(runs, *RANGES, "dry_run=true") is None

@@ -3,13 +3,16 @@
 import os
 import signal
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytest.importorskip("submitit")
 
-from llm_lightning.sweeping import slurm
+from fake_jobs import FakeJobs
+
+from llm_lightning.sweeping import places, slurm
 from llm_lightning.sweeping.slurm import Resumable
 
 NUMBERS = (signal.SIGUSR2, signal.SIGTERM)
@@ -80,3 +83,32 @@ def test_slurm_says_whether_a_job_is_preempted(
 def test_without_slurm_no_job_is_preempted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     assert not slurm._is_preempted("5")
+
+
+@pytest.mark.slow
+def test_jobs_on_this_machine_are_limited_and_a_dead_one_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folders = (Path(__file__).parents[1], Path(slurm.__file__).parents[2])
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, folders)))
+    monkeypatch.setattr(places, "usable", lambda: 8.0)
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+    told: Any = slurm.launch_here(
+        FakeJobs(),  # type: ignore[arg-type]
+        [[], [], ["die"], []],
+        10,
+        n_jobs=3,
+        submitit_folder=str(tmp_path / "%j"),
+        max_num_timeout=1,
+        signal_delay_s=30,
+        timeout_min=5,
+        name="test",
+        stderr_to_stdout=True,
+    )
+    assert [one["number"] for one in told] == [10, 11, 12, 13]
+    assert "ended without a result" in told[2]["lost"]
+    done = [one for one in told if "pid" in one]
+    assert {one["CUDA_VISIBLE_DEVICES"] for one in done} <= {"4", "6"}
+    assert {one["OMP_NUM_THREADS"] for one in done} == {"4"}
+    assert "OMP_NUM_THREADS" not in os.environ

@@ -3,6 +3,8 @@
 set -euo pipefail
 export LLM_LIGHTNING_OFFLINE=1 HF_HUB_OFFLINE=1
 unset OMP_NUM_THREADS
+# Ray gives its processes a niceness of 15, with which they wait for ever on a busy machine.
+export RAY_worker_niceness=0
 job="+experiment=last_block trainer=smoke model=nano model.weights=random baselines=[] hydra/launcher=ray"
 
 echo "=== a cluster as long as the sweep"
