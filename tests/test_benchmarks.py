@@ -241,6 +241,43 @@ def test_operations_of_what_is_left_out() -> None:
     assert adapted == 2 * frozen + 3 * (4 * T * C * B + 2 * 7 * B)
 
 
+def test_on_a_gpu_operations_are_set_against_its_makers_rate() -> None:
+    from gpu import markdown, mfu
+
+    facts = {"real_tokens": 4096, "steps": 3, "examples": 24, "precision": "bf16"}
+    ours = facts | {"step_s": 0.02, "gflops": 500_000.0, "peak_gflops": 989_400.0}
+    theirs = facts | {"step_s": 0.03, "gflops": 320_000.0, "peak_gflops": 989_400.0}
+    found = [
+        record("machine", "matmul", 1, result={
+            "cpu": "a card", "versions": {"torch": "2"}, "gflops": {"bf16": 625_000.0},
+        }),
+        record("steps/all", "ours", 1, result=ours | {"device_mib": 9000.0}),
+        record("steps/all", "transformers, best", 1, result=theirs),
+        record("profile", "all", 1, result={"seconds_by_operation": {"mm": 3.0, "gelu": 1.0}}),
+    ]  # fmt: skip
+    assert mfu(ours) == pytest.approx(0.5054, abs=1e-4)
+    assert mfu(facts | {"gflops": 1.0}) is None
+    lines = markdown(found).splitlines()
+    # 1,024 tokens a step, the first one that does not count included.
+    assert "| ours | 20.0 | 1.00 | 51,200 | 51% | 80% | 9,000 |" in lines
+    assert "| transformers, best | 30.0 | 1.50 | 34,133 | 32% | 51% |  |" in lines
+    assert "| `mm` | 75% |" in lines
+
+
+def test_the_gpus_schedule_begins_with_what_matters_and_fits_its_time(tmp_path: Path) -> None:
+    from gpu import LENGTH, gpu_cases
+    from schedule import Settings
+
+    settings = Settings(model="gpt2_medium", growth_lengths=(LENGTH,), growth_models=())
+    cases = gpu_cases(settings, tmp_path, "cuda")
+    assert [f"{case.group}/{case.name}" for case in cases[:3]] == [
+        "machine/matmul", "steps/all/ours", "steps/all/transformers, best",
+    ]  # fmt: skip
+    assert sum(case.guess_s for case in cases) < 9.5 * 60
+    assert "trainer.accelerator=gpu" in cases[1].arguments["overrides"]
+    assert cases[2].arguments["device"] == "cuda"
+
+
 @pytest.mark.benchmark
 @pytest.mark.timeout(1800)
 def test_a_part_of_the_quick_benchmarks(tmp_path: Path) -> None:

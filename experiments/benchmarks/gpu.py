@@ -105,8 +105,8 @@ def gpu_cases(settings: Settings, out: Path, device: str) -> list[Case]:
              | {"strategy": "all", "file": str(out / _PROFILE)}, guess_s=40),
         Case("smoke", "classifiers", "gpu_smoke.smoke",
              {"names": classifiers(), "overrides": ["model=nano", accelerator]}, guess_s=90),
-        Case("smoke", "language models", "gpu_smoke.smoke",
-             {"names": ["instruct_nano", "pretrain_nano"], "overrides": [accelerator]},
+        Case("smoke", "instructions", "gpu_smoke.smoke",
+             {"names": ["instruct_nano"], "overrides": [accelerator]},
              guess_s=45),
     ]  # fmt: skip
     return placed(cases)
@@ -122,7 +122,7 @@ def markdown(found: list[dict[str, Any]]) -> str:
         rates = ", ".join(f"{rate:,.0f} GFLOP/s in {k}" for k, rate in machine["gflops"].items())
         versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
         lines += [f"{machine['cpu']}, {versions}. Large matrix products reach {rates}.", ""]
-    steps = [row for row in rows(found) if row.group.startswith("steps/")]
+    steps = rows(r for r in found if r["group"].startswith("steps/"))
     lines += [f"**Not comparable:** {problem}.\n" for problem in complaints(steps)]
     for group in dict.fromkeys(row.group for row in steps):
         lines += [f"## `{group.partition('/')[2]}`", "", *_table(steps, group, results), ""]
@@ -133,7 +133,7 @@ def markdown(found: list[dict[str, Any]]) -> str:
         lines += ["| --- | ---: |"]
         lines += [f"| `{name[:60]}` | {s / total:.0%} |" for name, s in list(seconds.items())[:12]]
         lines.append("")
-    for name in ("classifiers", "language models"):
+    for name in ("classifiers", "instructions"):
         if done := results.get(f"smoke/{name}"):
             lines += [f"Ran ({done['smoke_s']:.0f} s): {', '.join(done['experiments'])}.", ""]
     return "\n".join(lines)
