@@ -37,8 +37,8 @@ def is_amd_with_avx512() -> bool:
     """Whether this is a processor for which MKL uses half of the width."""
     names = Path("/proc/cpuinfo")
     return (
-        torch.backends.mkl.is_available()
-        and torch.backends.mkldnn.is_available()
+        torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
+        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and torch.backends.cpu.get_cpu_capability() == "AVX512"
         and names.is_file()
         and "AuthenticAMD" in names.read_text(encoding="utf-8")
