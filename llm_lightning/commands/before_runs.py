@@ -11,6 +11,7 @@ from llm_lightning.commands.sweep import plugin_problem
 from llm_lightning.config.checks import check
 from llm_lightning.config.composition import composed
 from llm_lightning.config.overrides import parse
+from llm_lightning.sweeping.places import check_jobs
 from llm_lightning.sweeping.study import is_search, read_plan
 
 _SHOWN = 100  # characters of a path
@@ -32,6 +33,8 @@ def check_settings(overrides: Sequence[str], *, is_sweep: bool = False) -> Path:
     cfg = composed(overrides)
     if problem := plugin_problem(cfg):
         raise ValueError(problem)
+    if is_sweep and "n_jobs" in cfg.hydra.launcher:
+        check_jobs(cfg.hydra.launcher.n_jobs)
     if is_sweep and is_search(cfg):
         read_plan(cfg, overrides)
     varied = OmegaConf.select(cfg, "hydra.sweeper.params") if is_sweep else None

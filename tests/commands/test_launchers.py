@@ -346,7 +346,7 @@ def test_a_bad_trial_stops_early_and_is_trained_in_full_elsewhere(
     )  # fmt: skip
     assert command(monkeypatch, *search) == 0
     found: Any = OmegaConf.load("runs/optimization_results.yaml")
-    assert found.best_params["optim.lr"] == "1e-9"
+    assert found.best_params["optim.lr"] == "1e-09"
     assert found.trials_stopped_early >= 1
     (stopped,) = (one for one in summaries() if one["trial"]["stopped_after"] is not None)
     assert stopped["trial"]["stopped_after"] == stopped["epochs"] < 3
