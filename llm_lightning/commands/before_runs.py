@@ -12,6 +12,7 @@ from llm_lightning.config.checks import check
 from llm_lightning.config.composition import composed
 from llm_lightning.config.overrides import parse
 from llm_lightning.config.sweep_jobs import check_jobs
+from llm_lightning.sweeping.places import check_number
 from llm_lightning.sweeping.study import is_search, read_plan
 
 _SHOWN = 100  # characters of a path
@@ -40,6 +41,8 @@ def check_settings(overrides: Sequence[str], *, is_sweep: bool = False) -> Path:
     if problem := plugin_problem(cfg):
         raise ValueError(problem)
     if is_sweep:
+        if "n_jobs" in cfg.hydra.launcher:
+            check_number(cfg.hydra.launcher.n_jobs)
         if is_search(cfg):
             read_plan(cfg, overrides)
         varied = OmegaConf.select(cfg, "hydra.sweeper.params") or {}

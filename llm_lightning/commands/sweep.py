@@ -104,11 +104,17 @@ class SweepWatcher(Callback):
         """Begins to watch.
 
         Raises:
-            SystemExit: with status 1, if launcher or sweeper are not installed.
+            SystemExit: with status 1, if launcher or sweeper are not installed, and 75 if another
+                process makes the same search.
         """
         if problem := plugin_problem(config):
             print_error(problem)
             raise SystemExit(1)  # Hydra turns every other exception of a callback into a warning
+        if is_search(config) and not config.dry_run:
+            plan = read_plan(config, list(config.hydra.overrides.task))
+            if holder := holder_of(plan.held):
+                print_error(f"process {holder.pid} on {holder.host} makes the same search")
+                raise SystemExit(HELD)
         self._runs_dir = Path(config.hydra.sweep.dir)
         self._since = datetime.now(UTC)
         sweeper = config.hydra.sweeper

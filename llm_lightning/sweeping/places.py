@@ -60,7 +60,7 @@ def share_machine(
     Raises:
         ValueError: if a number of jobs is out of range, or a job needs more GPUs than there are.
     """
-    check_jobs(n_jobs)
+    check_number(n_jobs)
     devices = int(cfg.trainer.devices) if "trainer" in cfg else 1
     accelerator = cfg.trainer.accelerator if "trainer" in cfg else "auto"
     found = [] if accelerator == "cpu" else gpus()
@@ -134,7 +134,7 @@ def deal_out(
         one.result()  # raises what went wrong
 
 
-def check_jobs(n_jobs: int) -> None:
+def check_number(n_jobs: int) -> None:
     """Refuses what is no number of jobs.
 
     Raises:

@@ -100,6 +100,7 @@ def test_equal_trials_side_by_side_are_one_run() -> None:
     assert found.best_params["finetune.rank"] == "4"
 
 
+@pytest.mark.slow
 def test_one_process_makes_a_search_and_a_dry_run_remembers_nothing() -> None:
     plan = read_plan(composed(["hydra/sweeper=search", *RANGES]), RANGES)
     with holding(plan.held), pytest.raises(Held):
@@ -111,6 +112,7 @@ def test_one_process_makes_a_search_and_a_dry_run_remembers_nothing() -> None:
     assert not plan.journal.exists()
 
 
+@pytest.mark.slow
 def test_other_ranges_are_another_study_and_other_numbers_of_trials_are_not() -> None:
     def name(*settings: str) -> str:
         own = [one for one in settings if not one.startswith("hydra")]
