@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch.distributed.tensor import DTensor
 
 
 class AdamWOfParts(torch.optim.AdamW):
@@ -32,6 +31,7 @@ class AdamWOfParts(torch.optim.AdamW):
 def _of_one_kind(groups: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for group in groups:
         for is_part in (False, True):
-            own = [p for p in group["params"] if isinstance(p, DTensor) == is_part]
+            # A DTensor has a mesh; to import its class takes a second, also where nothing trains.
+            own = [p for p in group["params"] if hasattr(p, "device_mesh") == is_part]
             if own:
                 yield {**group, "params": own}
