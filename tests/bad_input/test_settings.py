@@ -367,7 +367,7 @@ def test_a_full_disk_is_one_line(
     assert "Traceback" not in told
 
 
-@pytest.mark.parametrize("choice", ["hydra/launcher=parallel", "hydra/launcher=slurm"])
+@pytest.mark.parametrize("choice", ["hydra/launcher=ray", "hydra/launcher=slurm"])
 def test_a_plugin_that_is_missing_with_its_parent_is_named(
     choice: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -128,7 +128,9 @@ def differences(shown: str) -> dict[str, float]:
             marks=pytest.mark.slow,
         ),
         pytest.param("instruct_lora", "peft", ["PEFT, on the base"], marks=pytest.mark.slow),
-        ("instruct_lora", "merged", ["model.weights=<this folder>"]),
+        pytest.param(
+            "instruct_lora", "merged", ["model.weights=<this folder>"], marks=pytest.mark.slow
+        ),
     ],
 )
 def test_every_format_reports_its_difference_from_the_run(
@@ -243,6 +245,7 @@ def test_the_pipeline_on_a_card_writes_as_generate_does(run_of: Runs, export_of:
     assert encode(text)[: len(encode(prompt)) + len(ours)] == encode(prompt) + ours
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_an_export(
     run_of: Runs, export_of: Exports, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,8 @@ from llm_lightning.run_format.summary import read_summary, write_summary
 from llm_lightning.runs.generation import stream_text
 from llm_lightning.runs.load import load_language_model
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -70,7 +72,6 @@ def test_tensorboard_shows_losses_speed_and_sample_responses(folder: Path) -> No
         assert record["output"] in text
 
 
-@pytest.mark.slow
 def test_interrupting_the_responses_leaves_a_finished_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -147,6 +147,7 @@ def test_the_end_of_a_sweep_has_the_status_of_its_worst_run(
     assert code == expected
 
 
+@pytest.mark.slow
 def test_a_defect_at_the_end_of_a_sweep_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError

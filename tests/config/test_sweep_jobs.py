@@ -24,6 +24,7 @@ def test_every_value_counts_not_only_the_first() -> None:
     )
 
 
+@pytest.mark.slow
 def test_jobs_that_share_no_value_are_named_one_by_one() -> None:
     shown = told("+experiment=lora,last_layer", "finetune.rank=4,8")
     assert shown.startswith("the sweep was not started; +experiment=last_layer: there is no")

@@ -92,6 +92,7 @@ def test_eight_bits_are_smaller_and_close(tmp_path: Path) -> None:
     assert sizes[0] < 0.3 * sizes[1]
 
 
+@pytest.mark.slow
 def test_the_code_on_the_card_classifies_as_the_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -42,6 +42,7 @@ files.open("7" * 8, (100, 6), lambda rows: rows.fill_(7))
 """
 
 
+@pytest.mark.slow
 def test_four_processes_share_a_cache(tmp_path: Path) -> None:
     folder = tmp_path / "frozen"
     done = subprocess.run(
@@ -83,6 +84,7 @@ assert ended == [0, 0, 0, 0], ended
 """
 
 
+@pytest.mark.slow
 def test_four_processes_convert_a_model_at_the_same_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -157,15 +157,9 @@ def test_a_checkpoint_holds_what_trained_and_the_bases_fingerprint(
         assert torch.equal(model.state_dict()[name], value)
 
 
-@pytest.mark.parametrize(
-    ("weights", "tied"),
-    [
-        ("pretrained", "true"),
-        pytest.param("random", "false", marks=pytest.mark.slow),
-        pytest.param("random", "true", marks=pytest.mark.slow),
-        pytest.param("pretrained", "false", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("weights", ["random", "pretrained"])
+@pytest.mark.parametrize("tied", ["false", "true"])
 def test_a_language_model_comes_back_over_its_base(
     monkeypatch: pytest.MonkeyPatch, weights: str, tied: str
 ) -> None:

@@ -258,6 +258,7 @@ def test_the_tables_checkpoint_is_that_of_the_last_step(monkeypatch: pytest.Monk
     assert predicted == pytest.approx(recorded["probability_spam"].tolist(), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_without_checkpoints_none_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

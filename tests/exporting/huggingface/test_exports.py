@@ -136,7 +136,7 @@ def test_the_code_on_the_card_classifies_as_the_run(
     task = classifier(family, adapters(family), task={"pooling": pooling, "mask_padding": True})
     model = dense(task)
     write(task, kind, tmp_path)
-    write_card(tmp_path, kind, task, summary(), model, [])
+    write_card(tmp_path, kind, task, summary(), model, [], {})
     names: dict[str, Any] = {}
     exec(code_of(tmp_path), names)
     capsys.readouterr()
