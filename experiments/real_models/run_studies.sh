@@ -65,7 +65,7 @@ sms_smollm2() {
 }
 
 sms_smollm2_clean() {
-    sweep sms_clean +experiment=last_layer,last_block "${LLAMA[@]}" "$SMS" \
+    sweep sms_clean +experiment=last_layer,last_block,last_two_blocks "${LLAMA[@]}" "$SMS" \
         data.split=clean seed=1,2,3
 }
 
