@@ -14,6 +14,7 @@ from fake_jobs import FakeJobs
 
 from llm_lightning.sweeping import places, slurm
 from llm_lightning.sweeping.slurm import Resumable
+from llm_lightning.training import stop_signals
 
 NUMBERS = (signal.SIGUSR2, signal.SIGTERM)
 
@@ -36,7 +37,8 @@ def requeued(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     before = [signal.getsignal(number) for number in NUMBERS]
     signal.signal(signal.SIGUSR2, lambda number, frame: found.append(number))
-    yield found
+    with stop_signals.handled():  # at its end, what was received is forgotten
+        yield found
     for number, handler in zip(NUMBERS, before, strict=True):
         signal.signal(number, handler)
 
