@@ -7,7 +7,6 @@ RUN useradd --create-home --uid 1000 serve
 WORKDIR /app
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY llm_lightning llm_lightning
-COPY hydra_plugins hydra_plugins
 COPY conf conf
 # torch comes from the index of its builds for CPUs, which are a tenth of the size.
 RUN pip install --no-cache-dir --extra-index-url https://download.pytorch.org/whl/cpu \

@@ -23,7 +23,6 @@ from llm_lightning.sweeping.job import Jobs
 from llm_lightning.sweeping.places import (
     VISIBLE_GPUS,
     Place,
-    check_number,
     deal_out,
     share_machine,
     threads_of,
@@ -131,7 +130,6 @@ def launch_here(
     Raises:
         ValueError: if ``n_jobs`` is out of range.
     """
-    check_number(n_jobs)
     shared = share_machine(n_jobs, jobs.cfg)
     if shared.limited and initial == 0:
         console.print(escape(shared.limited), soft_wrap=True)

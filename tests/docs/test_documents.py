@@ -110,3 +110,14 @@ def test_settings_and_experiments_named_in_the_text_exist() -> None:
 
 # Fields of summary.json that read like settings.
 _NOT_SETTINGS = {"data.test_in_train"}
+
+
+def test_what_the_dockerfile_copies_is_there_and_reaches_docker() -> None:
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    copied = [path for line in lines if line.startswith("COPY ") for path in line.split()[1:-1]]
+    allowed = {
+        line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line[0] == "!"
+    }
+    assert copied
+    assert all((ROOT / path).exists() for path in copied)
+    assert set(copied) == allowed
