@@ -52,12 +52,12 @@ sms_minilm() {
 
 sms_minilm_clean() {
     sweep sms_clean +experiment=last_layer,last_block,all "${BERT[@]}" "$SMS" \
-        data.split=clean seed=1,2,3
+        data.split=clean seed=1,2,3,4,5
 }
 
 sms_nano() {
     sweep sms +experiment=last_layer,last_block,all model=nano "$SMS" seed=1,2,3,4,5
-    sweep sms_clean +experiment=last_layer,last_block,all model=nano "$SMS" data.split=clean seed=1,2,3
+    sweep sms_clean +experiment=last_layer,last_block,all model=nano "$SMS" data.split=clean seed=1,2,3,4,5
 }
 
 sms_smollm2() {
@@ -66,7 +66,7 @@ sms_smollm2() {
 
 sms_smollm2_clean() {
     sweep sms_clean +experiment=last_layer,last_block,last_two_blocks "${LLAMA[@]}" "$SMS" \
-        data.split=clean seed=1,2,3
+        data.split=clean seed=1,2,3,4,5
 }
 
 sms_smollm2_lora() {
@@ -75,6 +75,16 @@ sms_smollm2_lora() {
 }
 
 sms_smollm2_all() { sweep sms +experiment=all "${LLAMA[@]}" "$SMS" seed=1,2,3; }
+
+sms_smollm2_lora_clean() {
+    sweep sms_clean +experiment=lora "${LLAMA[@]}" "$SMS" data.split=clean 'finetune.targets=[q,v]' \
+        optim.lr=8e-4 trainer.max_epochs=2 data.group_by_length=true seed=1,2,3
+}
+
+sms_smollm2_all_clean() {
+    sweep sms_clean +experiment=all "${LLAMA[@]}" "$SMS" data.split=clean data.group_by_length=true \
+        seed=1,2,3
+}
 
 polarity_minilm() {
     sweep polarity +experiment=last_layer,last_block "${BERT[@]}" "${POLARITY[@]}" seed=1
