@@ -204,6 +204,8 @@ class Summary(_Part):
     failed_saves: dict[str, Count] = {}
     """How often a checkpoint could not be written, by its file; the one before was kept."""
     epochs: Count | None = None
+    ended_early: str | None = None
+    """What ended training before its last epoch was whole."""
     optimizer_steps: Count | None = None
     steps_per_epoch: Count | None = None
     examples_per_epoch: Count | None = None

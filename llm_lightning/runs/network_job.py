@@ -89,6 +89,8 @@ class NetworkJob(Job):
     """Makers of the callbacks, by name."""
     loggers: dict[str, Callable[[], Any]]
     """Makers of the loggers, by name."""
+    max_time: Any = None
+    """How long it trains at most, as ``trainer.max_time`` says it."""
     processes: Processes = ALONE
     """Those that train it together, seen from this one."""
     planned: Processes = ALONE
@@ -237,7 +239,7 @@ class NetworkJob(Job):
         return Built(found.data, task, found.trainer, found.timer, facts, found.fallbacks)
 
     def _trainer(self) -> tuple[L.Trainer, StageTimer]:
-        timer = StageTimer()
+        timer = StageTimer(self.max_time)
         callbacks = {name: make() for name, make in self.callbacks.items()}
         # First, so that what the others log for the next step is not in its checkpoints.
         resume = callbacks.pop("resume", None) or Resume(None)

@@ -23,6 +23,7 @@ from llm_lightning.run_format.files import SPLIT_LABEL
 from llm_lightning.run_format.splits import SPLITS
 from llm_lightning.run_format.summary import Metrics, Seconds, Seeds, Summary, Trial
 from llm_lightning.runs.built import Built
+from llm_lightning.runs.early_end import why_ended_early
 from llm_lightning.runs.settings import Checkpoint, RunSettings
 from llm_lightning.training.peak_memory import peak_memory_mib
 
@@ -138,6 +139,7 @@ def summarize(
         "finetune": built.task.strategy.describe(built.task),
         "weights": built.weights,
         "epochs": trainer.current_epoch,
+        "ended_early": why_ended_early(trainer),
         "optimizer_steps": trainer.global_step,
         "steps_per_epoch": math.ceil(
             trainer.num_training_batches / trainer.accumulate_grad_batches

@@ -142,6 +142,9 @@ def print_results(summary: Summary, run_dir: Path) -> None:
         f"{duration(seconds.validation)} validation, "
         f"{duration(seconds.evaluation)} final evaluation" + _response_time(summary),
     )
+    if summary.ended_early:
+        steps = counted(summary.optimizer_steps or 0, "optimizer step")
+        facts.add_row("ended", escape(f"after {steps}: {summary.ended_early}"))
     num_used, num_all = summary.evaluated_examples["test"], summary.data.splits["test"].examples
     if num_used < num_all:
         facts.add_row(

@@ -172,6 +172,11 @@ def test_a_mistyped_line_is_one_message(override: str, message: str) -> None:
     assert message in told(override)
 
 
+def test_an_experiment_that_does_not_fit_the_model_says_which_setting_does_not() -> None:
+    message = "experiment/row_17 sets model.causal, which model=smollm2_135m does not have"
+    assert message in told("+experiment=row_17", "model=smollm2_135m")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("override", "message"), WRONG, ids=lambda one: one[:50])
 def test_a_wrong_setting_is_one_message(override: str, message: str) -> None:
