@@ -6,7 +6,8 @@ from pathlib import Path
 from llm_lightning.reporting.read.run_tables import read_predictions
 from llm_lightning.run_format.class_metrics import class_metrics
 from llm_lightning.run_format.files import PREDICTIONS
-from llm_lightning.run_format.summary import Score, Summary
+from llm_lightning.run_format.run_facts import Score
+from llm_lightning.run_format.summary import Summary
 from llm_lightning.statistics.f1 import f1_interval, macro_f1_interval
 
 

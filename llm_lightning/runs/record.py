@@ -20,8 +20,9 @@ from llm_lightning.data.module import DataModule
 from llm_lightning.finetuning.coverage import parameter_groups
 from llm_lightning.run_format import files
 from llm_lightning.run_format.files import SPLIT_LABEL
+from llm_lightning.run_format.run_facts import Seconds, Seeds, Trial
 from llm_lightning.run_format.splits import SPLITS
-from llm_lightning.run_format.summary import Metrics, Seconds, Seeds, Summary, Trial
+from llm_lightning.run_format.summary import Metrics, Summary
 from llm_lightning.runs.built import Built
 from llm_lightning.runs.settings import Checkpoint, RunSettings
 from llm_lightning.training.peak_memory import peak_memory_mib

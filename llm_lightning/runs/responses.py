@@ -14,7 +14,8 @@ from llm_lightning.evaluation.responses import generate_responses
 from llm_lightning.evaluation.text_scores import score_responses, summarize_scores
 from llm_lightning.run_format import files
 from llm_lightning.run_format.atomic_files import replacing
-from llm_lightning.run_format.summary import ResponseFacts, Summary
+from llm_lightning.run_format.run_facts import ResponseFacts
+from llm_lightning.run_format.summary import Summary
 from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.training.precision import AUTO, resolve
 

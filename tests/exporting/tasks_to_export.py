@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from llm_lightning.backbone.gpt2 import GPT2
-from llm_lightning.run_format.summary import DataFacts, SplitFacts, Summary, WeightFacts
+from llm_lightning.run_format.run_facts import DataFacts, SplitFacts, WeightFacts
+from llm_lightning.run_format.summary import Summary
 from llm_lightning.tasks.classifier import Classifier
 from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.tasks.task import Task
