@@ -59,7 +59,14 @@ HPARAMS = (
 def common_facts(
     settings: RunSettings, data: DataModule, fallbacks: list[str], metrics: Metrics
 ) -> dict[str, Any]:
-    """Returns the fields of a summary that every run has, whatever it fits."""
+    """Returns the fields of a summary that every run has, whatever it fits.
+
+    Args:
+        settings: of the run.
+        data: after ``setup``.
+        fallbacks: what replaced data or weights that were unavailable.
+        metrics: of all splits.
+    """
     facts = data.facts()
     return {
         "name": settings.name,
