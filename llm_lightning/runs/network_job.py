@@ -30,7 +30,8 @@ from llm_lightning.finetuning.strategies import Strategy
 from llm_lightning.network import Unavailable
 from llm_lightning.run_format import files, status
 from llm_lightning.run_format.atomic_files import replacing_inside
-from llm_lightning.run_format.summary import Metrics, Summary, WeightFacts, write_summary
+from llm_lightning.run_format.run_facts import WeightFacts
+from llm_lightning.run_format.summary import Metrics, Summary, write_summary
 from llm_lightning.runs import terminal_output as terminal
 from llm_lightning.runs.baseline_job import baseline_metrics
 from llm_lightning.runs.batch_limits import check_limits

@@ -12,7 +12,8 @@ from llm_lightning.presentation.plurals import counted
 from llm_lightning.presentation.terminal import console, errors, facts_grid, results_table
 from llm_lightning.reporting.draw.run_figures import plot_run
 from llm_lightning.run_format import files
-from llm_lightning.run_format.summary import ResponseFacts, Score, Summary
+from llm_lightning.run_format.run_facts import ResponseFacts, Score
+from llm_lightning.run_format.summary import Summary
 from llm_lightning.runs.settings import RunSettings
 from llm_lightning.runs.terminal_classes import class_facts, print_classes
 from llm_lightning.runs.terminal_decision import print_decision
