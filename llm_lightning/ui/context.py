@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -13,7 +12,7 @@ import gradio as gr
 
 from llm_lightning.network import Unavailable
 from llm_lightning.runs.terminal_output import as_typed
-from llm_lightning.ui.found_runs import FoundRun, find_runs
+from llm_lightning.ui.found_runs import FoundRun, find_runs, short_names
 from llm_lightning.ui.loaded_models import LoadedModels
 
 P = ParamSpec("P")
@@ -23,8 +22,6 @@ PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "minima
 """Of every event: the page is no API."""
 
 _SHOWN = (ValueError, OSError, Unavailable)
-_HEAD, _TAIL = 20, 27
-"""Characters of a long path that a list shows; the end, with the seed, tells more."""
 
 
 @dataclass
@@ -136,15 +133,8 @@ class RunChooser:
 
 
 def _choices(runs: list[FoundRun]) -> list[tuple[str, str]]:
-    short = Counter(_short(run.shown) for run in runs)
-    return [
-        (name if short[name := _short(run.shown)] == 1 else run.shown, str(run.folder))
-        for run in runs
-    ]
-
-
-def _short(path: str) -> str:
-    return path if len(path) <= _HEAD + _TAIL + 1 else f"{path[:_HEAD]}…{path[-_TAIL:]}"
+    names = short_names([run.shown for run in runs])
+    return [(name, str(run.folder)) for name, run in zip(names, runs, strict=True)]
 
 
 def reported(function: Callable[P, T]) -> Callable[P, T]:
@@ -172,7 +162,7 @@ def reported(function: Callable[P, T]) -> Callable[P, T]:
 
 def _told(error: BaseException) -> Any:
     # Gradio takes messages for HTML, and they may quote a file.
-    gr.Warning(escape(str(error)), title="Not done")
+    gr.Warning(escape(str(error)))
     return gr.skip()
 
 
