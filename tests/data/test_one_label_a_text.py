@@ -7,6 +7,7 @@ import pytest
 from data.test_table import ready, rows, write
 
 from llm_lightning.data.one_label_a_text import note_on_numbers, refuse_other_tasks
+from llm_lightning.data.table_profile import profile
 
 PRICES = [f"{number}.{number % 7}5" for number in range(30)]
 
@@ -48,6 +49,8 @@ def test_a_table_is_refused_unless_the_user_insists(tmp_path: Path) -> None:
     path = str(write(rows(labels=("a", "b", "a,b"), repeat=5), tmp_path / "t.csv"))
     with pytest.raises(ValueError, match=r"t\.csv, column 'label': several labels in one cell"):
         ready(path=path)
+    with pytest.raises(ValueError, match=r"t\.csv, column 'label': several labels in one cell"):
+        profile(Path(path), "text", "label")
     assert ready(path=path, merge_labels=False).splits.class_names == ["a", "a,b", "b"]
     named = ready(path=path, class_names=["b", "a", "a,b"])
     assert named.splits.class_names == ["b", "a", "a,b"]

@@ -28,7 +28,7 @@ def test_an_empty_list_says_what_is_missing(tmp_path: Path) -> None:
     found = context(tmp_path)
     chooser = RunChooser(found, "Classifier", is_classifier, nothing="no classifier yet")
     assert (chooser.field.value, chooser.field.info) == (None, "no classifier yet")
-    run = run_folders.write_classifier(tmp_path)
+    run = run_folders.write_classifier(tmp_path, checkpoint="checkpoints/best.ckpt")
     later = chooser.update(None)
     assert (later.value, later.info) == (str(run), None)
 
