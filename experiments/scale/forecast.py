@@ -29,7 +29,7 @@ def cases() -> dict[str, tuple[str, ...]]:
         for strategy in STRATEGIES[1:]:
             found[f"SmolLM2 {strategy}"] = (
                 f"+experiment={strategy}", "model=hub", f"model.weights={folder}",
-                "data.batch_size=4",
+                "data.batch_size=4", "data.eval_batch_size=4",
             )  # fmt: skip
     return found
 

@@ -22,7 +22,8 @@ def main() -> None:
         for strategy in ("ddp", "fsdp2"):
             settings = (
                 f"+experiment={trained}", f"model={model}", "model.weights=random",
-                "data.batch_size=4", "trainer.devices=2", f"trainer.strategy={strategy}", *SHORT,
+                "data.batch_size=4", "data.eval_batch_size=4", "trainer.devices=2",
+                f"trainer.strategy={strategy}", *SHORT,
             )  # fmt: skip
             done, planned = run(*settings), run(*settings, "dry_run=true")
             expected = planned.expected_mib
