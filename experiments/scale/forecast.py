@@ -3,11 +3,11 @@
     python experiments/scale/forecast.py [CASE ...]      # by name; all of them without one
 
 Each case is a dry run and a run in processes of their own; prints a table. With SMOLLM2=FOLDER in
-the environment, also cases of the transformers model in that folder.
+the environment, also cases of the transformers model in that folder. Cases of two processes are in
+ranks.py.
 """
 
 import os
-import re
 import sys
 
 from watched import SHORT, run
@@ -15,7 +15,6 @@ from watched import SHORT, run
 PADDED = ("task.pooling=last", "task.mask_padding=false", "data.padding=max_length")
 """Padding takes part, as in the book; otherwise it is left out of the computation."""
 STRATEGIES = ("last_layer", "last_block", "lora", "all")
-TWO = ("trainer.devices=2",)
 
 
 def cases() -> dict[str, tuple[str, ...]]:
@@ -26,14 +25,11 @@ def cases() -> dict[str, tuple[str, ...]]:
             own = (f"+experiment={strategy}", f"model={model}", "model.weights=random", *more)
             found[f"{model} {strategy} unpadded"] = own
             found[f"{model} {strategy} padded"] = (*own, *PADDED)
-            if strategy != "last_layer" and model == "gpt2_small":
-                found[f"{model} {strategy} ddp"] = (*own, *TWO)
-                found[f"{model} {strategy} fsdp2"] = (*own, *TWO, "trainer.strategy=fsdp2")
     if folder := os.environ.get("SMOLLM2"):
         for strategy in STRATEGIES[1:]:
             found[f"SmolLM2 {strategy}"] = (
                 f"+experiment={strategy}", "model=hub", f"model.weights={folder}",
-                "data.batch_size=4",
+                "data.batch_size=4", "data.eval_batch_size=4",
             )  # fmt: skip
     return found
 
@@ -46,12 +42,11 @@ def main() -> None:
         if sys.argv[1:] and name not in sys.argv[1:]:
             continue
         planned = run(*settings, *SHORT, "dry_run=true")
-        told = re.search(r"peak of .*?([\d,]+\.\d)\s*$", planned.output, re.MULTILINE)
         done = run(*settings, *SHORT)
-        if told is None or done.status:
+        expected = planned.expected_mib
+        if expected is None or done.status:
             print(f"| {name} | failed |\n{planned.output}\n{done.output}", flush=True)
             continue
-        expected = float(told[1].replace(",", ""))
         measured = done.summary["peak_memory_mib"]
         row = f"| {name} | {expected:,.0f} | {measured:,.0f} | {expected / measured:.2f} |"
         print(row, flush=True)

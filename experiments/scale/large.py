@@ -27,7 +27,7 @@ def main() -> None:
     """Prints a row for each choice."""
     model, *chosen = sys.argv[1:]
     numbers = {int(n) for n in chosen[0].split(",")} if chosen else set(range(1, len(ROWS) + 1))
-    print("| settings | peak, MiB | loss of the last step | seconds |")
+    print("| settings | peak, MiB | loss of the last step | seconds a step |")
     print("| --- | ---: | ---: | ---: |", flush=True)
     for number, (name, settings) in enumerate(ROWS.items(), 1):
         if number not in numbers:
@@ -40,12 +40,14 @@ def main() -> None:
         if done.status:
             print(f"| {name} | failed |\n{done.output}", flush=True)
             continue
-        (curves,) = done.folder.glob("*/seed_*/metrics.csv")
-        header, *rows = (line.split(",") for line in curves.read_text().splitlines())
-        column = header.index("train/loss")
-        losses = [row[column] for row in rows if row[column]]
-        cells = (name, f"{max(done.peaks_mib):,.0f}", f"{float(losses[-1]):.4f}")
-        print("| " + " | ".join((*cells, f"{done.seconds:.0f}")) + " |", flush=True)
+        steps = len(done.losses)
+        cells = (
+            name,
+            f"{max(done.peaks_mib):,.0f}",
+            f"{done.losses[-1]:.4f}",
+            f"{done.summary['seconds']['training'] / steps:.0f}",
+        )
+        print("| " + " | ".join(cells) + " |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """Runs the program, and watches how much memory each of its processes takes."""
 
+import csv
 import json
 import multiprocessing
 import os
+import re
 import sys
 import tempfile
 import time
@@ -18,6 +20,10 @@ SHORT = (
     "untrained_responses=false",
 )  # fmt: skip
 """Settings of a run of four steps that does all that a run does."""
+LIMIT_S = 1200.0
+"""After so many seconds a command is ended."""
+MOST_MIB = 20 * 1024.0
+"""With more memory than this in all its processes a command is ended."""
 
 
 # Processes that have imported everything already; what they take is the same.
@@ -34,42 +40,71 @@ class Watched:
     peaks_mib: list[float]
     """The largest resident set of each process, in the order of their start."""
     output: str
-    folder: Path
+    summary: dict[str, Any]
+    """Of its only run; empty if it has none."""
+    curves: list[dict[str, str]]
+    """Rows of what that run logged."""
 
     @property
-    def summary(self) -> dict[str, Any]:
-        """The summary of its only run."""
-        (file,) = self.folder.glob("*/seed_*/summary.json")
-        found: dict[str, Any] = json.loads(file.read_text())
-        return found
+    def losses(self) -> list[float]:
+        """The training loss of each step."""
+        return [float(row["train/loss"]) for row in self.curves if row.get("train/loss")]
+
+    @property
+    def expected_mib(self) -> float | None:
+        """The peak that a dry run prints."""
+        told = re.search(r"peak of .*?([\d,]+\.\d)\s*$", self.output, re.MULTILINE)
+        return float(told[1].replace(",", "")) if told else None
 
 
 def run(*settings: str, threads: int = 1) -> Watched:
     """Does what ``python -m llm_lightning`` does with these settings in a folder of its own."""
-    folder = Path(tempfile.mkdtemp(prefix="scale-"))
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": str(threads),
-        "LLM_LIGHTNING_OFFLINE": "1",
-        "LLM_LIGHTNING_CACHE": str(folder / "cache"),
-        "COLUMNS": "150",
-    }
-    started = time.perf_counter()
-    peaks: dict[int, float] = {}
-    arguments = [*settings, f"runs_dir={folder}"]
-    process = _STARTER.Process(target=_command, args=(arguments, environment, folder))
-    process.start()
-    main = psutil.Process(process.pid)
+    with tempfile.TemporaryDirectory(prefix="scale-") as name:
+        folder = Path(name)
+        environment = {
+            "OMP_NUM_THREADS": str(threads),
+            "LLM_LIGHTNING_OFFLINE": "1",
+            "LLM_LIGHTNING_CACHE": str(folder / "cache"),
+            "COLUMNS": "150",
+        }
+        started = time.perf_counter()
+        arguments = [*settings, f"runs_dir={folder / 'runs'}"]
+        process = _STARTER.Process(target=_command, args=(arguments, environment, folder))
+        process.start()
+        peaks, ended = _watch(process, started + LIMIT_S)
+        process.join()
+        seconds = time.perf_counter() - started
+        output = (folder / "output.txt").read_text() + ended
+        summaries = [json.loads(f.read_text()) for f in folder.glob("runs/*/*/summary.json")]
+        curves = [
+            row for f in folder.glob("runs/*/*/metrics.csv") for row in csv.DictReader(f.open())
+        ]
+    return Watched(
+        status=process.exitcode or 0,
+        seconds=seconds,
+        peaks_mib=peaks,
+        output=output,
+        summary=summaries[0] if summaries else {},
+        curves=curves,
+    )
+
+
+def _watch(process: Any, end: float) -> tuple[list[float], str]:
+    """Peaks of a command's processes; and why it was ended, if it was."""
+    main, peaks, why = psutil.Process(process.pid), {}, ""
     while process.is_alive():
+        now = 0.0
         for one in (main, *_children(main)):
-            if (peak := _peak_mib(one.pid)) is not None:
-                peaks[one.pid] = max(peak, peaks.get(one.pid, 0.0))
+            if (marks := _memory_mib(one.pid)) is not None:
+                peaks[one.pid] = max(marks[0], peaks.get(one.pid, 0.0))
+                now += marks[1]
+        if now > MOST_MIB or time.perf_counter() > end:
+            why = f"\nended with {now:,.0f} MiB in all its processes, at its limit\n"
+            for one in (*_children(main), main):
+                one.kill()
+            break
         time.sleep(0.1)
-    process.join()
-    output = (folder / "output.txt").read_text()
-    seconds = time.perf_counter() - started
-    trained = [peak for peak in peaks.values() if peak > 300]  # others only ask git or the linker
-    return Watched(process.exitcode or 0, seconds, trained, output, folder)
+    return [peak for peak in peaks.values() if peak > 300], why  # others ask git or the linker
 
 
 def _command(arguments: list[str], environment: dict[str, str], folder: Path) -> None:
@@ -91,11 +126,15 @@ def _children(process: psutil.Process) -> list[psutil.Process]:
     return found
 
 
-def _peak_mib(pid: int) -> float | None:
-    """The high-water mark, which the program sets back when training begins."""
+def _memory_mib(pid: int) -> tuple[float, float] | None:
+    """The high-water mark, which the program sets back when training begins, and what it has."""
     try:
         rows = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
         return None
-    marks = [int(row.split()[1]) / 1024 for row in rows if row.startswith("VmHWM")]
-    return marks[0] if marks else None
+    found = {
+        row.split(":")[0]: row.split()[1] for row in rows if row.startswith(("VmHWM", "VmRSS"))
+    }
+    if len(found) < 2:
+        return None  # it has ended
+    return int(found["VmHWM"]) / 1024, int(found["VmRSS"]) / 1024

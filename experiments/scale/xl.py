@@ -23,10 +23,7 @@ def main() -> None:
     done = run(f"+experiment={sys.argv[1]}", *SETTINGS)
     if done.status:
         sys.exit(done.output)
-    (curves,) = done.folder.glob("*/seed_*/metrics.csv")
-    header, *rows = (line.split(",") for line in curves.read_text().splitlines())
-    column = header.index("train/loss")
-    print("losses of the steps:", *(row[column] for row in rows if row[column]))
+    print("losses of the steps:", *(f"{loss:.4f}" for loss in done.losses))
     print("peaks, MiB:", *(f"{peak:,.0f}" for peak in done.peaks_mib))
     print(f"{done.seconds:.0f} s")
 

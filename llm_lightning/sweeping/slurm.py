@@ -94,7 +94,13 @@ def launch(
     threads = [f"export {name}={value}" for name, value in threads_of(cpus_per_task).items()]
     executor = _executor("slurm", submitit_folder, max_num_timeout)
     _set(
-        executor, "slurm", **parameters, cpus_per_task=cpus_per_task, setup=threads + (setup or [])
+        executor,
+        "slurm",
+        **parameters,
+        cpus_per_task=cpus_per_task,
+        setup=threads + (setup or []),
+        # From 22.05 to 23.02 srun does not take it over from the job, and binds it to one core.
+        srun_args=[f"--cpus-per-task={cpus_per_task}"],
     )
     numbers = range(initial, initial + len(job_overrides))
     submitted = executor.map_array(Resumable(jobs), list(map(list, job_overrides)), list(numbers))

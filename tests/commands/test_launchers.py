@@ -290,6 +290,8 @@ def test_slurm_runs_jobs_of_an_array(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         "#SBATCH --mem=16GB", "#SBATCH --job-name=llm_lightning", "export SET_UP=1",
     ):  # fmt: skip
         assert line in submitted.splitlines()
+    (srun,) = (line for line in submitted.splitlines() if line.startswith("srun"))
+    assert " --cpus-per-task=4 " in srun, "a step of a job does not have the job's cores by itself"
 
 
 # --- search ---------------------------------------------------------------------------------------

@@ -242,7 +242,8 @@ def test_numbers_of_devices_are_checked(
 
 
 @pytest.mark.slow
-def test_two_machines_compute_what_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+def test_two_machines_compute_what_one_does(strategy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same command on both, one process each, meeting on the loopback interface."""
     one = run(monkeypatch, *LAST_BLOCK, "data.batch_size=8", "runs_dir=one")
     with socket.socket() as free:
@@ -250,6 +251,7 @@ def test_two_machines_compute_what_one_does(monkeypatch: pytest.MonkeyPatch) -> 
         port = free.getsockname()[1]
     settings = (
         *LAST_BLOCK, "data.batch_size=4", "trainer.num_nodes=2", "runs_dir=two",
+        f"trainer.strategy={strategy}",
     )  # fmt: skip
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
     monkeypatch.setenv("MASTER_PORT", str(port))

@@ -13,7 +13,8 @@ grep -h "^device" own/*/*/output.txt
 
 echo "=== a cluster that is there; a job whose process is killed is started again"
 ray start --head --num-cpus=2 --include-dashboard=false >/dev/null
-python -m llm_lightning -m $job seed=3 trainer.max_epochs=60 checkpoint_every=1 runs_dir=there \
+trap "ray stop >/dev/null" EXIT
+python -m llm_lightning -m $job seed=3 trainer.max_epochs="${EPOCHS:-20}" checkpoint_every=1 runs_dir=there \
   hydra.launcher.address=auto hydra.launcher.num_cpus=1 &
 driver=$!
 until ls there/*/*/checkpoints/resume.ckpt >/dev/null 2>&1; do sleep 1; done
@@ -29,5 +30,6 @@ os.kill(pid, signal.SIGKILL)
 print("killed", pid)
 PYTHON
 wait $driver
-ray stop >/dev/null
 grep -h "resuming" there/*/*/output.txt
+python -c 'import json, sys; print("ended after epochs:", json.load(open(sys.argv[1]))["epochs"])' \
+  there/*/*/summary.json
