@@ -135,7 +135,7 @@ def run(folder: Path, arguments: tuple[str, ...], kill: Kill, trace: Path | None
     pid = os.fork()
     if pid == 0:
         _child(folder, arguments, kill, counters, trace)
-    deadline = started + (kill.seconds if kill.seconds is not None else 300)
+    deadline = started + (kill.seconds if kill.seconds is not None else 3600)
     while True:
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
