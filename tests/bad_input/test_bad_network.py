@@ -101,6 +101,30 @@ def test_an_error_of_a_download_comes_out() -> None:
         while_moving(download, lambda: 0, within_s=5.0)
 
 
+LEFT_BEHIND = """
+import time
+from concurrent.futures import ThreadPoolExecutor
+from llm_lightning.network import Stalled, while_moving
+
+def download():  # as the Hub's client does where there are several files
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(time.sleep, [300, 300]))
+
+try:
+    while_moving(download, lambda: 0, within_s=0.1)
+except Stalled:
+    print("given up")
+"""
+
+
+@pytest.mark.slow
+def test_what_was_given_up_does_not_keep_the_process_from_ending() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LEFT_BEHIND], capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stdout) == (0, "given up\n"), done.stderr
+
+
 def test_headers_that_trickle_end_a_download_within_its_limits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

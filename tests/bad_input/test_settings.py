@@ -120,6 +120,7 @@ WRONG = [
     ("seed=-1", "seed must be between 0 and 2**32 - 1"),
     ("seed=99999999999999999999", "seed must be between 0 and 2**32 - 1"),
     ("model.n_layer=0", "model.n_layer must be at least 1"),
+    ("model.vocab_size=1000000000000", "model.vocab_size must be below 2**31"),
     ("model.attn_pdrop=nan", "model.attn_pdrop must be a finite number"),
     ("finetune.num_blocks=100000000000", "finetune.num_blocks must be below 2**31"),
     ("finetune=last_n_blocks", "finetune.num_blocks has no default: give it a value"),
