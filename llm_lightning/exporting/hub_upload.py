@@ -82,7 +82,7 @@ def upload(folder: Path, repo: str) -> str:
         The address of the repository.
 
     Raises:
-        NotUploaded: if the Hub cannot be reached, or refuses.
+        NotUploaded: if the Hub cannot be reached, refuses, or hardly moves.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
