@@ -70,9 +70,7 @@ def load_full_state(module: nn.Module, state: Mapping[str, Any]) -> None:
     Raises:
         RuntimeError: if names or shapes differ.
     """
-    # Not its state dict: what torch computes from a sharded tensor, such as one that is detached, may
-    # claim the place of one that was sharded alike before, in this process or the one it forks.
-    own = dict(module.named_parameters(remove_duplicate=False))
+    own = module.state_dict()
     with torch.no_grad():
         parts = {k: as_part(v, own[k]) if k in own else v for k, v in state.items()}
         module.load_state_dict(parts, strict=True)

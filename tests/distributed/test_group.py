@@ -4,14 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
 from forked import in_processes
 from torch import Tensor, nn
-from torch.distributed import DeviceMesh
-from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from llm_lightning.distributed import collectives
-from llm_lightning.distributed.sharding import load_full_state, shard_blocks
 from llm_lightning.evaluation.metrics import ClassificationMetrics
 from llm_lightning.finetuning.frozen_activations.activation_files import ActivationFiles
 from llm_lightning.finetuning.frozen_activations.cache import ActivationCache
@@ -141,23 +137,3 @@ def test_activations_are_computed_once_and_shared(tmp_path: Path) -> None:
         return len(computed), all(torch.equal(one, rows) for one in found)
 
     assert in_processes(work, tmp_path) == [(2, True), (2, True)]
-
-
-def sharded() -> nn.Sequential:
-    model = nn.Sequential(nn.Linear(2, 4, bias=False))
-    shard_blocks(model, DeviceMesh("cpu", [0, 1]))
-    return model
-
-
-def test_a_process_loads_its_own_part_whatever_its_parent_was(tmp_path: Path) -> None:
-    """Torch remembers how tensors lay in an earlier group, and forks inherit that."""
-    dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=2)
-    sharded().state_dict()
-    dist.destroy_process_group()
-
-    def work(rank: int) -> object:
-        model = sharded()
-        load_full_state(model, {"0.weight": torch.arange(8.0).reshape(4, 2)})
-        return model[0].weight.to_local().tolist()
-
-    assert in_processes(work, tmp_path) == [[[0, 1], [2, 3]], [[4, 5], [6, 7]]]
