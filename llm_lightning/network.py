@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
+from concurrent.futures.thread import _threads_queues
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -182,12 +183,24 @@ def while_moving(
     while not wait({future}, within_s).done:
         now = received()
         if now - before < least_bytes:
+            _do_not_wait_at_exit()
             raise Stalled(
                 f"only {now - before:,} bytes arrived within {within_s:g} s, "
                 f"fewer than {least_bytes:,}"
             )
         before = now
     return future.result()
+
+
+def _do_not_wait_at_exit() -> None:
+    """Lets the process end without the threads that a client left behind has started.
+
+    The interpreter waits at exit for those of an executor, also if they are daemon threads, as
+    those are that a daemon thread starts.
+    """
+    for thread in threading.enumerate():
+        if thread.daemon:
+            _threads_queues.pop(thread, None)
 
 
 def in_daemon(work: Callable[[], T]) -> Future[T]:

@@ -21,6 +21,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from llm_lightning.commands import main as cli
 from llm_lightning.commands import train as _train  # noqa: F401  imported before the forks
 from llm_lightning.commands.startup import run_and_exit
 from llm_lightning.run_format import files
+from llm_lightning.runs import record
 
 COMMON = (
     "trainer=smoke", "model=nano", "model.weights=random", "trainer.max_epochs=2",
@@ -133,7 +135,7 @@ def run(folder: Path, arguments: tuple[str, ...], kill: Kill, trace: Path | None
     pid = os.fork()
     if pid == 0:
         _child(folder, arguments, kill, counters, trace)
-    deadline = started + (kill.seconds if kill.seconds is not None else 300)
+    deadline = started + (kill.seconds if kill.seconds is not None else 3600)
     while True:
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
@@ -241,8 +243,21 @@ def differences(expected: dict[str, Any], folder: Path) -> list[str]:
     told = [f"missing {name}" for name in expected if name not in found]
     told += [f"left over {name}" for name in found if name not in expected]
     return told + [
-        f"other {name}" for name in expected if name in found and found[name] != expected[name]
+        f"other {name}{_where(expected[name], found[name])}"
+        for name in expected
+        if name in found and found[name] != expected[name]
     ]
+
+
+def _where(expected: Any, found: Any, key: str = "") -> str:
+    """The first key at which two JSON values differ, and both values there."""
+    if isinstance(expected, dict) and isinstance(found, dict):
+        for name in sorted(expected.keys() | found.keys()):
+            if expected.get(name) != found.get(name):
+                return _where(expected.get(name), found.get(name), f"{key}.{name}")
+    if isinstance(expected, bytes) or not key:
+        return ""
+    return f" ({key[1:]} is {str(found)[:200]}, not {str(expected)[:200]})"
 
 
 def alone(job: str, work: Path) -> tuple[dict[str, Any], list[str], float]:
@@ -308,6 +323,9 @@ def survive(
     """
     torch.set_num_threads(1)
     os.environ |= {"LLM_LIGHTNING_OFFLINE": "1", "LLM_LIGHTNING_CACHE": str(work / "cache")}
+    # The forks run what was imported here, whatever is installed while they run.
+    versions = {name: version(name) for name in ("llm-lightning", *record.LIBRARIES)}
+    record.version = versions.__getitem__
     work.mkdir(parents=True, exist_ok=True)
     draw, results = random.Random(seed), []
     moments, known = [], {}

@@ -65,7 +65,8 @@ def locate(
 
     Raises:
         Unavailable: if weights from the Hub are unavailable; without a network, within 10 s.
-        ValueError: if ``model.weights`` names nothing that exists.
+        ValueError: if ``model.weights`` names nothing that exists or can be read, or transformers
+            is needed and not installed.
     """
     try:
         if isinstance(model, HubModel):

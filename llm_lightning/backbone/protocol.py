@@ -81,7 +81,7 @@ class Backbone(Protocol):
         """Returns the linear layers of a block, in the order of its modules."""
 
     def architecture(self) -> dict[str, Any]:
-        """Returns plain values from which :func:`~llm_lightning.backbone.build.build` makes it."""
+        """Returns what :func:`~llm_lightning.backbone.families.build` takes: plain values."""
 
     def why_no_language_model(self) -> str | None:
         """Returns why it cannot predict the next token with a linear head, if it cannot."""

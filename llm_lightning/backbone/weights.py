@@ -123,16 +123,8 @@ def locate(
 ) -> Weights:
     """Finds the checkpoint that ``model.weights`` names, downloading it if necessary.
 
-    Downloads use ``huggingface_hub``: HF_HOME, HF_ENDPOINT and HF_HUB_OFFLINE apply.
-
-    Args:
-        model: the model and its ``weights`` setting.
-        reachability: the result of :func:`ask_hub`, if it was called before.
-        before_download: called with what is about to be fetched; may raise. ``None``: nothing is.
-
-    Raises:
-        Unavailable: if weights from the Hub are unavailable; without a network, within 10 s.
-        ValueError: if ``model.weights`` names nothing that exists.
+    Downloads use ``huggingface_hub``: HF_HOME, HF_ENDPOINT and HF_HUB_OFFLINE apply. Arguments and
+    errors are those of :func:`~llm_lightning.backbone.families.locate`.
     """
     if model.weights == "random":
         return Weights(f"random ({model.init} initialisation)", None)

@@ -62,9 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 before_download=consent(options.allow_download),
             )
         _write(found, options.out, safe_csv=options.safe_csv)
-    except (ValueError, Unavailable) as error:
-        return refused(error)
-    except OSError as error:
+    except (ValueError, Unavailable, OSError) as error:
         return refused(error)
     grid = facts_grid()
     for title, fact in found.facts:

@@ -16,6 +16,7 @@ from llm_lightning.presentation.plurals import counted
 from llm_lightning.presentation.terminal import console, facts_grid
 
 _NANO_CONTEXT = 512
+_MOST_CLASSES = 10
 _FEW_TEXTS = 300
 _UNEQUAL = 3.0
 
@@ -107,10 +108,10 @@ def _of_sample(found: TableProfile) -> str:
     return "" if whole else f", of {found.sampled:,} that were looked at"
 
 
-def _first(counts: dict[str, int], most: int = 10) -> list[tuple[str, int]]:
-    rest = sum(list(counts.values())[most:])
-    shown = list(counts.items())[:most]
-    return [*shown, (f"({len(counts) - most} others)", rest)] if rest else shown
+def _first(counts: dict[str, int]) -> list[tuple[str, int]]:
+    rest = sum(list(counts.values())[_MOST_CLASSES:])
+    shown = list(counts.items())[:_MOST_CLASSES]
+    return [*shown, (f"({len(counts) - _MOST_CLASSES} others)", rest)] if rest else shown
 
 
 def _line(text: str) -> str:

@@ -54,9 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
             status.update("writing")
             files = write_report(study, options.out, safe_csv=options.safe_csv)
-    except ValueError as error:
-        return refused(error)
-    except OSError as error:
+    except (ValueError, OSError) as error:
         return refused(error)
     _show(study, files)
     return 0

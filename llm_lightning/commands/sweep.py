@@ -16,6 +16,7 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob
+from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from rich.markup import escape
@@ -33,6 +34,7 @@ from llm_lightning.run_format.folder_lock import holder_of
 from llm_lightning.run_format.status import SweepProgress
 from llm_lightning.run_format.summary import read_summary
 from llm_lightning.runs.terminal_output import as_typed, metric_text
+from llm_lightning.sweeping.job import slim
 from llm_lightning.sweeping.study import RESULTS, finished_trials, is_search, read_plan
 
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
@@ -130,6 +132,10 @@ class SweepWatcher(Callback):
             os.environ[OUTPUT_TO_FILE] = "1"  # jobs side by side inherit it
         self._watcher = threading.Thread(target=self._watch, daemon=True)
         self._watcher.start()
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """Gives the memory of a job's configuration back."""
+        slim(job_return)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Lists what failed.

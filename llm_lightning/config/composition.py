@@ -21,6 +21,7 @@ _KEY = re.compile(
     r"|Could not delete from config\. ')([^']+)'"
 )
 _MERGED = re.compile(r"Error merging override (.*)")
+_UNKNOWN_IN_FILE = re.compile(r"In '([^']+)': ConfigKeyError.*full_key: (\S+)", re.DOTALL)
 
 
 def composed(overrides: Sequence[str]) -> DictConfig:
@@ -76,6 +77,12 @@ def _explained(error: Exception, overrides: Sequence[Override]) -> str:
     found = _KEY.search(str(error))
     if merged := _MERGED.match(str(error)):
         return f"{merged[1]}: {cause[0] if cause else 'it does not fit the setting'}"
+    if in_file := _UNKNOWN_IN_FILE.match(str(error)):
+        file, key = in_file.groups()
+        group = key.partition(".")[0]
+        chosen = [str(one.input_line) for one in overrides if one.key_or_group == group]
+        lacking = " ".join(chosen) or "this choice of files"
+        return f"{file} sets {key}, which {lacking} does not have"
     if found is None or isinstance(error, MissingConfigException):
         return "\n".join(line for line in [*str(error).splitlines()[:1], *cause[:1]] if line)
     key = found[1]

@@ -113,6 +113,7 @@ def _network_job(
         callbacks={str(name): _maker(part) for name, part in cfg.callbacks.items()} | _pruning(cfg),
         loggers={str(name): _maker(part) for name, part in cfg.loggers.items()},
         evaluate=cfg.evaluate,
+        max_time=cast(Any, OmegaConf.to_container(cfg.trainer, resolve=True))["max_time"],
         processes=processes,
         planned=Processes(cfg.trainer.devices * nodes, num_nodes=nodes),
         place=meeting_place_of(processes),

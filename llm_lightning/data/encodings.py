@@ -67,11 +67,29 @@ def decode(content: bytes, name: str, encoding: str | None = None) -> tuple[str,
     except UnicodeDecodeError as error:
         if _is_western(content):
             return content.decode("cp1252"), "cp1252"
-        line = content[: error.start].count(b"\n") + 1
         raise ValueError(
-            f"{name} is not UTF-8: byte {error.start} in line {line} cannot be decoded; "
-            f"save it as UTF-8, or name its encoding: data.encoding=cp1250"
+            f"{_not_utf8(content, name, error)}; save it as UTF-8, or name its encoding: "
+            f"data.encoding=cp1250"
         ) from error
+
+
+def decode_utf8(content: bytes, name: str) -> str:
+    """Decodes UTF-8, without the byte-order mark that some editors write.
+
+    Args:
+        content: the bytes.
+        name: where they come from, for the error.
+
+    Returns:
+        The text.
+
+    Raises:
+        ValueError: if they are not UTF-8; names byte and line.
+    """
+    try:
+        return content.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{_not_utf8(content, name, error)}; save it as UTF-8") from error
 
 
 def check_encoding(encoding: str) -> None:
@@ -92,6 +110,11 @@ def check_encoding(encoding: str) -> None:
 def encoding_name(encoding: str) -> str:
     """Returns the name of a codec for people."""
     return _NAMES.get(encoding, encoding)
+
+
+def _not_utf8(content: bytes, name: str, error: UnicodeDecodeError) -> str:
+    line = content[: error.start].count(b"\n") + 1
+    return f"{name} is not UTF-8: byte {error.start} in line {line} cannot be decoded"
 
 
 def _decoded(content: bytes, name: str, encoding: str) -> str:

@@ -20,8 +20,9 @@ import pandas as pd
 
 from llm_lightning.data import download
 from llm_lightning.data.classification import ClassificationData
+from llm_lightning.data.encodings import decode_utf8
 from llm_lightning.data.splits import Splits, permutation, split_in_order
-from llm_lightning.data.text_files import decode_utf8, existing_file, read_bytes
+from llm_lightning.data.text_files import existing_file, read_bytes
 from llm_lightning.network import cache_dir
 from llm_lightning.run_format.file_digest import file_sha256
 from llm_lightning.run_format.files import SPLIT_LABEL, SPLIT_TEXT

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from llm_lightning.data.delimited import read_delimited, shortened
@@ -79,6 +80,12 @@ def read_labelled_file(
             )
     if raw.empty:
         raise ValueError(f"{path} has a header but no rows")
+    if (lists := raw[label_column].map(_is_list)).any():
+        raise ValueError(
+            f"{path}, column {label_column!r}, row {int(lists.to_numpy().argmax()) + 1}: a list of "
+            f"labels ({counted(int(lists.sum()), 'such row')}); a text has one label here: train "
+            f"one run a label, each with a column that says whether a text has it"
+        )
     # As objects: pandas' own texts cannot hold the half of a character.
     texts = raw[text_column].astype(object)
     labels = pd.Series([label_text(label) for label in raw[label_column]], dtype=object)
@@ -162,6 +169,10 @@ _HALF = (
     "half of a character (an unpaired surrogate such as \\ud83d), which is no text: it was cut "
     "there; remove it"
 )
+
+
+def _is_list(label: Any) -> bool:
+    return isinstance(label, list | tuple | set | np.ndarray)
 
 
 def _is_text(text: Any) -> bool:

@@ -15,6 +15,7 @@ import pandas as pd
 from llm_lightning.data.classification import ClassificationData
 from llm_lightning.data.labelled_files import LabelledFile, read_labelled_file
 from llm_lightning.data.labels import Spelling, in_order, listed, spelling
+from llm_lightning.data.one_label_a_text import note_on_numbers, refuse_other_tasks
 from llm_lightning.data.rare_classes import OTHER, RARE, without_rare
 from llm_lightning.data.splits import Splits, text_key
 from llm_lightning.data.table_format import TableFormat
@@ -57,7 +58,8 @@ class Table(TableFormat, ClassificationData):
     merge_labels: bool | None = None
     """Whether labels that differ only in case, blanks, Unicode form or as a number is written
     (``1`` and ``1.0``) are one class, under its most frequent spelling; if false, they are
-    different classes; if null, they are refused."""
+    different classes; if null, they are refused. If false, or with ``class_names``, cells that look
+    like several labels, or like a quantity, are taken as classes too."""
     fractions: list[float] = field(default_factory=lambda: [0.7, 0.1, 0.2])
     """Shares of training, validation and test in ``path``; they sum to 1."""
     deduplicate: bool = True
@@ -149,10 +151,11 @@ class Table(TableFormat, ClassificationData):
     def _name_classes(self) -> None:
         """Replaces labels by the names of their classes."""
         where = ", ".join(str(file.path) for file in self._files)
+        where = f"{where}, column {self.label_column!r}"
         labels = [label for file in self._files for label in file.table[SPLIT_LABEL]]
-        self._spelling = spelling(
-            labels, f"{where}, column {self.label_column!r}", merge=self.merge_labels
-        )
+        if self.merge_labels is not False and self.class_names is None:
+            refuse_other_tasks(Counter(labels), where)
+        self._spelling = spelling(labels, where, merge=self.merge_labels)
         for file in self._files:
             file.table[SPLIT_LABEL] = file.table[SPLIT_LABEL].map(dict(self._spelling.name_of))
 
@@ -269,6 +272,8 @@ class Table(TableFormat, ClassificationData):
     def _notes(self) -> list[str]:
         notes = [f"{file.path.name}: {note}" for file in self._files for note in file.notes]
         notes += self._spelling.notes
+        if self.class_names is None:
+            notes += note_on_numbers(self._spelling.name_of.values())
         if self._rare and self.rare == "merge":
             names = ", ".join(f"{name} ({number:,})" for name, number in self._rare.items())
             notes.append(

@@ -8,6 +8,7 @@ import numpy as np
 
 from llm_lightning.backbone.tokenizer import encode
 from llm_lightning.data.labelled_files import read_labelled, read_table
+from llm_lightning.data.one_label_a_text import refuse_other_tasks
 from llm_lightning.run_format.files import SPLIT_LABEL, SPLIT_TEXT
 
 _MOST_CLASSES = 100
@@ -53,7 +54,8 @@ def profile(path: Path, text_column: str | None, label_column: str | None) -> Ta
         label_column: with the labels; ``None``: the only other one that repeats few values.
 
     Raises:
-        ValueError: if the file cannot be read, or which columns are meant is not clear.
+        ValueError: if the file cannot be read, which columns are meant is not clear, or the labels
+            are no classes.
     """
     table = read_table(path)
     columns = [str(column) for column in table.columns]
@@ -89,6 +91,7 @@ def profile(path: Path, text_column: str | None, label_column: str | None) -> Ta
         raise ValueError(
             f"{path}, column {label_column!r}: a single class; a classifier needs at least two"
         )
+    refuse_other_tasks(counts, f"{path}, column {label_column!r}")
     step = -(-len(texts) // _SAMPLED)
     lengths_of = [len(encode(text)) for text in texts.iloc[::step]]
     at = {share: int(np.percentile(lengths_of, share)) for share in (50, 95, 100)}

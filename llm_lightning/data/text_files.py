@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from llm_lightning.data.encodings import decode
+from llm_lightning.data.encodings import decode, decode_utf8
 
 MAX_BYTES = 2 << 30
 """Largest file, and largest content of a compressed one, that is read into memory."""
@@ -80,29 +80,6 @@ def refuse_other_kinds(content: bytes, file: Path) -> None:
             f"{file} is a web page (HTML) and not a data file: the address that it was downloaded "
             f"from shows a page; download the file itself"
         )
-
-
-def decode_utf8(content: bytes, name: str) -> str:
-    """Decodes UTF-8, without the byte-order mark that some editors write.
-
-    Args:
-        content: the bytes.
-        name: where they come from, for the error.
-
-    Returns:
-        The text.
-
-    Raises:
-        ValueError: if they are not UTF-8; names byte and line.
-    """
-    try:
-        return content.decode("utf-8").removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise ValueError(
-            f"{name} is not UTF-8: byte {error.start} in line {line} cannot be decoded; "
-            f"save it as UTF-8"
-        ) from error
 
 
 def read_text(file: Path) -> str:

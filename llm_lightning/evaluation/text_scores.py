@@ -56,7 +56,7 @@ def summarize_scores(
 
     Returns:
         ``mean``, ``low``, ``high``, ``standard_error`` and ``n`` of each score: the fields of
-        ``run_format.summary.Score``.
+        ``run_format.run_facts.Score``.
     """
     return {name: crossed_mean([values]).fields() for name, values in scores.items()}
 

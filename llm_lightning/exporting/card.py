@@ -17,7 +17,8 @@ from llm_lightning.exporting.onnx_model import ONNX
 from llm_lightning.exporting.output_folder import BASE, CARD, FOLDER, MARK
 from llm_lightning.exporting.verification import LogitDifference
 from llm_lightning.finetuning.qlora import QLoRA
-from llm_lightning.run_format.summary import Score, Summary
+from llm_lightning.run_format.run_facts import Score
+from llm_lightning.run_format.summary import Summary
 from llm_lightning.tasks.finetuned_model import FineTunedModel
 from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.tasks.text_classifier import TextClassifier

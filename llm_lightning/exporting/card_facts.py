@@ -9,7 +9,8 @@ import yaml
 from llm_lightning.exporting.adapter_files import hub_base
 from llm_lightning.presentation.markdown import literal, table
 from llm_lightning.presentation.plurals import counted
-from llm_lightning.run_format.summary import Score, Summary
+from llm_lightning.run_format.run_facts import Score
+from llm_lightning.run_format.summary import Summary
 from llm_lightning.statistics.intervals import wilson_interval
 from llm_lightning.tasks.finetuned_model import FineTunedModel
 from llm_lightning.tasks.text_classifier import TextClassifier

@@ -1,17 +1,27 @@
 """An export, uploaded to a repository on the Hub."""
 
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
 
 from llm_lightning.backbone.hub import HUB_ID, hub_is_off
 from llm_lightning.exporting.adapter_files import hub_base
-from llm_lightning.network import innermost
+from llm_lightning.network import innermost, while_moving
 from llm_lightning.tasks.finetuned_model import FineTunedModel
 
 UPLOADED = ("hf", "peft")
 """Formats that the Hub's own libraries load."""
+
+STALLED_AFTER_S = 300.0
+"""An upload is given up once less than ``network.LEAST_BYTES`` move within so many seconds.
+
+It is longer than for downloads, as the client reads large files for their checksums beforehand,
+and the Hub checks what it has got before it answers.
+"""
 
 _MOST_CHARACTERS = 300  # of the Hub's own words
 
@@ -61,6 +71,9 @@ def check_base(task: FineTunedModel, kind: str) -> None:
 def upload(folder: Path, repo: str) -> str:
     """Uploads an export; a new repository is private.
 
+    It is given up if the Hub does not make the repository within ``network.STALLED_AFTER_S``, or
+    if the upload then hardly moves for ``STALLED_AFTER_S``: after twice that at the latest.
+
     Args:
         folder: of the export.
         repo: ``owner/name``; made if it does not exist.
@@ -77,10 +90,15 @@ def upload(folder: Path, repo: str) -> str:
     api = HfApi()
     failed = f"{folder} is written, but --push-to-hub {repo} failed: "
     try:
-        made = api.create_repo(repo, private=True, exist_ok=True)
-        api.upload_folder(
-            repo_id=repo, folder_path=folder, commit_message="Exported by llm_lightning"
-        )
+        made = while_moving(lambda: api.create_repo(repo, private=True, exist_ok=True), lambda: 0)
+        with _counted() as sent:
+            while_moving(
+                lambda: api.upload_folder(
+                    repo_id=repo, folder_path=folder, commit_message="Exported by llm_lightning"
+                ),
+                sent,
+                within_s=STALLED_AFTER_S,
+            )
     except HfHubHTTPError as error:
         status = error.response.status_code
         reason = " ".join(str(error).split())[:_MOST_CHARACTERS]
@@ -91,3 +109,27 @@ def upload(folder: Path, repo: str) -> str:
         host = urlsplit(api.endpoint).netloc
         raise NotUploaded(f"{failed}{host}: {innermost(error)}; try again") from error
     return str(made)
+
+
+@contextlib.contextmanager
+def _counted() -> Iterator[Callable[[], int]]:
+    """Counts the bytes that the Hub's client uploads, of which only its progress bars know."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import are_progress_bars_disabled
+    from huggingface_hub.utils.tqdm import tqdm
+
+    sent, update, uses_no_xet = 0, tqdm.update, constants.HF_HUB_DISABLE_XET
+
+    def count(bar: tqdm, n: float | None = 1) -> Any:
+        nonlocal sent
+        sent += int(n or 0)
+        return update(bar, n)
+
+    tqdm.update = count
+    # Xet counts nothing where no bars are shown; plain uploads count all the same.
+    constants.HF_HUB_DISABLE_XET = uses_no_xet or are_progress_bars_disabled()
+    try:
+        yield lambda: sent
+    finally:
+        tqdm.update = update
+        constants.HF_HUB_DISABLE_XET = uses_no_xet

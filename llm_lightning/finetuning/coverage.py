@@ -7,7 +7,7 @@ from typing import cast
 from torch import nn
 
 from llm_lightning.finetuning.strategies import Model
-from llm_lightning.run_format.summary import ParameterGroup
+from llm_lightning.run_format.run_facts import ParameterGroup
 
 
 def parameter_groups(model: Model) -> list[ParameterGroup]:

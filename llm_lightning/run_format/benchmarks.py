@@ -36,7 +36,14 @@ class BenchmarkScore:
 
 
 def benchmark_file(tasks: Sequence[str], shots: int | None, limit: int | None, chat: bool) -> str:
-    """Returns the name of a file, by everything that its numbers depend on beside the run."""
+    """Returns the name of a file, by everything that its numbers depend on beside the run.
+
+    Args:
+        tasks: names of benchmarks.
+        shots: solved examples before each question; ``None``: as each task has it.
+        limit: how many items of each task, the first ones; ``None``: all.
+        chat: whether the chat template was used.
+    """
     name = re.sub(r"[^A-Za-z0-9_+]+", "_", "+".join(sorted(tasks)))
     if len(name) > _LONGEST_NAME:
         digest = hashlib.sha256(name.encode()).hexdigest()[:8]

@@ -42,11 +42,6 @@ class ClassMetrics:
     predicted: IntArray
     """Examples that were given each class, shape (K,)."""
 
-    @property
-    def num_averaged(self) -> int:
-        """Classes with support, which the averages are over."""
-        return int((self.support > 0).sum())
-
     def macro(self) -> dict[str, float]:
         """Mean of each of ``SCORES`` over the classes with support; NaN if there is none."""
         return self._averages((self.support > 0).astype(np.int64))

@@ -90,11 +90,6 @@ def checkpoint_file(name: str) -> str:
     return f"{name}.ckpt"
 
 
-def judgement_file(judge: str, rubric: str, part: str = "") -> str:
-    """Returns the file of a judge's scores, which ``JUDGEMENTS`` matches."""
-    return f"judge-{judge}-{rubric}{part}.json"
-
-
 def probability(class_name: str) -> str:
     """Returns the column of ``PREDICTIONS`` with the probability of a class."""
     return f"probability_{class_name}"

@@ -149,7 +149,13 @@ class SweepProgress:
 
 
 def read_progress(runs_dir: Path, since: datetime, total: int | None) -> SweepProgress:
-    """Counts the runs below a folder whose status changed since a moment."""
+    """Counts the runs below a folder whose status changed since a moment.
+
+    Args:
+        runs_dir: the folder.
+        since: the moment, with its time zone.
+        total: runs that there will be; ``None`` if it is not known.
+    """
     finished: list[Path] = []
     failed: list[Path] = []
     unfinished: list[Path] = []

@@ -1,17 +1,27 @@
-"""``summary.json``: everything that a finished run records about itself."""
+"""``summary.json``: everything that a finished run records about itself, and how it is read."""
 
 import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError, model_validator
 
 from llm_lightning.run_format.atomic_files import write_text
 from llm_lightning.run_format.bounded_files import read_json
 from llm_lightning.run_format.decision_facts import DecisionFacts
 from llm_lightning.run_format.files import MOST_LEVELS, SUMMARY
-from llm_lightning.run_format.parts import PART, Amount, Count, Finite, Positive, Share, Text
+from llm_lightning.run_format.parts import PART, Amount, Count, Finite, Positive, Text
 from llm_lightning.run_format.published import Published
+from llm_lightning.run_format.run_facts import (
+    DataFacts,
+    FrozenActivations,
+    ParameterCounts,
+    ResponseFacts,
+    Seconds,
+    Seeds,
+    Trial,
+    WeightFacts,
+)
 from llm_lightning.run_format.splits import SPLITS, Split
 
 Kind = Literal["classification", "instructions", "text"]
@@ -20,153 +30,10 @@ Metrics = dict[Split, dict[str, Finite | None]]
 not defined, such as the AUROC of a single class."""
 
 
-class _Part(BaseModel):
-    model_config = PART
-
-
-class SplitFacts(_Part):
-    """One split of the data."""
-
-    examples: Count
-    sha256: Text
-    """Fingerprint of its texts and labels."""
-    truncated: Count | None = None
-    """Texts that lost tokens to the maximum length."""
-    class_counts: dict[str, Count] | None = None
-    """Examples of each class."""
-    tokens: Count | None = None
-    label_tokens: Count | None = None
-    """Tokens in the loss."""
-    response_tokens: Count | None = None
-    empty_outputs: Count | None = None
-    """Records without a reference response."""
-
-
-class DataFacts(_Part):
-    """What a run was trained and evaluated on."""
-
-    model_config = ConfigDict(extra="allow")
-
-    source: Text | None = None
-    splits: dict[Split, SplitFacts]
-    max_length: Count | None = None
-    """Longest input, in tokens."""
-    padding: str | None = None
-    test_in_train: Count | None = None
-    """Test texts that are in the training split too."""
-    val_in_train: Count | None = None
-    duplicates_dropped: Count | None = None
-    folds: Count | None = None
-    """Of a cross-validation; ``None`` for a single split."""
-    fold: Count | None = None
-    """The fold that is the test split, from 0."""
-    prompt_style: str | None = None
-    mask: str | None = None
-
-
-class ParameterGroup(_Part):
-    """Neighbouring parameters that are treated alike."""
-
-    name: str
-    """``backbone.h.0-10``, ``head`` ..."""
-    trainable: Count
-    total: Count
-
-
-class ParameterCounts(_Part):
-    """How many parameters there are, and how many of them train."""
-
-    trainable: Count
-    total: Count
-    groups: list[ParameterGroup] = []
-
-
-class WeightFacts(_Part):
-    """The weights that training started from."""
-
-    model: str
-    """Short name of the model, as in ``conf/model/``."""
-    source: Text
-    """Model and origin of the weights, for people."""
-    sha256: str | None = None
-    """Of the file; ``None`` for random weights."""
-    head_loaded: bool = False
-    """Whether the file's head was taken over too."""
-    unused: Count = 0
-    """Tensors of the file that nothing here uses: other heads, and poolers before them."""
-    unused_names: list[str] = []
-    """The first of them."""
-
-
-class Score(_Part):
-    """A mean with its 95 % interval, as a share."""
-
-    mean: Share
-    low: Share
-    high: Share
-    standard_error: Finite | None = None
-    n: Positive
-
-
-class ResponseFacts(_Part):
-    """The responses to the test instructions, and their scores."""
-
-    file: str
-    examples: Count
-    scores: dict[str, Score]
-    untrained_scores: dict[str, Score] | None = None
-    """Scores of the model before fine-tuning, on the same instructions."""
-    seconds: Amount
-    tokens_per_second: Amount
-    precision: str | None = None
-    """Of the weights that wrote them, ``fp32`` or ``bf16``; ``None`` if it is not recorded."""
-
-
-class FrozenActivations(_Part):
-    """What the cache of frozen activations held."""
-
-    blocks: Positive
-    examples: Count
-    mib: Amount
-    kept_in: Literal["memory", "file"]
-    seconds: Amount
-
-
-class Seconds(_Part):
-    """Where the time went."""
-
-    total: Amount
-    training: Amount
-    validation: Amount
-    evaluation: Amount
-    saving: Amount | None = None
-    """Of checkpoints, most of it within ``training``; ``None`` in runs of earlier versions."""
-
-
-class Seeds(_Part):
-    """What each part of chance was drawn with."""
-
-    init: int
-    """Initial weights: head, adapters, random backbone."""
-    order: int
-    """Order of examples, and dropout."""
-    split: int | None = None
-    """Training, validation and test; ``None`` if the split is not drawn at random."""
-
-
-class Trial(_Part):
-    """What the search goes by that a run is a trial of."""
-
-    objective: str
-    """A validation metric."""
-    searched: list[str] = []
-    """Keys of the settings that its sweep file varies."""
-    stopped_after: Count | None = None
-    """Epochs after which the search stopped it; ``None`` if it had all that it was to have."""
-
-
-class Summary(_Part):
+class Summary(BaseModel):
     """A finished run. Fields with a default do not apply to every run, or are filled in later."""
+
+    model_config = PART
 
     name: Text
     """The run's name: experiment and changed settings."""
@@ -204,6 +71,8 @@ class Summary(_Part):
     failed_saves: dict[str, Count] = {}
     """How often a checkpoint could not be written, by its file; the one before was kept."""
     epochs: Count | None = None
+    ended_early: str | None = None
+    """What ended training before its last epoch was whole."""
     optimizer_steps: Count | None = None
     steps_per_epoch: Count | None = None
     examples_per_epoch: Count | None = None

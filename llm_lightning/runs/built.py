@@ -7,7 +7,7 @@ import lightning as L
 
 from llm_lightning.callbacks.timing import StageTimer
 from llm_lightning.data.module import DataModule
-from llm_lightning.run_format.summary import WeightFacts
+from llm_lightning.run_format.run_facts import WeightFacts
 from llm_lightning.tasks.task import Task
 
 

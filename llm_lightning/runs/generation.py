@@ -13,8 +13,7 @@ from llm_lightning.tasks.language_model import LanguageModel
 
 def what_is_lost(model: LanguageModel, record: Record, options: GenerationOptions) -> str | None:
     """Says what of a prompt the model will not see; ``None`` if it sees all of it."""
-    look = Prompts(model.hparams["text"]["prompt_style"], model.tokenizer)
-    return what_is_cut(record, look, model.backbone.context_length, options)
+    return what_is_cut(record, prompts_of(model), model.backbone.context_length, options)
 
 
 def stream_text(model: LanguageModel, record: Record, options: GenerationOptions) -> Iterator[str]:
@@ -26,10 +25,15 @@ def stream_text(model: LanguageModel, record: Record, options: GenerationOptions
         options: how tokens are chosen.
     """
     backbone = model.backbone
-    look = Prompts(model.hparams["text"]["prompt_style"], model.tokenizer)
-    prompt = prompt_tokens(record, look, backbone.context_length, options)
-    tokens = stream_tokens(backbone, model.head, [prompt], options, stop_id=look.stop_id)
+    prompts = prompts_of(model)
+    prompt = prompt_tokens(record, prompts, backbone.context_length, options)
+    tokens = stream_tokens(backbone, model.head, [prompt], options, stop_id=prompts.stop_id)
     return decode_stream((token for _, token in tokens), model.tokenizer)
+
+
+def prompts_of(model: LanguageModel) -> Prompts:
+    """Returns the prompts that a model is trained with, which its responses need, too."""
+    return Prompts(model.hparams["text"]["prompt_style"], model.tokenizer)
 
 
 def decode_stream(tokens: Iterable[int], tokenizer: Tokenizer) -> Iterator[str]:

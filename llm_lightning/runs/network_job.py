@@ -30,7 +30,8 @@ from llm_lightning.finetuning.strategies import Strategy
 from llm_lightning.network import Unavailable
 from llm_lightning.run_format import files, status
 from llm_lightning.run_format.atomic_files import replacing_inside
-from llm_lightning.run_format.summary import Metrics, Summary, WeightFacts, write_summary
+from llm_lightning.run_format.run_facts import WeightFacts
+from llm_lightning.run_format.summary import Metrics, Summary, write_summary
 from llm_lightning.runs import terminal_output as terminal
 from llm_lightning.runs.baseline_job import baseline_metrics
 from llm_lightning.runs.batch_limits import check_limits
@@ -89,6 +90,8 @@ class NetworkJob(Job):
     """Makers of the callbacks, by name."""
     loggers: dict[str, Callable[[], Any]]
     """Makers of the loggers, by name."""
+    max_time: Any = None
+    """How long it trains at most, as ``trainer.max_time`` says it."""
     processes: Processes = ALONE
     """Those that train it together, seen from this one."""
     planned: Processes = ALONE
@@ -237,7 +240,7 @@ class NetworkJob(Job):
         return Built(found.data, task, found.trainer, found.timer, facts, found.fallbacks)
 
     def _trainer(self) -> tuple[L.Trainer, StageTimer]:
-        timer = StageTimer()
+        timer = StageTimer(self.max_time)
         callbacks = {name: make() for name, make in self.callbacks.items()}
         # First, so that what the others log for the next step is not in its checkpoints.
         resume = callbacks.pop("resume", None) or Resume(None)

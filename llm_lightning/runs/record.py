@@ -20,9 +20,11 @@ from llm_lightning.data.module import DataModule
 from llm_lightning.finetuning.coverage import parameter_groups
 from llm_lightning.run_format import files
 from llm_lightning.run_format.files import SPLIT_LABEL
+from llm_lightning.run_format.run_facts import Seconds, Seeds, Trial
 from llm_lightning.run_format.splits import SPLITS
-from llm_lightning.run_format.summary import Metrics, Seconds, Seeds, Summary, Trial
+from llm_lightning.run_format.summary import Metrics, Summary
 from llm_lightning.runs.built import Built
+from llm_lightning.runs.early_end import why_ended_early
 from llm_lightning.runs.settings import Checkpoint, RunSettings
 from llm_lightning.training.peak_memory import peak_memory_mib
 
@@ -58,7 +60,14 @@ HPARAMS = (
 def common_facts(
     settings: RunSettings, data: DataModule, fallbacks: list[str], metrics: Metrics
 ) -> dict[str, Any]:
-    """Returns the fields of a summary that every run has, whatever it fits."""
+    """Returns the fields of a summary that every run has, whatever it fits.
+
+    Args:
+        settings: of the run.
+        data: after ``setup``.
+        fallbacks: what replaced data or weights that were unavailable.
+        metrics: of all splits.
+    """
     facts = data.facts()
     return {
         "name": settings.name,
@@ -138,6 +147,7 @@ def summarize(
         "finetune": built.task.strategy.describe(built.task),
         "weights": built.weights,
         "epochs": trainer.current_epoch,
+        "ended_early": why_ended_early(trainer),
         "optimizer_steps": trainer.global_step,
         "steps_per_epoch": math.ceil(
             trainer.num_training_batches / trainer.accumulate_grad_batches

@@ -8,13 +8,14 @@ import pandas as pd
 import torch
 
 from llm_lightning.data.instructions import Instructions
-from llm_lightning.data.prompts import Prompts
 from llm_lightning.data.records import read_records
 from llm_lightning.evaluation.responses import generate_responses
 from llm_lightning.evaluation.text_scores import score_responses, summarize_scores
 from llm_lightning.run_format import files
 from llm_lightning.run_format.atomic_files import replacing
-from llm_lightning.run_format.summary import ResponseFacts, Summary
+from llm_lightning.run_format.run_facts import ResponseFacts
+from llm_lightning.run_format.summary import Summary
+from llm_lightning.runs.generation import prompts_of
 from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.training.precision import AUTO, resolve
 
@@ -105,7 +106,7 @@ def _generate_and_score(
         model.backbone,
         model.head,
         records,
-        Prompts(model.hparams["text"]["prompt_style"], model.tokenizer),
+        prompts_of(model),
         model.options.generation,
         folder / responses_name,
     )

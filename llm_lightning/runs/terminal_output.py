@@ -12,7 +12,8 @@ from llm_lightning.presentation.plurals import counted
 from llm_lightning.presentation.terminal import console, errors, facts_grid, results_table
 from llm_lightning.reporting.draw.run_figures import plot_run
 from llm_lightning.run_format import files
-from llm_lightning.run_format.summary import ResponseFacts, Score, Summary
+from llm_lightning.run_format.run_facts import ResponseFacts, Score
+from llm_lightning.run_format.summary import Summary
 from llm_lightning.runs.settings import RunSettings
 from llm_lightning.runs.terminal_classes import class_facts, print_classes
 from llm_lightning.runs.terminal_decision import print_decision
@@ -142,6 +143,9 @@ def print_results(summary: Summary, run_dir: Path) -> None:
         f"{duration(seconds.validation)} validation, "
         f"{duration(seconds.evaluation)} final evaluation" + _response_time(summary),
     )
+    if summary.ended_early:
+        steps = counted(summary.optimizer_steps or 0, "optimizer step")
+        facts.add_row("ended", escape(f"after {steps}: {summary.ended_early}"))
     num_used, num_all = summary.evaluated_examples["test"], summary.data.splits["test"].examples
     if num_used < num_all:
         facts.add_row(

@@ -9,7 +9,7 @@ from llm_lightning.callbacks import frozen_activations
 from llm_lightning.finetuning.coverage import parameter_groups
 from llm_lightning.presentation.plurals import counted
 from llm_lightning.presentation.terminal import console, facts_grid, results_table
-from llm_lightning.run_format.summary import WeightFacts
+from llm_lightning.run_format.run_facts import WeightFacts
 from llm_lightning.runs.built import Built
 from llm_lightning.runs.record import device_name
 from llm_lightning.runs.settings import RunSettings

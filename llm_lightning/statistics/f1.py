@@ -15,18 +15,17 @@ from scipy import stats
 from llm_lightning.statistics.intervals import Interval, wilson_interval
 
 
-def f1_interval(truth: ArrayLike, predicted: ArrayLike, label: int = 1) -> Interval | None:
-    """Returns the interval of the F1 of one class.
+def f1_interval(truth: ArrayLike, predicted: ArrayLike) -> Interval | None:
+    """Returns the interval of the F1 of class 1, the second of two.
 
     Args:
         truth: class indices of N examples.
         predicted: class indices of the same examples.
-        label: the class.
 
     Returns:
         ``None`` if the class neither occurs nor is predicted.
     """
-    true, given = np.asarray(truth) == label, np.asarray(predicted) == label
+    true, given = np.asarray(truth) == 1, np.asarray(predicted) == 1
     hits, either = int((true & given).sum()), int((true | given).sum())
     if not either:
         return None

@@ -55,12 +55,11 @@ def wilson_interval(right: float, n: int, *, confidence: float = 0.95) -> Interv
     return Interval(centre - half, centre + half)
 
 
-def t_interval(values: Sequence[float], *, confidence: float = 0.95) -> Interval:
-    """Student's t interval of the mean of independent values; may exceed the values' range.
+def t_interval(values: Sequence[float]) -> Interval:
+    """Student's 95 % interval of the mean of independent values; may exceed the values' range.
 
     Args:
         values: at least two, all finite.
-        confidence: share of such intervals that contain the true mean.
 
     Raises:
         ValueError: if there are fewer than two values, or one is not finite.
@@ -69,7 +68,7 @@ def t_interval(values: Sequence[float], *, confidence: float = 0.95) -> Interval
     if len(numbers) < 2:
         raise ValueError(f"a t interval needs at least 2 values, got {len(numbers)}")
     # ttest_1samp's interval is the same, but warns of values that are equal.
-    half = float(stats.t.ppf((1 + confidence) / 2, len(numbers) - 1) * stats.sem(numbers))
+    half = float(stats.t.ppf(0.975, len(numbers) - 1) * stats.sem(numbers))
     mean = float(numbers.mean())
     return Interval(mean - half, mean + half)
 

@@ -82,10 +82,23 @@ def _returned(
     overrides: Sequence[str], folder: Path, value: Any, job_status: JobStatus
 ) -> JobReturn:
     """What is asked of a job's result; the whole configuration cannot be sent back."""
-    runtime = {"hydra": {"runtime": {"output_dir": str(folder)}}}
     return JobReturn(
         overrides=list(overrides),
-        hydra_cfg=OmegaConf.create(runtime),
+        hydra_cfg=_where(folder),
         status=job_status,
         _return_value=value,
     )
+
+
+def slim(result: JobReturn) -> None:
+    """Takes out of a job's result what nobody asks for.
+
+    Hydra keeps the results of all jobs of a sweep to its end, each with its configuration twice.
+    """
+    result.cfg = None
+    if result.hydra_cfg is not None:
+        result.hydra_cfg = _where(Path(result.hydra_cfg.hydra.runtime.output_dir))
+
+
+def _where(folder: Path) -> DictConfig:
+    return OmegaConf.create({"hydra": {"runtime": {"output_dir": str(folder)}}})

@@ -25,10 +25,14 @@ from llm_lightning.training.optim import AdamW
 class FineTunedModel(nn.Module, ABC):
     """A backbone with a head.
 
+    All arguments, those of subclasses too, are plain values, which a checkpoint stores to rebuild
+    the model.
+
     Args:
         model: the architecture, as :func:`~llm_lightning.backbone.families.build` takes it.
         optim: fields of :class:`~llm_lightning.training.optim.AdamW`.
-        seed: of the initial weights of backbone and adapters.
+        seed: of the initial weights; backbone, head and adapters each start from it, so that none
+            of them depends on another.
     """
 
     pretrained_parts: ClassVar[tuple[str, ...]] = ("backbone.",)

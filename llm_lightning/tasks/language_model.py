@@ -23,17 +23,12 @@ from llm_lightning.tasks.token_losses import token_losses
 
 
 class LanguageModel(Task):
-    """A causal backbone that predicts the next token.
-
-    All arguments are plain values, which a checkpoint stores to rebuild the model.
+    """A causal backbone that predicts the next token; for the other arguments see the base class.
 
     Args:
         task: fields of :class:`~llm_lightning.tasks.options.LanguageModelOptions`.
-        model: the architecture, as :func:`~llm_lightning.backbone.families.build` takes it.
         finetune: fields of a strategy.
-        optim: fields of :class:`~llm_lightning.training.optim.AdamW`.
         text: how records become prompts; kept for generation.
-        seed: of the initial weights.
 
     Raises:
         ValueError: if the backbone cannot generate text.

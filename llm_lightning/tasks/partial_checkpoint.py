@@ -44,7 +44,14 @@ def remove_base(
     pretrained_parts: Sequence[str],
     base: Mapping[str, Any] | None,
 ) -> None:
-    """Removes the frozen parameters from a checkpoint's ``state_dict`` and adds ``base``."""
+    """Removes the frozen parameters from a checkpoint's ``state_dict`` and adds ``base``.
+
+    Args:
+        checkpoint: changed in place.
+        module: the model that it is of.
+        pretrained_parts: first parts of the names of parameters that a base contains.
+        base: which one was loaded; ``None``: none, so that everything is kept.
+    """
     frozen = frozen_parameters(module, pretrained_parts) if base else {}
     checkpoint["state_dict"] = {
         name: value for name, value in checkpoint["state_dict"].items() if name not in frozen
@@ -59,6 +66,12 @@ def restore_base(
     base: Mapping[str, Any] | None,
 ) -> None:
     """Completes a checkpoint's ``state_dict`` with the frozen parameters of a model.
+
+    Args:
+        checkpoint: that :func:`remove_base` left; changed in place.
+        module: the model, with its base loaded.
+        pretrained_parts: as for :func:`remove_base`.
+        base: the one that was loaded into the model.
 
     Raises:
         ValueError: if the checkpoint needs a base that was not loaded into the model, or another

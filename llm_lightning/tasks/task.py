@@ -28,10 +28,7 @@ _SECONDS_BETWEEN_LOSSES = 0.5  # for progress bars, if steps are slow
 class Task(Resumable, ABC):
     """A model that trains; subclasses add the head, the loss and the metrics.
 
-    Args:
-        model: the architecture, as :func:`~llm_lightning.backbone.families.build` takes it.
-        optim: fields of :class:`~llm_lightning.training.optim.AdamW`.
-        seed: of the initial weights of backbone and adapters.
+    For the arguments see :class:`~llm_lightning.tasks.finetuned_model.FineTunedModel`.
     """
 
     metric_names: ClassVar[tuple[str, ...]]

@@ -16,20 +16,14 @@ from llm_lightning.tasks.pooling import depends_on_padding, mean, pooling_inputs
 
 
 class TextClassifier(FineTunedModel):
-    """A backbone with a linear head.
-
-    All arguments are plain values, which a checkpoint stores to rebuild the model.
+    """A backbone with a linear head; for the other arguments see the base class.
 
     Args:
         task: fields of :class:`~llm_lightning.tasks.options.ClassifierOptions`.
-        model: the architecture, as :func:`~llm_lightning.backbone.families.build` takes it.
         finetune: fields of a strategy.
-        optim: fields of :class:`~llm_lightning.training.optim.AdamW`.
         class_names: name of each output.
         class_weights: weight of each class in the training loss, or ``None``.
         text: fields of :class:`~llm_lightning.data.batching.Padder`; kept for prediction.
-        seed: of the initial weights; backbone and head both start from it, so that the head does
-            not depend on the backbone.
     """
 
     data_kinds: ClassVar[tuple[str, ...]] = ("classification",)

@@ -4,6 +4,7 @@ import functools
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -11,7 +12,7 @@ import gradio as gr
 
 from llm_lightning.network import Unavailable
 from llm_lightning.runs.terminal_output import as_typed
-from llm_lightning.ui.found_runs import FoundRun, find_runs
+from llm_lightning.ui.found_runs import FoundRun, find_runs, short_names
 from llm_lightning.ui.loaded_models import LoadedModels
 
 P = ParamSpec("P")
@@ -81,7 +82,9 @@ class RunChooser:
         context: what all screens share.
         label: above the list.
         accepts: which runs are in it.
+        nothing: what to say where there is none.
         several: how many can be chosen; ``None`` for one.
+        place: of the run that is chosen at first, among those that changed last.
     """
 
     def __init__(
@@ -90,14 +93,18 @@ class RunChooser:
         label: str,
         accepts: Accepts = any_run,
         *,
+        nothing: str = "There is no run yet: start one in the tab Runs.",
         several: int | None = None,
+        place: int = 0,
     ) -> None:
         self._context, self._accepts, self._several = context, accepts, several
+        self._nothing, self._place = nothing, place
         runs = self._runs()
         self.field = gr.Dropdown(
             choices=_choices(runs),
             value=self._value(runs, None),
             label=label,
+            info=self._info(runs),
             multiselect=several is not None,
             max_choices=several,
         )
@@ -105,7 +112,12 @@ class RunChooser:
     def update(self, chosen: Any) -> Any:
         """Returns the list as it is now, with the choice that was made if it is still there."""
         runs = self._runs()
-        return gr.Dropdown(choices=_choices(runs), value=self._value(runs, chosen))
+        return gr.Dropdown(
+            choices=_choices(runs), value=self._value(runs, chosen), info=self._info(runs)
+        )
+
+    def _info(self, runs: list[FoundRun]) -> str | None:
+        return None if runs else self._nothing
 
     def _runs(self) -> list[FoundRun]:
         return [run for run in self._context.runs() if self._accepts(run)]
@@ -113,18 +125,20 @@ class RunChooser:
     def _value(self, runs: list[FoundRun], chosen: Any) -> Any:
         known = [value for _, value in _choices(runs)]
         if self._several is None:
-            return chosen if chosen in known else (known[0] if known else None)
+            first = known[min(self._place, len(known) - 1)] if known else None
+            return chosen if chosen in known else first
         kept = [value for value in chosen or [] if value in known]
         alike = [str(run.folder) for run in runs if run.kind == runs[0].kind]
         return kept or alike[: min(2, self._several)]
 
 
 def _choices(runs: list[FoundRun]) -> list[tuple[str, str]]:
-    return [(run.shown, str(run.folder)) for run in runs]
+    names = short_names([run.shown for run in runs])
+    return [(name, str(run.folder)) for name, run in zip(names, runs, strict=True)]
 
 
 def reported(function: Callable[P, T]) -> Callable[P, T]:
-    """Makes an error that the user can put right a message on the page."""
+    """Makes an error that the user can put right a message; what the page shows stays."""
     if inspect.isgeneratorfunction(function):
 
         @functools.wraps(function)
@@ -132,18 +146,24 @@ def reported(function: Callable[P, T]) -> Callable[P, T]:
             try:
                 yield from function(*args, **kwargs)
             except _SHOWN as error:
-                raise gr.Error(str(error), print_exception=False) from error
+                yield _told(error)
 
         return stream
 
     @functools.wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+    def call(*args: P.args, **kwargs: P.kwargs) -> Any:
         try:
             return function(*args, **kwargs)
         except _SHOWN as error:
-            raise gr.Error(str(error), print_exception=False) from error
+            return _told(error)
 
     return call
+
+
+def _told(error: BaseException) -> Any:
+    # Gradio takes messages for HTML, and they may quote a file.
+    gr.Warning(escape(str(error)))
+    return gr.skip()
 
 
 def typed(folder: Path) -> str:

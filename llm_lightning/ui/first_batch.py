@@ -67,7 +67,8 @@ def first_batch(run: RunData) -> FirstBatch:
 
 def token_text(tokenizer: Tokenizer, token: int) -> str:
     """Returns the text of one token, visible whatever it is."""
-    return tokenizer.decode([token]) or f"⟨{token}⟩"
+    hidden = "⟨end⟩" if token == tokenizer.end_id else f"⟨{token}⟩"
+    return tokenizer.decode([token]) or hidden
 
 
 def _of_classifier(batch: Batch, run: RunData) -> FirstBatch:

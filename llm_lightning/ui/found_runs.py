@@ -1,6 +1,7 @@
 """All runs below some folders and how far each has come, whoever started them."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +14,8 @@ from llm_lightning.run_format.summary import Summary, read_summary
 
 MOST_SHOWN = 200
 """Runs in the table; the newest."""
+_HEAD, _TAIL = 20, 27
+"""Characters that are kept of a long path; its end, with the seed, tells more."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,16 @@ def find_runs(roots: Iterable[Path]) -> list[FoundRun]:
     """Returns all runs at or below some folders, those that changed last first."""
     found = [_read(folder, shown) for folder, shown in find_folders(roots).items()]
     return sorted(found, key=lambda run: (-run.changed_at, run.shown))
+
+
+def short_names(paths: Sequence[str]) -> list[str]:
+    """Returns paths without their middles, for lists; those that would look alike stay whole."""
+    short = [
+        path if len(path) <= _HEAD + _TAIL + 1 else f"{path[:_HEAD]}…{path[-_TAIL:]}"
+        for path in paths
+    ]
+    counts = Counter(short)
+    return [one if counts[one] == 1 else path for one, path in zip(short, paths, strict=True)]
 
 
 def _read(folder: Path, shown: str) -> FoundRun:

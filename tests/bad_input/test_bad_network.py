@@ -1,9 +1,6 @@
 """Servers that want to be left alone, or send a byte at a time, are given up within limits."""
 
 import http.server
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hub_process import in_new_process
 from loopback import Loopback
 
 from llm_lightning import network
@@ -103,6 +101,30 @@ def test_an_error_of_a_download_comes_out() -> None:
         while_moving(download, lambda: 0, within_s=5.0)
 
 
+LEFT_BEHIND = """
+import time
+from concurrent.futures import ThreadPoolExecutor
+from llm_lightning.network import Stalled, while_moving
+
+def download():  # as the Hub's client does where there are several files
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(time.sleep, [300, 300]))
+
+try:
+    while_moving(download, lambda: 0, within_s=0.1)
+except Stalled:
+    print("given up")
+"""
+
+
+@pytest.mark.slow
+def test_what_was_given_up_does_not_keep_the_process_from_ending() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LEFT_BEHIND], capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stdout) == (0, "given up\n"), done.stderr
+
+
 def test_headers_that_trickle_end_a_download_within_its_limits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,7 +154,6 @@ def test_headers_that_trickle_end_a_download_within_its_limits(
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["a.zip.lock"]
 
 
-# HF_ENDPOINT and HF_HOME take effect when huggingface_hub is imported: a process of its own.
 LOCATE = """
 import sys, time
 from llm_lightning import network
@@ -151,14 +172,7 @@ for model in (ModelConfig(hub_id="org/gpt2", revision="main"), HubModel(hub_id="
 
 
 def locate_in_new_process(endpoint: str, hf_home: Path) -> list[tuple[float, str]]:
-    environment = {key: value for key, value in os.environ.items() if "proxy" not in key.lower()}
-    environment |= {"HF_ENDPOINT": endpoint, "HF_HOME": str(hf_home), "HF_HUB_OFFLINE": "0"}
-    environment |= {"LLM_LIGHTNING_OFFLINE": "0", "HF_TOKEN": "hf_abcdefghijklmnopqrstuvwxyz"}
-    environment |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", LOCATE], env=environment, capture_output=True, text=True,
-        check=True, timeout=120,
-    )  # fmt: skip
+    done = in_new_process(LOCATE, endpoint, hf_home, HF_TOKEN="hf_abcdefghijklmnopqrstuvwxyz")
     assert "hf_abcdefgh" not in done.stdout + done.stderr
     lines = [line.partition(" ") for line in done.stdout.splitlines()]
     return [(float(seconds), reason) for seconds, _, reason in lines]

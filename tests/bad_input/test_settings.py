@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from program import SMOKE, command
 from llm_lightning.commands.before_runs import check_settings, runs_folder
 from llm_lightning.commands.command_line import command_line_problem
 from llm_lightning.commands.failures import PROGRAM, USER, reported
+from llm_lightning.config.composition import composed
 from llm_lightning.config.experiments import list_experiments
 from llm_lightning.network import Unavailable, cache_dir
 from llm_lightning.runs.errors import UserError
@@ -118,6 +120,7 @@ WRONG = [
     ("seed=-1", "seed must be between 0 and 2**32 - 1"),
     ("seed=99999999999999999999", "seed must be between 0 and 2**32 - 1"),
     ("model.n_layer=0", "model.n_layer must be at least 1"),
+    ("model.vocab_size=1000000000000", "model.vocab_size must be below 2**31"),
     ("model.attn_pdrop=nan", "model.attn_pdrop must be a finite number"),
     ("finetune.num_blocks=100000000000", "finetune.num_blocks must be below 2**31"),
     ("finetune=last_n_blocks", "finetune.num_blocks has no default: give it a value"),
@@ -170,6 +173,12 @@ def test_the_tables_are_tables() -> None:
 @pytest.mark.parametrize(("override", "message"), MISTYPED, ids=lambda one: one[:50])
 def test_a_mistyped_line_is_one_message(override: str, message: str) -> None:
     assert message in told(override)
+
+
+def test_an_experiment_that_does_not_fit_the_model_says_which_setting_does_not() -> None:
+    message = "experiment/row_17 sets model.causal, which model=smollm2_135m does not have"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        composed(["+experiment=row_17", "model=smollm2_135m"])
 
 
 @pytest.mark.slow

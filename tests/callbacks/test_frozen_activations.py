@@ -158,7 +158,7 @@ def test_old_activations_are_freed_before_new_ones_are_computed(
     assert "train" in second
 
 
-@pytest.mark.parametrize("damage", ["none", "cut", "changed", "no checksum"])
+@pytest.mark.parametrize("damage", ["none", "cut", "changed", "no checksum", "garbage"])
 def test_activations_too_large_for_memory_are_in_a_file_that_runs_share(
     tmp_path: Path, computed: list[int], damage: str
 ) -> None:
@@ -179,6 +179,8 @@ def test_activations_too_large_for_memory_are_in_a_file_that_runs_share(
         file.write_bytes(bytes([file.read_bytes()[0] ^ 1]) + file.read_bytes()[1:])
     elif damage == "no checksum":
         file.with_suffix(".sha256").unlink()
+    elif damage == "garbage":
+        file.with_suffix(".sha256").write_bytes(b"\xff\xfe no checksum")
     assert_same(cached(), plain)
     assert computed == ([40] if damage == "none" else [40, 40])
     assert {path.suffix for path in folder.iterdir()} == {".activations", ".sha256", ".lock"}

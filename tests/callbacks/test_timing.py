@@ -39,3 +39,16 @@ def test_a_resumed_run_goes_on_counting(monkeypatch: pytest.MonkeyPatch) -> None
     after.load_state_dict(before.state_dict())
     run(after, monkeypatch)
     assert (after.time_elapsed(), after.time_elapsed("validate")) == (20, 6)
+
+
+def test_the_time_is_over_when_it_is_used_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    short, long = StageTimer("00:00:00:10"), StageTimer({"seconds": 11})
+    for timer in (short, long):
+        run(timer, monkeypatch)
+    assert (short.is_over, long.is_over, StageTimer().is_over) == (True, False, False)
+
+
+@pytest.mark.parametrize("wrong", ["ten", "1:30", {"minute": 1}])
+def test_a_time_that_is_none_is_refused(wrong: Any) -> None:
+    with pytest.raises(ValueError, match=r"trainer\.max_time must be DD:HH:MM:SS"):
+        StageTimer(wrong)

@@ -2,10 +2,12 @@
 
 import json
 import os
+import pickle
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 from program import SMOKE, command
 
@@ -154,6 +156,22 @@ def test_a_defect_at_the_end_of_a_sweep_is_a_failure(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr("llm_lightning.commands.sweep._print_results", broken)
     assert command(monkeypatch, "-m", "+experiment=baseline_length", *SMOKE) == 1
+
+
+def test_a_sweep_does_not_keep_the_configurations_of_its_jobs() -> None:
+    """Hydra keeps the results of all jobs to the end: 0.3 MiB each, were it not for this."""
+    config = OmegaConf.create(
+        {
+            "hydra": {"runtime": {"output_dir": "/runs/lora/seed_1"}},
+            "model": {f"setting_{number}": number for number in range(100)},
+        }
+    )
+    result = JobReturn(["a=1"], config, config, status=JobStatus.COMPLETED, _return_value=0.5)
+    SweepWatcher().on_job_end(config, result)
+    assert len(pickle.dumps(result)) < 5_000 < len(pickle.dumps(config))
+    assert result.return_value == 0.5
+    assert result.hydra_cfg is not None
+    assert result.hydra_cfg.hydra.runtime.output_dir == "/runs/lora/seed_1"
 
 
 def test_a_status_says_how_a_run_ended(tmp_path: Path) -> None:

@@ -24,7 +24,9 @@ def test_every_row_is_searched_and_evaluated_with_fresh_seeds(
     trials = [summary for summary in summaries if summary["trial"]]
     assert {summary["seed"] for summary in trials} == {0}
     assert len(trials) == 2
-    assert trials[0]["trial"] == {"objective": "loss", "searched": ["optim.lr"]}
+    assert trials[0]["trial"] == {
+        "objective": "loss", "searched": ["optim.lr"], "stopped_after": None,
+    }  # fmt: skip
     assert {summary["seed"] for summary in summaries if not summary["trial"]} == {1, 2}
     study = read_study([Path("runs")])
     (search,) = study.searches

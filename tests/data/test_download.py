@@ -1,9 +1,11 @@
 """Facts about downloads that are decided here, not by the libraries underneath."""
 
 import contextlib
+import errno
 import os
 import pickle
 import random
+import resource
 import socket
 import stat
 import subprocess
@@ -339,6 +341,22 @@ def test_a_download_that_does_not_end_is_given_up(
         server.server_close()
     assert time.monotonic() - started < 5
     assert files_beside(destination) == []
+
+
+def test_a_cache_on_a_full_disk_is_an_error_of_the_disk(
+    server: Loopback, destination: Path
+) -> None:
+    url = server.serve("/collection.zip", CONTENT)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))  # writing fails half-way
+    try:
+        with pytest.raises(OSError) as caught:  # noqa: PT011
+            get(destination, url)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.errno == errno.EFBIG
+    assert files_beside(destination) == []
+    assert get(destination, url).read_bytes() == CONTENT
 
 
 # --- several at once ------------------------------------------------------------------------------

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from llm_lightning.data.text_files import decode_utf8, read_json_lines, read_text
+from llm_lightning.data.encodings import decode_utf8
+from llm_lightning.data.text_files import read_json_lines, read_text
 
 
 def write(folder: Path, content: bytes) -> Path:

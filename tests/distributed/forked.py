@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
+from torch.distributed.tensor._redistribute import _gen_transform_infos
+from torch.distributed.tensor.debug import _clear_sharding_prop_cache
 
 
 def in_processes(work: Callable[[int], Any], folder: Path, size: int = 2) -> list[Any]:
@@ -18,6 +20,9 @@ def in_processes(work: Callable[[int], Any], folder: Path, size: int = 2) -> lis
 
     def body(rank: int) -> None:
         try:
+            # What torch has learnt of sharded tensors in the parent holds for its rank alone.
+            _clear_sharding_prop_cache()
+            _gen_transform_infos.cache_clear()
             dist.init_process_group(
                 "gloo", init_method=f"file://{store}", rank=rank, world_size=size
             )

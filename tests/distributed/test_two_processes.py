@@ -152,7 +152,10 @@ def test_two_processes_compute_what_one_does(
 
 @pytest.mark.slow
 def test_a_run_of_fsdp2_is_used_as_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = ("+experiment=all", *SMOKE, "model.n_layer=2", "model.n_embd=32", "model.n_head=2")
+    settings = (
+        "+experiment=all", *SMOKE, "model.n_layer=2", "model.n_embd=32", "model.n_head=2",
+        "task.pooling=last_real",
+    )  # fmt: skip
     two = ("trainer.devices=2", "trainer.strategy=fsdp2", "data.batch_size=4")
     folder = run(monkeypatch, *settings, *two, "runs_dir=runs")
     texts = ["WINNER!! Claim your prize now", "see you at six"]
@@ -266,7 +269,8 @@ def test_two_machines_compute_what_one_does(strategy: str, monkeypatch: pytest.M
     finally:
         other.kill()
         other.wait()
-    assert (other.returncode, said) == (0, ""), "it prints and writes nothing"
+    assert other.returncode == 0, said
+    assert [line[:7] for line in said.splitlines()] == ["loading"], "the first one tells the rest"
     assert_same(one, two)
     assert summary(two)["device"].startswith("2 x ")
 

@@ -4,7 +4,7 @@ import math
 import pytest
 
 from llm_lightning.evaluation.text_scores import SCORES, score_responses, summarize_scores
-from llm_lightning.run_format.summary import Score
+from llm_lightning.run_format.run_facts import Score
 
 
 def scores(reference: str, response: str) -> dict[str, float]:

@@ -8,13 +8,25 @@ from typing import Any
 import torch
 
 from llm_lightning.backbone.gpt2 import GPT2
-from llm_lightning.run_format.summary import DataFacts, SplitFacts, Summary, WeightFacts
+from llm_lightning.backbone.tokenizer import END_OF_TEXT_ID
+from llm_lightning.run_format.run_facts import DataFacts, SplitFacts, WeightFacts
+from llm_lightning.run_format.summary import Summary
 from llm_lightning.tasks.classifier import Classifier
 from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.tasks.task import Task
 
 TINY = {"n_layer": 3, "n_head": 2, "n_embd": 8, "n_positions": 32, "vocab_size": 50257}
 ALL = {"_target_": "llm_lightning.finetuning.strategies.AllLayers"}
+
+LENGTHS = torch.tensor([3, 17, 32, 1])
+
+
+def batch() -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids of texts of ``LENGTHS``, padded on the right, and which of them are real."""
+    torch.manual_seed(9)
+    ids = torch.randint(END_OF_TEXT_ID, (4, 32))
+    is_real = torch.arange(32) < LENGTHS[:, None]
+    return ids.masked_fill(~is_real, END_OF_TEXT_ID), is_real
 
 
 def lora(**fields: Any) -> dict[str, Any]:

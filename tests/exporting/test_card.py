@@ -10,7 +10,7 @@ from llm_lightning.exporting.card import write_card
 from llm_lightning.exporting.dense import dense
 from llm_lightning.exporting.output_folder import check_free
 from llm_lightning.exporting.verification import LogitDifference
-from llm_lightning.run_format.summary import ResponseFacts, Score, SplitFacts
+from llm_lightning.run_format.run_facts import ResponseFacts, Score, SplitFacts
 
 
 def test_the_card_shows_the_run_its_fallbacks_metrics_and_differences(tmp_path: Path) -> None:

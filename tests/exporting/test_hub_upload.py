@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import yaml
 from exporting.tasks_to_export import classifier, lora
 from exporting.upload_hub import TOKEN, UploadHub
 from huggingface_hub import constants
+from huggingface_hub.utils.tqdm import tqdm
 from program import SMOKE, start
 
+from llm_lightning import network
 from llm_lightning.exporting import hub_upload
 from llm_lightning.exporting.hub_upload import NotUploaded, check_base, check_upload, upload
 
@@ -103,6 +106,45 @@ def test_a_hub_that_is_gone_is_named(
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(NotUploaded, match=r"127\.0\.0\.1:9: .*; try again$"):
         upload(folder, "me/spam")
+
+
+@pytest.mark.parametrize(
+    ("stuck_at", "trickles"),
+    [
+        ("POST /api/repos/create", "headers"),
+        ("PUT /lfs", ""),
+        pytest.param("POST /api/repos/create", "body", marks=pytest.mark.slow),
+        pytest.param("preupload", "", marks=pytest.mark.slow),
+        pytest.param("objects/batch", "body", marks=pytest.mark.slow),
+        pytest.param("PUT /lfs", "headers", marks=pytest.mark.slow),
+        pytest.param("commit/main", "headers", marks=pytest.mark.slow),
+        pytest.param("commit/main", "body", marks=pytest.mark.slow),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Use .content")
+def test_a_hub_that_hardly_moves_is_given_up(
+    hub: UploadHub, folder: Path, stuck_at: str, trickles: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.stuck_at, hub.trickles = stuck_at, trickles
+    monkeypatch.setattr(network, "STALLED_AFTER_S", 0.5)
+    monkeypatch.setattr(hub_upload, "STALLED_AFTER_S", 0.5)
+    started = time.monotonic()
+    with pytest.raises(NotUploaded, match=r"arrived within 0\.5 s, fewer than .*; try again$"):
+        upload(folder, "me/spam")
+    assert time.monotonic() - started < 5
+    asked = [f"{one.method} {one.path}" for one in hub.requests]
+    assert any(stuck_at in one for one in asked[-2:])  # it came that far, and no further
+    assert not hub.files
+
+
+def test_bytes_are_counted_whether_bars_are_shown_or_not() -> None:
+    shown = tqdm.update
+    for is_disabled in (False, True):
+        with hub_upload._counted() as sent, tqdm(total=5, disable=is_disabled) as bar:
+            bar.update(3)
+            bar.update(2)
+            assert sent() == 5
+    assert tqdm.update is shown
 
 
 # HF_ENDPOINT and HF_HOME take effect when huggingface_hub is imported: a process of its own.

@@ -4,11 +4,12 @@ import json
 from collections.abc import Callable
 from functools import cache
 from typing import Any
-from urllib.request import Request, urlopen
+from urllib.request import urlopen
 
 import pytest
 import torch
 import xllamacpp
+from exporting.llama_server import post, served
 from exporting.test_tokenizer_files import TEXTS
 
 from llm_lightning.backbone.generation import generate
@@ -59,20 +60,9 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Start:
         file = tmp_path_factory.mktemp("gguf") / "m.gguf"
         task = model(tie_weights=tie_weights)
         write_gguf(dense(task), file, "nano", quantization)
-        options = xllamacpp.CommonParams()
-        options.model.path = str(file)
-        options.n_ctx, options.n_parallel, options.n_gpu_layers = 512, 1, 0
-        options.cpuparams.n_threads = options.cpuparams_batch.n_threads = 1
-        options.warmup, options.verbosity = False, 0
-        return task, xllamacpp.Server(options)
+        return task, served(file, 512)
 
     return started
-
-
-def post(server: xllamacpp.Server, path: str, body: dict[str, Any]) -> Any:
-    request = Request(server.listening_address + path, json.dumps(body).encode())
-    with urlopen(request) as answer:
-        return json.load(answer)
 
 
 def complete(server: xllamacpp.Server, prompt: list[int], num: int, top: int) -> dict[str, Any]:

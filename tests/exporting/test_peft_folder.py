@@ -5,7 +5,15 @@ from typing import Any
 
 import pytest
 import torch
-from exporting.tasks_to_export import TINY, base_of, classifier, language_model, lora
+from exporting.tasks_to_export import (
+    LENGTHS,
+    TINY,
+    base_of,
+    batch,
+    classifier,
+    language_model,
+    lora,
+)
 from peft import (
     AutoPeftModelForCausalLM,
     AutoPeftModelForSequenceClassification,
@@ -27,15 +35,6 @@ from llm_lightning.exporting.gpt2.peft_folder import write_peft
 from llm_lightning.exporting.libraries import quiet
 from llm_lightning.tasks.classifier import Classifier
 from llm_lightning.tasks.task import Task
-
-LENGTHS = torch.tensor([3, 17, 32, 1])
-
-
-def batch() -> tuple[torch.Tensor, torch.Tensor]:
-    torch.manual_seed(9)
-    ids = torch.randint(END_OF_TEXT_ID, (4, 32))
-    is_real = torch.arange(32) < LENGTHS[:, None]
-    return ids.masked_fill(~is_real, END_OF_TEXT_ID), is_real
 
 
 def through_peft(task: Task, folder: Path) -> PeftModel:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from exporting.tasks_to_export import ALL, TINY, classifier, language_model, lora
+from exporting.tasks_to_export import ALL, LENGTHS, TINY, batch, classifier, language_model, lora
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -22,15 +22,6 @@ from llm_lightning.exporting.gpt2.transformers_folder import (
 from llm_lightning.exporting.suitability import suited_formats
 from llm_lightning.tasks.classifier import Classifier
 from llm_lightning.tasks.task import Task
-
-LENGTHS = torch.tensor([3, 17, 32, 1])
-
-
-def batch() -> tuple[torch.Tensor, torch.Tensor]:
-    torch.manual_seed(9)
-    ids = torch.randint(END_OF_TEXT_ID, (4, 32))
-    is_real = torch.arange(32) < LENGTHS[:, None]
-    return ids.masked_fill(~is_real, END_OF_TEXT_ID), is_real
 
 
 @torch.no_grad()

@@ -22,6 +22,10 @@ class UploadHub(Loopback):
         """Bodies of the requests that made repositories."""
         self.files: dict[str, bytes] = {}
         """What was committed, by path."""
+        self.stuck_at: str | None = None
+        """Part of a method and path, such as `PUT /lfs`, that are never answered in full."""
+        self.trickles = ""
+        """Whether it then sends the `headers` or the `body` a byte at a time, or nothing."""
         self._stored: dict[str, bytes] = {}  # large files by their digest
 
     def answer(self, method: str, path: str, token: str | None, body: bytes) -> tuple[int, Any]:
@@ -82,6 +86,9 @@ class _UploadHandler(_Handler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.headers.get("Transfer-Encoding") == "chunked":
             body = self._chunks()
+        if site.stuck_at and site.stuck_at in f"{self.command} {path}":
+            self._stick(site)
+            return
         status, content = site.answer(self.command, path, self.headers["authorization"], body)
         answer = json.dumps(content).encode()
         self.send_response(status)
@@ -89,6 +96,16 @@ class _UploadHandler(_Handler):
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)
+
+    def _stick(self, site: Any) -> None:
+        self.close_connection = True
+        head = b"HTTP/1.1 200 OK\r\n"
+        if site.trickles == "body":
+            head += b"Content-Type: application/json\r\nContent-Length: 100000\r\n\r\n"
+        self.wfile.write(head if site.trickles else b"")
+        while not site._closing.wait(0.02):
+            if site.trickles:
+                self.wfile.write(b"a")
 
     def _chunks(self) -> bytes:
         whole = b""

@@ -11,7 +11,7 @@ from reporting.test_page import render
 from llm_lightning.reporting.analyse.classifiers import ClassifierChapter
 from llm_lightning.reporting.analyse.findings import classifier_findings
 from llm_lightning.reporting.analyse.study import read_study
-from llm_lightning.reporting.render.tables import as_markdown
+from llm_lightning.reporting.render.markdown_tables import as_markdown
 
 OFFLINE = [DATA_FALLBACK, WEIGHTS_FALLBACK]
 

@@ -11,8 +11,8 @@ from reporting import run_folders
 
 from llm_lightning.reporting.analyse.study import read_study
 from llm_lightning.reporting.render import number_formats, page
+from llm_lightning.reporting.render.markdown_tables import as_markdown
 from llm_lightning.reporting.render.report_folder import draw
-from llm_lightning.reporting.render.tables import as_markdown
 
 ATTACK = "<script>alert(1)</script><img src=x onerror=alert(2)> \"'><b>win</b> &amp; {{7*7}}"
 VOID = {"meta", "br", "img", "link", "input", "hr", "wbr"}

@@ -65,7 +65,16 @@ def test_early_stopping_stops(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch, *RUN, "callbacks=early_stopping", "callbacks.early_stopping.patience=1",
         "callbacks.early_stopping.min_delta=10", "trainer.max_epochs=9", "runs_dir=runs",
     )  # fmt: skip
-    assert json.loads((folder / "summary.json").read_text())["epochs"] == 2
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["epochs"] == 2
+    assert summary["ended_early"] == "val/loss stopped improving (callbacks=early_stopping)"
+
+
+def test_time_ends_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = finished(monkeypatch, *RUN, "trainer.max_time={milliseconds: 1}", "runs_dir=runs")
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["optimizer_steps"] < 2
+    assert summary["ended_early"] == "the time of trainer.max_time was over"
 
 
 def test_what_does_not_go_together_leaves_nothing(

@@ -9,7 +9,7 @@ import torch
 from llm_lightning.backbone.generation import generate
 from llm_lightning.backbone.sampling import GenerationOptions
 from llm_lightning.backbone.weights import ModelConfig, Weights
-from llm_lightning.run_format.summary import ResponseFacts
+from llm_lightning.run_format.run_facts import ResponseFacts
 from llm_lightning.runs import responses
 from llm_lightning.runs.terminal_output import print_response_scores
 from llm_lightning.tasks.language_model import LanguageModel

@@ -3,6 +3,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from quiet_trainer import quiet_trainer
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
@@ -48,15 +49,7 @@ def batches(rows: list[Example], size: int, padder: Padder | None = None) -> Dat
 
 
 def fit(model: Classifier, loader: DataLoader, **options: Any) -> L.Trainer:
-    trainer = L.Trainer(
-        max_epochs=1,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        **options,
-    )
+    trainer = quiet_trainer(**options)
     trainer.fit(model, loader)
     return trainer
 
@@ -303,16 +296,7 @@ def test_dropout_acts_in_training_everywhere_and_never_in_evaluation() -> None:
             modes["val"] |= {part.training for part in module.backbone.modules()}
 
     loader = batches(examples([3, 9]), 1)
-    trainer = L.Trainer(
-        max_epochs=2,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        callbacks=[Watch()],
-    )
+    trainer = quiet_trainer(max_epochs=2, num_sanity_val_steps=0, callbacks=[Watch()])
     trainer.fit(model, loader, loader)
     assert modes == {"train": {True}, "val": {False}}
 

@@ -3,9 +3,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import pytest
 import torch
+from quiet_trainer import quiet_trainer
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
@@ -56,18 +56,6 @@ def batches(rows: list[TokenSequence], size: int) -> DataLoader:
     return DataLoader(rows, batch_size=size, collate_fn=padded)  # type: ignore[arg-type]
 
 
-def trainer(**options: Any) -> L.Trainer:
-    return L.Trainer(
-        max_epochs=1,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        **options,
-    )
-
-
 def reference_losses(model: LanguageModel, rows: list[TokenSequence]) -> torch.Tensor:
     """Loss of every label, text by text, with logits everywhere."""
     parts = []
@@ -109,8 +97,8 @@ def test_long_batches_are_cut_into_pieces_with_the_same_gradient() -> None:
 def test_accumulation_equals_one_large_batch(size: int, accumulate: int) -> None:
     rows = sequences([9, 4, 17, 30, 6, 12, 3, 21])  # as unlike as they come
     one, many = language_model(), language_model()
-    trainer().fit(one, batches(rows, 8))
-    trainer(accumulate_grad_batches=accumulate).fit(many, batches(rows, size))
+    quiet_trainer().fit(one, batches(rows, 8))
+    quiet_trainer(accumulate_grad_batches=accumulate).fit(many, batches(rows, size))
     start = language_model().backbone.wte.weight
     assert (one.backbone.wte.weight - start).abs().max() > 1e-3  # it did move
     for ours, theirs in zip(many.parameters(), one.parameters(), strict=True):
@@ -120,7 +108,7 @@ def test_accumulation_equals_one_large_batch(size: int, accumulate: int) -> None
 def test_step_is_that_of_the_mean_over_all_labels() -> None:
     rows = sequences([9, 4, 17])
     model, expected = language_model(), language_model()
-    trainer().fit(model, batches(rows, 3))
+    quiet_trainer().fit(model, batches(rows, 3))
     optimizer = expected.optim.optimizer(expected.parameters())
     reference_losses(expected, rows).mean().backward()
     optimizer.step()
@@ -131,7 +119,7 @@ def test_step_is_that_of_the_mean_over_all_labels() -> None:
 @pytest.mark.parametrize("size", [1, 3, 5])
 def test_validation_loss_weighs_tokens_alike_whatever_the_batches(size: int) -> None:
     model, rows = language_model(), sequences([9, 4, 17, 30, 6])
-    run = trainer()
+    run = quiet_trainer()
     run.validate(model, batches(rows, size), verbose=False)
     losses = reference_losses(model, rows).detach()
     learnt_response = torch.cat([row.in_response[row.labels != NO_LABEL] for row in rows])
@@ -145,7 +133,7 @@ def test_validation_loss_weighs_tokens_alike_whatever_the_batches(size: int) -> 
 
 def test_text_without_responses_has_no_response_loss() -> None:
     rows = [TokenSequence(r.ids, r.labels, torch.zeros_like(r.in_response)) for r in sequences([9])]
-    run = trainer()
+    run = quiet_trainer()
     run.validate(language_model(), batches(rows, 1), verbose=False)
     assert "val/loss" in run.callback_metrics
     assert "val/response_loss" not in run.callback_metrics
@@ -196,7 +184,7 @@ def test_head_alone_cannot_train_while_it_is_the_embedding() -> None:
 
 def test_checkpoint_reloads_without_unpickling_code(tmp_path: Path) -> None:
     model = language_model(text={"prompt_style": "alpaca"})
-    run = trainer()
+    run = quiet_trainer()
     run.fit(model, batches(sequences([9, 4]), 2))
     run.save_checkpoint(tmp_path / "last.ckpt")
     state = torch.load(tmp_path / "last.ckpt", weights_only=True)

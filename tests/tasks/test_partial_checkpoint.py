@@ -6,6 +6,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from quiet_trainer import quiet_trainer
 
 from llm_lightning.backbone.checkpoint import save_weights
 from llm_lightning.backbone.gpt2 import GPT2
@@ -88,10 +89,7 @@ def test_where_everything_trains_no_base_is_needed(weights: ModelConfig) -> None
 def test_lightning_resumes_over_a_loaded_base(weights: ModelConfig, tmp_path: Path) -> None:
     def fit(epochs: int, ckpt_path: Path | None) -> tuple[L.Trainer, Classifier]:
         model = last_block(weights)
-        trainer = L.Trainer(
-            max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False,
-            enable_progress_bar=False, enable_model_summary=False,
-        )  # fmt: skip
+        trainer = quiet_trainer(max_epochs=epochs)
         rows: Any = [Example([5, 6, 7], 0), Example([8, 9], 1)]
         loader = torch.utils.data.DataLoader(rows, 1, collate_fn=Padder(max_length=8).collate)
         trainer.fit(model, loader, ckpt_path=ckpt_path, weights_only=True)

@@ -85,7 +85,7 @@ def test_what_the_loss_masks_of_an_instruction(
     whole = "".join(cell.text for cell in row.cells if cell.role in (IN_LOSS, MASKED))
     assert "### Instruction:\nSay yes." in whole
     first = row.cells[0].text
-    assert said == (in_loss or whole[len(first) :].replace("⟨50256⟩", "<|endoftext|>"))
+    assert said == (in_loss or whole[len(first) :].replace("⟨end⟩", "<|endoftext|>"))
     assert row.cells[0].role == MASKED, "nothing comes before it from which it could be predicted"
 
 

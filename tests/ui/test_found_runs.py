@@ -9,7 +9,7 @@ from reporting import run_folders
 
 from llm_lightning.run_format.folder_lock import holding
 from llm_lightning.ui.config_difference import config_difference
-from llm_lightning.ui.found_runs import find_runs
+from llm_lightning.ui.found_runs import find_runs, short_names
 from llm_lightning.ui.live_curves import live_curves
 
 
@@ -83,3 +83,13 @@ def test_curves_are_drawn_as_far_as_there_are_any(tmp_path: Path) -> None:
     for content in ("", "epoch,st", "epoch,step\n", "epoch,step,train/loss\n0,0,nan\n"):
         (folder / "metrics.csv").write_text(content)
         assert live_curves(folder, "one") == []
+
+
+def test_long_paths_lose_their_middle_unless_they_would_look_alike() -> None:
+    middles = ["-optim.lr@0.001" * 3, "-optim.lr@0.002" * 3]
+    one, other = (f"runs/last_block{middle}-trainer.max_epochs@3/seed_1" for middle in middles)
+    assert short_names(["runs/lora/seed_1", one]) == [
+        "runs/lora/seed_1",
+        "runs/last_block-opti…trainer.max_epochs@3/seed_1",
+    ]
+    assert short_names([one, other]) == [one, other]

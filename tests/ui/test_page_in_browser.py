@@ -125,16 +125,20 @@ def test_data_show_the_first_batch(site: Opened) -> None:
     expect(shown.locator(".token").first).to_be_visible()
 
 
-def test_a_text_is_classified_and_explained(site: Opened) -> None:
+def test_a_text_is_classified_and_explained_by_keyboard(site: Opened) -> None:
     page = site.page
     site.tab("Try it")
-    page.locator("#try-text textarea").fill("Congratulations! You have won a free prize, call now")
-    page.locator("#try-classify").click()
+    page.locator("#try-text textarea").focus()
+    page.keyboard.type("Congratulations! You have won a free prize, call now")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
     shown = page.locator("#try-shown")
     expect(shown).to_contain_text("Occlusion", timeout=20_000)
     assert shown.locator(".marked").inner_text().startswith("Congratulations! You have won")
     expect(shown).to_contain_text("python -m llm_lightning predict runs/last_block")
     picture(site, "try")
+    choose(page, "Classifier", "last_block.*seed_1$")
+    expect(shown).not_to_contain_text("Occlusion")  # it was of the other run
 
 
 def test_many_texts_are_classified_and_downloaded(site: Opened, tmp_path: Path) -> None:
@@ -189,6 +193,8 @@ def test_one_text_through_several_runs_and_their_worst_items(site: Opened) -> No
 def test_votes_by_keyboard_only(site: Opened, place: Path) -> None:
     page = site.page
     site.tab("Arena")
+    page.locator("#arena-ratings").click()
+    expect(page.locator("#arena-rated")).to_contain_text("no vote on these responses")
     page.locator("#arena-begin").focus()
     page.keyboard.press("Enter")
     task = page.locator("#arena-task")
@@ -235,16 +241,16 @@ def test_a_run_is_started_stopped_and_continued(site: Opened, place: Path) -> No
     picture(site, "running")
     holder = holder_of(folder)
     assert holder is not None
-    expect(page.get_by_label("Running")).to_have_value(re.compile("max_epochs.10000"))
+    expect(page.get_by_label("Running")).to_have_value(re.compile("seed_123$"))
     page.locator("#stop-run").click()
     expect(page.locator("#run-message")).to_contain_text(f"process {holder.pid} was asked")
     expect(table).to_contain_text("interrupted", timeout=60_000)
     assert (folder / "checkpoints" / "resume.ckpt").is_file()
-    expect(page.get_by_label("Not finished")).to_have_value(re.compile("max_epochs.10000"))
+    expect(page.get_by_label("Not finished")).to_have_value(re.compile("seed_123$"))
     page.locator("#continue-run").click()
     expect(table).to_contain_text("running", timeout=60_000)
     page.wait_for_timeout(1000)
-    expect(page.get_by_label("Running")).to_have_value(re.compile("max_epochs.10000"))
+    expect(page.get_by_label("Running")).to_have_value(re.compile("seed_123$"))
     page.locator("#stop-run").click()
     expect(table).to_contain_text("interrupted", timeout=60_000)
     assert (status.read(folder) or {})["state"] == "interrupted"

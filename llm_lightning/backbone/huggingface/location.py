@@ -71,15 +71,7 @@ def locate(
 ) -> Weights:
     """Finds the weights that ``model.weights`` names, downloading or converting them if necessary.
 
-    Args:
-        model: the model and its ``weights`` setting.
-        reachability: the result of :func:`ask_hub`, if it was called before.
-        before_download: called with what is about to be fetched; may raise. ``None``: nothing is.
-
-    Raises:
-        Unavailable: if weights from the Hub are unavailable; without a network, within 10 s.
-        ValueError: if ``model.weights`` names nothing that exists or can be read, or transformers
-            is not installed.
+    Arguments and errors are those of :func:`~llm_lightning.backbone.families.locate`.
     """
     require(f"model={model.name}", {"transformers": "transformers"}, "hub")
     if model.weights == "package":

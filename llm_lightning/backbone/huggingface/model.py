@@ -30,13 +30,10 @@ from llm_lightning.backbone.huggingface.structure import (
     replaced,
     structure,
 )
+from llm_lightning.backbone.huggingface.two_parts import why_parts_differ
 from llm_lightning.backbone.protocol import LinearLayer
 from llm_lightning.backbone.unpadding import Unpadding, select_positions
 from llm_lightning.presentation.extras import require
-
-_TOLERANCE = 1e-4
-"""Largest difference, relative to the largest state, between a pass in two parts and a whole one:
-far above the rounding of float32, far below any real difference."""
 
 _SCALED_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier")
 
@@ -259,42 +256,16 @@ class TransformersBackbone(nn.Module):
             )
         return None
 
-    @torch.no_grad()
     def why_not_resumable(self, depth: int) -> str | None:
-        """Compares a pass in two parts with a whole one, on a few tokens with padding.
-
-        Args:
-            depth: number of blocks of the first part.
-
-        Returns:
-            Why the result of the first part cannot be stored; ``None`` if it can.
-        """
+        """See :class:`~llm_lightning.backbone.protocol.Backbone`; it is tried, once a depth."""
         if depth not in self._not_resumable:
-            self._not_resumable[depth] = self._compare_parts(depth)
+            was_training = self.training
+            self.eval()
+            try:
+                self._not_resumable[depth] = why_parts_differ(self, depth)
+            finally:
+                self.train(was_training)
         return self._not_resumable[depth]
-
-    def _compare_parts(self, depth: int) -> str | None:
-        device = self.input_embedding.weight.device
-        length = min(self.context_length, 24)
-        ids = (torch.arange(2 * length, device=device) * 7919 + 11) % self.vocab_size
-        ids = ids.view(2, length)
-        lengths = torch.tensor([length, max(1, length - 9)], device=device)
-        mask = torch.arange(length, device=device) < lengths[:, None]
-        was_training = self.training
-        self.eval()
-        try:
-            whole = self(ids, mask)
-            first = self.first_blocks(ids, mask, depth)
-            self(ids.roll(1), mask)  # what a block may keep for others is then of other texts
-            resumed = self.later_blocks(first, mask, depth)
-            difference = float((whole - resumed)[mask].abs().max())
-        except Exception as error:  # of the model's own code, which may do anything
-            return f"this model cannot be run in two parts ({type(error).__name__}: {error})"
-        finally:
-            self.train(was_training)
-        if difference <= _TOLERANCE * max(1.0, float(whole[mask].abs().max())):
-            return None
-        return f"run in two parts, this model gives other hidden states (by {difference:.2g})"
 
     def _run(self, input_ids: Tensor, padding_mask: Tensor | None) -> Tensor:
         if input_ids.shape[1] > self.context_length:

@@ -40,7 +40,7 @@ class ThresholdCurve:
     """Share of positive examples: the precision of random guesses."""
 
 
-def roc(positive: BoolArray, scores: FloatArray, name: str = "") -> ThresholdCurve:
+def roc(positive: BoolArray, scores: FloatArray, name: str) -> ThresholdCurve:
     """True positive rate over false positive rate; the area is the AUROC.
 
     Args:
@@ -56,7 +56,7 @@ def roc(positive: BoolArray, scores: FloatArray, name: str = "") -> ThresholdCur
     return ThresholdCurve(name, x, y, float(np.trapezoid(y, x)), float(positive.mean()))
 
 
-def precision_recall(positive: BoolArray, scores: FloatArray, name: str = "") -> ThresholdCurve:
+def precision_recall(positive: BoolArray, scores: FloatArray, name: str) -> ThresholdCurve:
     """Precision over recall; arguments as for :func:`roc`.
 
     The curve is a staircase, as average precision adds it up: the precision between two points is

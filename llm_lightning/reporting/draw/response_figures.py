@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from llm_lightning.reporting.analyse.side_by_side import SCORES
 from llm_lightning.reporting.draw import style
-from llm_lightning.run_format.summary import Score
+from llm_lightning.run_format.run_facts import Score
 
 
 def scores_figure(

@@ -18,7 +18,8 @@ from llm_lightning.reporting.draw.threshold_figures import class_figure
 from llm_lightning.reporting.read import run_tables
 from llm_lightning.reporting.read.run_record import Predictions
 from llm_lightning.run_format.files import CURVES, PLOTS, PREDICTIONS, RESPONSE_SCORES, SUMMARY
-from llm_lightning.run_format.summary import Score, Summary, read_summary
+from llm_lightning.run_format.run_facts import Score
+from llm_lightning.run_format.summary import Summary, read_summary
 
 FALLBACK = "fallback data or weights: not comparable with published numbers"
 UNFINISHED = f"unfinished run: there is no {SUMMARY}"

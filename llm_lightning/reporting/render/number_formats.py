@@ -1,6 +1,7 @@
-"""Numbers as readers see them, on the page, in the tables and on the terminal."""
+"""Numbers and verdicts as readers see them, on the page, in the tables and on the terminal."""
 
 from llm_lightning.presentation.plurals import counted
+from llm_lightning.reporting.analyse.classifiers import ClassifierChapter
 from llm_lightning.reporting.analyse.differences import Difference
 from llm_lightning.reporting.analyse.language_models import Estimate
 from llm_lightning.reporting.analyse.verdicts import Verdict
@@ -72,6 +73,15 @@ def difference_verdict(found: Difference) -> str:
         case "no worse":
             return f"no worse by {within} or more"
     return found.word
+
+
+def averages_note(chapter: ClassifierChapter) -> str:
+    """A sentence on what balanced accuracy and macro F1 average; empty without predictions."""
+    averaged, num_classes = chapter.averaged_classes, len(chapter.class_names)
+    if averaged is None:
+        return ""
+    which = f"{averaged} of {num_classes}" if averaged < num_classes else f"{num_classes}"
+    return f" Balanced accuracy and macro F1 average the {which} classes with test messages."
 
 
 def mean_count(number: float) -> str:

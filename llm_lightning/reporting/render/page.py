@@ -22,7 +22,7 @@ from llm_lightning.reporting.analyse.study import Study
 from llm_lightning.reporting.analyse.variance import row_variance
 from llm_lightning.reporting.draw import confusion_figures
 from llm_lightning.reporting.draw.study_figures import ChapterCharts
-from llm_lightning.reporting.render import number_formats, tables
+from llm_lightning.reporting.render import number_formats
 
 SHOWN_MISTAKES = 20
 """Misclassified messages that are visible at first; the others unfold."""
@@ -94,7 +94,7 @@ def environment() -> Environment:
         "estimate": number_formats.estimate,
         "verdict_reason": number_formats.verdict_reason,
         "count": number_formats.count,
-        "averages_note": tables.averages_note,
+        "averages_note": number_formats.averages_note,
         "count_of": number_formats.mean_count,
         "label": breakable,
         "svg": lambda chart: Markup(chart.svg),

@@ -12,7 +12,7 @@ from llm_lightning.reporting.draw.study_figures import (
     search_charts,
 )
 from llm_lightning.reporting.draw.svg_elements import svg_document
-from llm_lightning.reporting.render import page, tables
+from llm_lightning.reporting.render import csv_table, markdown_tables, page
 
 FIGURES = "figures"
 
@@ -32,8 +32,8 @@ def write_report(study: Study, out: Path, *, safe_csv: bool = False) -> list[Pat
     html = page.render(study, charts, made_at=datetime.now(), version=version("llm-lightning"))
     contents = {
         out / "index.html": html,
-        out / "table.md": tables.as_markdown(study),
-        out / "table.csv": tables.as_csv(study, safe=safe_csv),
+        out / "table.md": markdown_tables.as_markdown(study),
+        out / "table.csv": csv_table.as_csv(study, safe=safe_csv),
     }
     figures = out / FIGURES
     out.mkdir(parents=True, exist_ok=True)

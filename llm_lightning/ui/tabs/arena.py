@@ -26,6 +26,8 @@ CHOICES = {
 }
 """Text and element of each vote's button; ``keys.js`` presses them."""
 
+_EMPTY = "(an empty response)"
+
 Shown = tuple[Pair, tuple[str, ...], str, float]
 """A pair, the runs it is of, who looks at it, and since when."""
 
@@ -33,7 +35,11 @@ Shown = tuple[Pair, tuple[str, ...], str, float]
 def arena_tab(context: Context, tab: gr.Tab) -> None:
     """Builds the screen."""
     chosen = RunChooser(
-        context, "Runs with responses to the same test split", _responded, several=_MOST_RUNS
+        context,
+        "Runs with responses to the same test split",
+        _responded,
+        nothing="No run has responses yet: start one that follows instructions in the tab Runs.",
+        several=_MOST_RUNS,
     )
     tab.select(chosen.update, inputs=chosen.field, outputs=chosen.field, **PRIVATE)
     voter = gr.Textbox("", label="Your name (nobody is asked about a pair twice)")
@@ -63,8 +69,8 @@ def arena_tab(context: Context, tab: gr.Tab) -> None:
         return (
             state,
             "<h4>Task</h4>" + markup.literal(pair.task),
-            "<h4>A</h4>" + markup.literal(pair.left),
-            "<h4>B</h4>" + markup.literal(pair.right),
+            "<h4>A</h4>" + markup.literal(pair.left.strip() or _EMPTY),
+            "<h4>B</h4>" + markup.literal(pair.right.strip() or _EMPTY),
             gr.Row(visible=True),
             message + command,
         )
@@ -92,6 +98,11 @@ def arena_tab(context: Context, tab: gr.Tab) -> None:
         return _ratings(context, [context.folder(value) for value in values or []])
 
     outputs = [shown, task, left, right, voting, said]
+    chosen.field.change(  # the pair and the ratings are of other runs
+        lambda: (None, "", "", "", gr.Row(visible=False), "", ""),
+        outputs=[*outputs, rated],
+        **PRIVATE,
+    )
     begin.click(show, inputs=[chosen.field, voter], outputs=outputs, **PRIVATE)
     for choice, button in buttons.items():
         # One after another: the second of two quick votes sees that its pair is new.
@@ -113,6 +124,8 @@ def _responded(run: FoundRun) -> bool:
 def _ratings(context: Context, folders: list[Path]) -> str:
     arena = open_arena(folders, context.votes)
     votes, others = arena.votes()
+    if not votes:
+        return markup.note("There is no vote on these responses yet: show a pair, and choose.")
     found = ratings(votes, arena.runs)
     rows = [
         (

@@ -36,7 +36,13 @@ Turns = list[tuple[str, str]]
 
 def chat_tab(context: Context, tab: gr.Tab) -> None:
     """Builds the screen."""
-    chosen = RunChooser(context, "Language model", follows_instructions)
+    chosen = RunChooser(
+        context,
+        "Language model",
+        follows_instructions,
+        nothing="No finished run follows instructions yet: start one, such as instruct_nano, in "
+        "the tab Runs.",
+    )
     tab.select(chosen.update, inputs=chosen.field, outputs=chosen.field, **PRIVATE)
     turns = gr.State([])
     shown = gr.Chatbot(
@@ -46,7 +52,9 @@ def chat_tab(context: Context, tab: gr.Tab) -> None:
         buttons=["copy"],
         elem_id="chat-shown",
     )
-    instruction = gr.Textbox(label="Instruction", lines=2, elem_id="chat-instruction")
+    instruction = gr.Textbox(
+        label="Instruction", lines=2, placeholder="Shift+Enter sends", elem_id="chat-instruction"
+    )
     given = gr.Textbox(label="Input: the text it is about (may be empty)", elem_id="chat-input")
     with gr.Row():
         send = gr.Button("Send", variant="primary", elem_id="chat-send")

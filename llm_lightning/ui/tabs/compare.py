@@ -10,18 +10,23 @@ from llm_lightning.run_format.summary import read_summary
 from llm_lightning.runs.generation import stream_text
 from llm_lightning.runs.prediction import decision_of, predict
 from llm_lightning.ui import markup
-from llm_lightning.ui.chosen_items import CHOICES, SCORE, chosen_items
+from llm_lightning.ui.chosen_items import CHOICES, chosen_items
 from llm_lightning.ui.context import PRIVATE, Context, RunChooser, reported, typed
 from llm_lightning.ui.found_runs import FoundRun
 
 _MOST_RUNS = 4
 _MOST_CHARACTERS = 600
+_EMPTY = "(nothing)"
 
 
 def compare_tab(context: Context, tab: gr.Tab) -> None:
     """Builds the screen."""
     chosen = RunChooser(
-        context, f"Runs of one kind, at most {_MOST_RUNS}", _can_compare, several=_MOST_RUNS
+        context,
+        f"Runs of one kind, at most {_MOST_RUNS}",
+        _can_compare,
+        nothing="No run has finished with a model yet: start one in the tab Runs.",
+        several=_MOST_RUNS,
     )
     tab.select(chosen.update, inputs=chosen.field, outputs=chosen.field, **PRIVATE)
     text = gr.Textbox(label="Text or instruction", lines=3, elem_id="compare-text")
@@ -39,11 +44,11 @@ def compare_tab(context: Context, tab: gr.Tab) -> None:
     def side_by_side(values: list[str], given: str) -> str:
         folders = _folders(context, values)
         kind = read_summary(folders[0]).kind
-        if kind == "classification":
-            return _classified(context, folders, given)
+        is_classifier = kind == "classification"
         if not given.strip():
-            raise ValueError("type an instruction first")
-        return _answered(context, folders, given)
+            raise ValueError(f"type {'a text' if is_classifier else 'an instruction'} first")
+        answers = _classified if is_classifier else _answered
+        return answers(context, folders, given)
 
     @reported
     def test_items(values: list[str], which: str, most: float, drawn: float | None) -> str:
@@ -52,20 +57,20 @@ def compare_tab(context: Context, tab: gr.Tab) -> None:
         names = _names(folders)
         of_responses = read_summary(folders[0]).kind == "instructions"
         about = (
-            f"by the mean {SCORE} of the responses"
+            "by the mean ROUGE-L of the responses"
             if of_responses
             else "by the mean probability of the right class"
         )
-        headings = ("item", "text", "reference", *names)
+        headings = ("text", "reference", *names, "item")
         rows = [
             (
-                str(item.index),
                 item.task[:_MOST_CHARACTERS],
                 item.reference[:_MOST_CHARACTERS],
                 *(
-                    f"{answer[:_MOST_CHARACTERS]} ({score:.3f})"
+                    f"{answer[:_MOST_CHARACTERS] or _EMPTY}\n{score:.3f}"
                     for answer, score in zip(item.answers, item.scores, strict=True)
                 ),
+                str(item.index),
             )
             for item in found
         ]
@@ -76,6 +81,7 @@ def compare_tab(context: Context, tab: gr.Tab) -> None:
             + markup.commands(report)
         )
 
+    chosen.field.change(lambda: ("", ""), outputs=[shown, items], **PRIVATE)  # of other runs
     compare.click(side_by_side, inputs=[chosen.field, text], outputs=shown, **PRIVATE)
     inputs = [chosen.field, choice, number, seed]
     look.click(test_items, inputs=inputs, outputs=items, **PRIVATE)
@@ -116,6 +122,6 @@ def _answered(context: Context, folders: list[Path], text: str) -> str:
     for folder, name in zip(folders, _names(folders), strict=True):
         with context.models.language_model(folder) as (model, _):
             response = "".join(stream_text(model, Record(text), model.options.generation))
-        rows.append((name, response.strip()))
+        rows.append((name, response.strip() or _EMPTY))
     lines = [command_line("generate", typed(folder), text) for folder in folders]
     return markup.table(("run", "response"), rows) + markup.commands(*lines)

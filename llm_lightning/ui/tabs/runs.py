@@ -37,7 +37,8 @@ def runs_tab(context: Context, page: gr.Blocks) -> None:
 
     gr.Markdown("### In what do two runs differ?")
     with gr.Row():
-        first, second = RunChooser(context, "First run"), RunChooser(context, "Second run")
+        first = RunChooser(context, "First run")
+        second = RunChooser(context, "Second run", place=1)
     difference = gr.HTML()
 
     gr.Markdown("### Start a run")
@@ -54,9 +55,13 @@ def runs_tab(context: Context, page: gr.Blocks) -> None:
     start = gr.Button("Start", variant="primary", elem_id="start-run")
 
     gr.Markdown("### Stop or continue a run")
-    running = RunChooser(context, "Running", lambda run: run.is_running)
+    running = RunChooser(
+        context, "Running", lambda run: run.is_running, nothing="No run is running."
+    )
     stop = gr.Button("Stop (it saves first, and can be continued)", elem_id="stop-run")
-    waiting = RunChooser(context, "Not finished", _can_continue)
+    waiting = RunChooser(
+        context, "Not finished", _can_continue, nothing="No run waits to be continued."
+    )
     go_on = gr.Button("Continue", elem_id="continue-run")
     said = gr.HTML(elem_id="run-message")
 

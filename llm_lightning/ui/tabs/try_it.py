@@ -21,7 +21,12 @@ _STRONGEST = 8
 
 def try_tab(context: Context, tab: gr.Tab) -> None:
     """Builds the screen."""
-    chosen = RunChooser(context, "Classifier", is_classifier)
+    chosen = RunChooser(
+        context,
+        "Classifier",
+        is_classifier,
+        nothing="There is no finished classifier yet: start one in the tab Runs.",
+    )
     tab.select(chosen.update, inputs=chosen.field, outputs=chosen.field, **PRIVATE)
     text = gr.Textbox(label="Text", lines=3, elem_id="try-text")
     classify = gr.Button("Classify", variant="primary", elem_id="try-classify")
@@ -39,6 +44,8 @@ def try_tab(context: Context, tab: gr.Tab) -> None:
     @reported
     def one(value: str | None, given: str) -> str:
         folder = context.folder(value)
+        if not given.strip():
+            raise ValueError("type a text first")
         with context.models.classifier(folder) as (model, summary):
             decision = decision_of(summary)
             found = predict(model, [given], decision)[0]
@@ -93,6 +100,11 @@ def try_tab(context: Context, tab: gr.Tab) -> None:
         button = gr.DownloadButton(value=str(target), visible=True)
         return parts + markup.commands(_of_many(folder, source, name)), button
 
+    chosen.field.change(  # what is shown is of another run
+        lambda: ("", "", gr.DownloadButton(visible=False)),
+        outputs=[shown, some, download],
+        **PRIVATE,
+    )
     classify.click(one, inputs=[chosen.field, text], outputs=shown, **PRIVATE)
     inputs = [chosen.field, pasted, file, column]
     classify_all.click(many, inputs=inputs, outputs=[some, download], **PRIVATE)

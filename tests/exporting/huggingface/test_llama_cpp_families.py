@@ -3,13 +3,13 @@
 import json
 from collections.abc import Callable
 from functools import cache
-from typing import Any
-from urllib.request import Request, urlopen
+from urllib.request import urlopen
 
 import pytest
 import torch
 import xllamacpp
 from exporting.huggingface.transformers_tasks import CONFIGS, byte_level, language_model
+from exporting.llama_server import post, served
 from exporting.tasks_to_export import lora
 
 from llm_lightning.backbone.generation import generate
@@ -50,20 +50,9 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Start:
         )
         file = tmp_path_factory.mktemp("gguf") / "m.gguf"
         exporter_of(task).write_gguf(dense(task), file, family, "f16")
-        options = xllamacpp.CommonParams()
-        options.model.path = str(file)
-        options.n_ctx, options.n_parallel, options.n_gpu_layers = 64, 1, 0
-        options.cpuparams.n_threads = options.cpuparams_batch.n_threads = 1
-        options.warmup, options.verbosity = False, 0
-        return task, xllamacpp.Server(options)
+        return task, served(file, 64)
 
     return started
-
-
-def post(server: xllamacpp.Server, path: str, body: dict[str, Any]) -> Any:
-    request = Request(server.listening_address + path, json.dumps(body).encode())
-    with urlopen(request) as answer:
-        return json.load(answer)
 
 
 @pytest.mark.parametrize("family", CASES)
