@@ -79,6 +79,14 @@ def _result(jobs: Jobs, reference: Any, overrides: Sequence[str], number: int) -
     try:
         found: JobReturn = ray.get(reference)
     except ray.exceptions.RayError as error:
-        reason = str(error).strip().splitlines()[0]
-        return jobs.lost(overrides, number, f"Ray: {reason}")
+        return jobs.lost(overrides, number, f"Ray: {why(error)}")
     return found
+
+
+def why(error: BaseException) -> str:
+    """Returns a line about an error of Ray: what a task raised, where it is that."""
+    # The text of such an error is a traceback, which begins with the task's process.
+    cause = getattr(error, "cause", None)
+    found = cause if isinstance(cause, BaseException) else error
+    said = str(found).strip().splitlines()
+    return ": ".join([type(found).__name__, *said[:1]])
