@@ -61,8 +61,6 @@ class CausalSelfAttention(nn.Module):
         if is_plain and positions is not None and positions.shape[1] == 1:
             attended = self._attend_single(x, attention_mask, positions, unpadding)
         else:
-            if unpadding is not None and attention_mask is positions is None and self.causal:
-                unpadding = self._returning(x, unpadding)
             query, key, value = self._project(x, positions, unpadding)
             if cache is not None:
                 key, value = cache.extend(key, value)
@@ -130,12 +128,6 @@ class CausalSelfAttention(nn.Module):
         total = weights.sum(dim=-1, keepdim=True)  # 1 without dropout
         return (value + total * value_bias.view(H, -1)).flatten(1)[:, None]
 
-    def _returning(self, x: Tensor, unpadding: Unpadding) -> Unpadding:
-        """Pads more: what is behind a row changes nothing in it but the draws of dropout."""
-        if self.training and self.attn_pdrop:
-            return unpadding
-        return unpadding.wider(_returning_width(unpadding.shape[1], x))
-
     def _by_head(self, x: Tensor) -> Tensor:
         """(B, T, C) to (B, H, T, D)."""
         B, T, C = x.shape
@@ -153,10 +145,11 @@ def _attend_from_one(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | N
 
 
 def _returning_width(num_positions: int, x: Tensor) -> int:
-    """The width to which products of x over T positions are filled up with zeros.
+    """The width to which the two products of x over T positions are filled up with zeros.
 
     In half precision oneDNN on CPUs prepares a product anew for every width, which takes about a
-    millisecond, and keeps up to 1,024 of them, of about half a MiB each. A few widths return.
+    millisecond, and keeps up to 1,024 of them, of some hundred KiB each. A few widths return, and
+    zeros change no bit of the sums.
     """
     is_half = x.dtype != torch.float32 or torch.is_autocast_enabled(x.device.type)
     is_prepared = is_half and x.device.type == "cpu"
