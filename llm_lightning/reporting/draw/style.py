@@ -152,7 +152,8 @@ def save_png(figure: Figure, path: Path) -> Path:
     ``savefig`` would draw the same picture twice, the first time only for its layout.
     """
     with replacing(path) as new:
-        FigureCanvasAgg(figure).print_png(new, metadata={"Software": None})
+        canvas = FigureCanvasAgg(figure)
+        canvas.print_png(new, metadata={"Software": None})  # type: ignore[no-untyped-call]
     return path
 
 
