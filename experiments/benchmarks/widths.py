@@ -3,7 +3,7 @@
 python experiments/benchmarks/widths.py --positions all --multiple 1
 python experiments/benchmarks/widths.py --positions all --multiple 16
 
-takes 400 steps of one block of nano's size on batches of eight texts of 8 to 59 tokens, and prints
+takes 200 steps of one block of nano's size on batches of eight texts of 8 to 59 tokens, and prints
 the memory of the process and the processor time as new widths come. Batches are as wide as their
 longest text, or the next multiple. A process for each, because what is kept stays.
 """
@@ -20,7 +20,7 @@ from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.backbone.unpadding import Unpadding
 from llm_lightning.training.allocator import keep_freed_memory
 
-_SHOWN = (1, 10, 25, 50, 100, 200, 300, 400)  # steps
+_SHOWN = (1, 10, 25, 50, 100, 200)  # steps
 
 
 def main() -> None:
