@@ -13,7 +13,7 @@ from concurrent.futures import Future, wait
 from concurrent.futures.thread import _threads_queues
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 import httpx2
@@ -200,7 +200,7 @@ def _do_not_wait_at_exit() -> None:
     """
     for thread in threading.enumerate():
         if thread.daemon:
-            _threads_queues.pop(thread, None)
+            cast(dict[Any, Any], _threads_queues).pop(thread, None)
 
 
 def in_daemon(work: Callable[[], T]) -> Future[T]:

@@ -28,5 +28,4 @@ def in_new_process(
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
     )

@@ -28,7 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--tasks", type=int, default=24)
+    parser.add_argument("--tasks", type=int, default=12)
     parser.add_argument("--rubric", choices=RUBRICS, default="score100")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()

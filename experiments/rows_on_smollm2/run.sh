@@ -29,13 +29,6 @@ rows() { sweep rows +experiment=row_01,row_02,row_03,row_16,row_19 "${LLAMA[@]}"
 rows_two_blocks() { sweep rows +experiment=row_04 "${LLAMA[@]}" "$SEEDS"; }
 rows_unpadded() { sweep rows +experiment=row_14,row_15 "${LLAMA[@]}" "$SEEDS"; }
 
-# Everything computes in every epoch; without the rows' padding to 192 tokens, which would take four times
-# as long: 15 minutes a seed.
-rows_whole() {
-    sweep rows +experiment=row_05,row_10,row_11 "${LLAMA[@]}" data.padding=batch task.pooling=last_real \
-        data.max_length=null data.group_by_length=true seed=1
-}
-
 tuned() {
     python -m llm_lightning tune +experiment=last_layer,last_block "${LLAMA[@]}" "$SEEDS" "${CLEAN[@]}" \
         runs_dir="'$RUNS/tuned'" "${settings[@]}"

@@ -17,6 +17,9 @@ from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.backbone.kv_cache import LayerCache
 from llm_lightning.backbone.unpadding import Unpadding, select_positions
 
+_WIDTHS = 16
+"""Widths of products in half precision on CPUs are multiples of this; see _returning_width."""
+
 
 class CausalSelfAttention(nn.Module):
     """Multi-head self-attention; with ``config.causal`` false, each position sees all others."""
@@ -114,12 +117,13 @@ class CausalSelfAttention(nn.Module):
         query_bias, _, value_bias = self.c_attn.bias.chunk(3)  # softmax cancels the key's bias
         query = F.linear(select_positions(x, positions, unpadding)[:, 0], for_query, query_bias)
         query = torch.einsum("bhd,hdc->bhc", query.view(B, H, -1), for_key.view(H, -1, C))
-        x = x if unpadding is None else unpadding.pad(x)  # (B, T, C)
-        weights = _attention_weights(
-            torch.einsum("bhc,btc->bht", query, x), None if mask is None else mask[:, 0], C // H
-        )
+        T = x.shape[1] if unpadding is None else unpadding.shape[1]
+        width = _returning_width(T, x)
+        x = _widened(x, width) if unpadding is None else unpadding.wider(width).pad(x)
+        scores = torch.einsum("bhc,btc->bht", query, x)[..., :T]
+        weights = _attention_weights(scores, None if mask is None else mask[:, 0], C // H)
         weights = F.dropout(weights, self.attn_pdrop, self.training).to(x.dtype)
-        mean = torch.einsum("bht,btc->bhc", weights, x)
+        mean = torch.einsum("bht,btc->bhc", _widened(weights[..., None], width)[..., 0], x)
         value = torch.einsum("bhc,hdc->bhd", mean, for_value.view(H, -1, C))
         total = weights.sum(dim=-1, keepdim=True)  # 1 without dropout
         return (value + total * value_bias.view(H, -1)).flatten(1)[:, None]
@@ -138,6 +142,23 @@ def _attend_from_one(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | N
     """
     weights = _attention_weights(query @ key.transpose(2, 3), mask, query.shape[-1])
     return weights.to(value.dtype) @ value
+
+
+def _returning_width(num_positions: int, x: Tensor) -> int:
+    """The width to which the two products of x over T positions are filled up with zeros.
+
+    In half precision oneDNN on CPUs prepares a product anew for every width, which takes about a
+    millisecond, and keeps up to 1,024 of them, of some hundred KiB each. A few widths return, and
+    zeros change no bit of the sums.
+    """
+    is_half = x.dtype != torch.float32 or torch.is_autocast_enabled(x.device.type)
+    is_prepared = is_half and x.device.type == "cpu"
+    return -(-num_positions // _WIDTHS) * _WIDTHS if is_prepared else num_positions
+
+
+def _widened(x: Tensor, width: int) -> Tensor:
+    """(B, ..., T, D) to (B, ..., width, D), with zeros behind."""
+    return F.pad(x, (0, 0, 0, width - x.shape[-2])) if width > x.shape[-2] else x
 
 
 def _attention_weights(scores: Tensor, mask: Tensor | None, head_width: int) -> Tensor:

@@ -61,6 +61,14 @@ class Unpadding(NamedTuple):
         )
         return Unpadding(indices, starts, lengths, self.shape)
 
+    def wider(self, num_positions: int) -> "Unpadding":
+        """Returns the same positions of a batch that is padded to at least T positions."""
+        B, T = self.shape
+        if num_positions == T:
+            return self
+        indices = self.indices // T * num_positions + self.indices % T
+        return self._replace(indices=indices, shape=(B, num_positions))
+
     def unpad(self, x: Float[Tensor, "B T C"]) -> Float[Tensor, "N C"]:
         """Returns the computed positions of a padded batch."""
         return cast(Tensor, _Unpad.apply(x, self.indices))  # type: ignore[no-untyped-call]

@@ -226,6 +226,8 @@ def _progress_text(progress: SweepProgress) -> str:
         parts.append(f"{progress.left} left")
     if progress.eta_seconds:
         parts.append(f"about {duration(progress.eta_seconds)} to go")
+    if progress.of_others:
+        parts.append(f"{progress.of_others} of them another sweep's in this folder")
     return f"sweep: {', '.join(parts)}"
 
 

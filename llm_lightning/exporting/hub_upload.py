@@ -82,7 +82,7 @@ def upload(folder: Path, repo: str) -> str:
         The address of the repository.
 
     Raises:
-        NotUploaded: if the Hub cannot be reached, or refuses.
+        NotUploaded: if the Hub cannot be reached, refuses, or hardly moves.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
@@ -115,8 +115,7 @@ def upload(folder: Path, repo: str) -> str:
 def _counted() -> Iterator[Callable[[], int]]:
     """Counts the bytes that the Hub's client uploads, of which only its progress bars know."""
     from huggingface_hub import constants
-    from huggingface_hub.utils import are_progress_bars_disabled
-    from huggingface_hub.utils.tqdm import tqdm
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, tqdm
 
     sent, update, uses_no_xet = 0, tqdm.update, constants.HF_HUB_DISABLE_XET
 

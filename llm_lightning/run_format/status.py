@@ -133,7 +133,12 @@ class SweepProgress:
     @property
     def left(self) -> int | None:
         """Runs that have not begun."""
-        return None if self.total is None else self.total - self.ended - self.running
+        return None if self.total is None else max(0, self.total - self.ended - self.running)
+
+    @property
+    def of_others(self) -> int:
+        """Runs more than there should be: another sweep writes into the same folder."""
+        return 0 if self.total is None else max(0, self.ended + self.running - self.total)
 
     @property
     def ended(self) -> int:
@@ -145,7 +150,7 @@ class SweepProgress:
         """Time to go if the rest takes as long as what has ended; ``None`` where nothing has."""
         if self.total is None or not self.ended:
             return None
-        return self.seconds / self.ended * (self.total - self.ended)
+        return self.seconds / self.ended * max(0, self.total - self.ended)
 
 
 def read_progress(runs_dir: Path, since: datetime, total: int | None) -> SweepProgress:

@@ -14,7 +14,7 @@ from llm_lightning.run_format.summary import Summary, read_summary
 
 MOST_SHOWN = 200
 """Runs in the table; the newest."""
-_HEAD, _TAIL = 20, 27
+_HEAD, _TAIL = 16, 21
 """Characters that are kept of a long path; its end, with the seed, tells more."""
 
 

@@ -32,7 +32,7 @@ def build_page(context: Context) -> gr.Blocks:
     Args:
         context: what they share.
     """
-    page: gr.Blocks = gr.Blocks(title="llm_lightning", analytics_enabled=False)
+    page: gr.Blocks = gr.Blocks(title="llm_lightning", analytics_enabled=False, fill_width=True)
     with page, gr.Tabs():
         with gr.Tab("Runs"):
             runs_tab(context, page)

@@ -3,7 +3,9 @@
 import jaxtyping
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from llm_lightning.backbone import attention
 from llm_lightning.backbone.gpt2 import GPT2
 from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.backbone.unpadding import BUCKET, Unpadding
@@ -70,6 +72,55 @@ def test_an_unpadded_network_computes_no_padding() -> None:
         block.mlp.register_forward_hook(lambda module, args, out: seen.append(args[0].shape))
     backbone(torch.zeros(5, 40, dtype=torch.long), lengths=LENGTHS)
     assert seen == [(96, 16), (96, 16)]
+
+
+class Products(TorchDispatchMode):
+    """Keeps the shapes that products over positions are computed for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shapes: set[tuple[object, ...]] = set()
+
+    def __torch_dispatch__(
+        self, func: object, types: object, args: tuple[object, ...] = (), kwargs: object = None
+    ) -> object:
+        if any(name in str(func) for name in ("bmm", "attention")):
+            self.shapes.add((str(func), *(a.shape for a in args if isinstance(a, torch.Tensor))))
+        return func(*args, **(kwargs or {}))  # type: ignore[operator]
+
+
+def test_one_position_of_batches_of_many_widths_shares_products_in_half_precision() -> None:
+    backbone = GPT2(GPTConfig(n_layer=1, n_head=2, n_embd=16, n_positions=64))
+    for dtype in (torch.bfloat16, torch.float32):
+        products, numbers = Products(), []
+        for width in (33, 40, 48):
+            lengths = torch.cat([torch.tensor([width]), LENGTHS[1:]])
+            input_ids = torch.zeros(5, width, dtype=torch.long)
+            is_half = dtype is torch.bfloat16
+            with products, torch.autocast("cpu", torch.bfloat16, enabled=is_half):
+                backbone(
+                    input_ids, positions=lengths[:, None] - 1, lengths=lengths
+                ).sum().backward()
+            numbers.append(len(products.shapes))
+        assert (numbers[0] == numbers[1] == numbers[2]) == is_half
+
+
+@pytest.mark.parametrize("lengths", [LENGTHS.clamp(max=37), torch.full((5,), 37)])
+def test_filled_up_widths_change_no_bit(
+    lengths: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    backbone = GPT2(GPTConfig(n_layer=1, n_head=2, n_embd=32, n_positions=64))
+    input_ids = torch.randint(0, 50257, (5, 37))
+    found = []
+    for multiple in (1, 16):
+        monkeypatch.setattr(attention, "_WIDTHS", multiple)
+        with torch.autocast("cpu", torch.bfloat16):
+            states = backbone(input_ids, positions=lengths[:, None] - 1, lengths=lengths)
+        backbone.zero_grad()
+        states.float().pow(2).sum().backward()
+        found.append([states, *(parameter.grad.clone() for parameter in backbone.parameters())])
+    assert all(map(torch.equal, *found))
 
 
 @pytest.mark.slow

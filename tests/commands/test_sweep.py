@@ -100,6 +100,9 @@ def test_progress_counts_what_has_been_said_since_the_start(tmp_path: Path) -> N
     assert progress.failed == [tmp_path / "c" / "seed_1"]
     assert progress.eta_seconds == pytest.approx(progress.seconds / 2 * 5)
     assert status.read_progress(tmp_path, since, total=None).left is None
+    beside_another = status.read_progress(tmp_path, since, total=1)
+    assert (beside_another.left, beside_another.eta_seconds) == (0, 0)
+    assert beside_another.of_others == beside_another.ended + beside_another.running - 1 > 0
 
 
 def test_what_was_cut_off_or_cannot_be_read_is_no_success(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from reporting import run_folders
 
 from llm_lightning.reporting.analyse.study import read_study
 from llm_lightning.reporting.draw.study_figures import ChapterCharts
-from llm_lightning.reporting.render import page, tables
+from llm_lightning.reporting.render import csv_table, markdown_tables, page
 from llm_lightning.reporting.render.report_folder import draw
 
 
@@ -67,12 +67,12 @@ def test_any_value_of_a_file_may_be_wrong(
     html = page.render(study, charts, made_at=datetime(2026, 1, 2), version="1")
     for problem in study.problems:
         assert problem.shown in html
-    assert tables.as_markdown(study)
+    assert markdown_tables.as_markdown(study)
     used = sum(len(row.runs) for row in study.rows)
     damaged = [problem for problem in study.problems if problem.state == "damaged"]
     assert used + len(damaged) == 1 + len(paths)
     assert all(_names_a_key(problem.reason, paths) for problem in damaged)
-    assert tables.as_csv(study).count("\n") == 1 + len(study.rows)
+    assert csv_table.as_csv(study).count("\n") == 1 + len(study.rows)
 
 
 def _names_a_key(reason: str, paths: list[tuple[str, ...]]) -> bool:

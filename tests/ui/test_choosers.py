@@ -12,7 +12,7 @@ if not is_installed("gradio"):
     pytest.skip("Gradio is not installed", allow_module_level=True)
 import gradio as gr
 
-from llm_lightning.ui.context import Context, RunChooser, is_classifier, reported
+from llm_lightning.ui.context import Context, RunChooser, reported
 
 pytestmark = [
     pytest.mark.slow,  # to import Gradio takes seconds
@@ -26,9 +26,9 @@ def context(root: Path) -> Context:
 
 def test_an_empty_list_says_what_is_missing(tmp_path: Path) -> None:
     found = context(tmp_path)
-    chooser = RunChooser(found, "Classifier", is_classifier, nothing="no classifier yet")
-    assert (chooser.field.value, chooser.field.info) == (None, "no classifier yet")
-    run = run_folders.write_classifier(tmp_path, checkpoint="checkpoints/best.ckpt")
+    chooser = RunChooser(found, "Run", nothing="no run yet")
+    assert (chooser.field.value, chooser.field.info) == (None, "no run yet")
+    run = run_folders.write_classifier(tmp_path)
     later = chooser.update(None)
     assert (later.value, later.info) == (str(run), None)
 

@@ -147,9 +147,13 @@ def tip(artist: Artist, text: str) -> None:
 
 
 def save_png(figure: Figure, path: Path) -> Path:
-    """Writes a PNG whose bytes depend on the picture alone: no library version inside."""
+    """Writes a PNG whose bytes depend on the picture alone: no library version inside.
+
+    ``savefig`` would draw the same picture twice, the first time only for its layout.
+    """
     with replacing(path) as new:
-        figure.savefig(new, format="png", dpi=DPI, metadata={"Software": None})
+        canvas = FigureCanvasAgg(figure)
+        canvas.print_png(new, metadata={"Software": None})  # type: ignore[no-untyped-call]
     return path
 
 

@@ -124,8 +124,11 @@ def _responded(run: FoundRun) -> bool:
 def _ratings(context: Context, folders: list[Path]) -> str:
     arena = open_arena(folders, context.votes)
     votes, others = arena.votes()
+    left_out = f"{counted(others, 'vote')} left out: about other runs or older responses"
     if not votes:
-        return markup.note("There is no vote on these responses yet: show a pair, and choose.")
+        return markup.note(
+            "There is no vote on these responses yet: show a pair, and choose."
+        ) + markup.note(left_out if others else "")
     found = ratings(votes, arena.runs)
     rows = [
         (
@@ -148,7 +151,7 @@ def _ratings(context: Context, folders: list[Path]) -> str:
     if arena.left_out:
         notes.append(f"{counted(arena.left_out, 'task')} left out: not every run has a response")
     if others:
-        notes.append(f"{counted(others, 'vote')} left out: about other runs or older responses")
+        notes.append(left_out)
     for name, judged in judged_agreements(folders, arena, votes).items():
         kappa = "undefined" if judged.kappa is None else f"{judged.kappa:.2f}"
         agreed = f"{judged.same} of {counted(judged.votes, 'vote')}"

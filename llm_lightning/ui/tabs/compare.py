@@ -12,7 +12,7 @@ from llm_lightning.runs.prediction import decision_of, predict
 from llm_lightning.ui import markup
 from llm_lightning.ui.chosen_items import CHOICES, chosen_items
 from llm_lightning.ui.context import PRIVATE, Context, RunChooser, reported, typed
-from llm_lightning.ui.found_runs import FoundRun
+from llm_lightning.ui.found_runs import FoundRun, short_names
 
 _MOST_RUNS = 4
 _MOST_CHARACTERS = 600
@@ -61,7 +61,7 @@ def compare_tab(context: Context, tab: gr.Tab) -> None:
             if of_responses
             else "by the mean probability of the right class"
         )
-        headings = ("text", "reference", *names, "item")
+        headings = ("text", "reference", *short_names(names), "item")
         rows = [
             (
                 item.task[:_MOST_CHARACTERS],
