@@ -31,7 +31,6 @@ from llm_lightning.commands.failures import (
 from llm_lightning.commands.job_output import redirected
 from llm_lightning.commands.startup import HELD
 from llm_lightning.config import schema
-from llm_lightning.config.composition import jobs_composed_at_once
 from llm_lightning.config.experiments import conf_dir
 from llm_lightning.config.jobs import job_of
 from llm_lightning.dry_run import printing
@@ -62,9 +61,7 @@ def main(arguments: Sequence[str]) -> int:
 def _start(arguments: Sequence[str], *, is_dry: bool) -> int:
     schema.register()
     decorate = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
-    # What other options than -m do to configurations, only Hydra knows.
-    at_once = jobs_composed_at_once() if only_settings(arguments) else contextlib.nullcontext()
-    with tempfile.TemporaryDirectory() as scratch, at_once:
+    with tempfile.TemporaryDirectory() as scratch:
         sys.argv = [sys.argv[0], *arguments]  # Hydra reads the command line itself
         if is_dry:
             # Hydra makes the folders of runs, and searches write theirs, whatever the runs do.

@@ -1,13 +1,12 @@
 """A command line becomes a configuration, or a line about what is wrong with it."""
 
-import contextlib
 import copy
 import re
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
 from hydra import compose, initialize_config_dir
-from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
@@ -63,40 +62,6 @@ class Composer:
             with initialize_config_dir(str(conf_dir()), version_base="1.3"):
                 raise ValueError(_explained(error, parsed)) from error
         return cfg
-
-
-@contextlib.contextmanager
-def jobs_composed_at_once() -> Iterator[None]:
-    """Makes Hydra read each choice of files once for all jobs of a sweep, as :class:`Composer`.
-
-    Its sweeper composes every job to see whether it can, and its launcher composes them once more,
-    each from some twenty files: a tenth of a short run.
-    """
-    compose_job = ConfigLoaderImpl.load_sweep_config
-    bases: dict[tuple[str, ...], DictConfig] = {}
-
-    def load_sweep_config(
-        self: ConfigLoaderImpl, master_config: DictConfig, sweep_overrides: list[str]
-    ) -> DictConfig:
-        parsed = parse(sweep_overrides)
-        files = tuple(str(one.input_line) for one in parsed if _chooses_file(one))
-        if files not in bases:
-            bases[files] = compose_job(self, master_config, list(files))
-        cfg = copy.deepcopy(bases[files])
-        values = [one for one in parsed if not _chooses_file(one)]
-        ConfigLoaderImpl._apply_overrides_to_config(values, cfg)
-        cfg.hydra.overrides.task = [str(one.input_line) for one in parsed]
-        how = cfg.hydra.job.config.override_dirname
-        cfg.hydra.job.override_dirname = get_overrides_dirname(
-            parsed, how.exclude_keys, how.item_sep, how.kv_sep
-        )
-        return cfg
-
-    ConfigLoaderImpl.load_sweep_config = load_sweep_config  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        ConfigLoaderImpl.load_sweep_config = compose_job  # type: ignore[method-assign]
 
 
 def _chooses_file(override: Override) -> bool:

@@ -1,15 +1,11 @@
 """A sweep starts no job if one of them cannot run, and says which."""
 
 import pytest
-from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from llm_lightning.commands.before_runs import check_settings
-from llm_lightning.config import schema, sweep_jobs
-from llm_lightning.config.composition import Composer, composed, jobs_composed_at_once
-from llm_lightning.config.experiments import conf_dir
+from llm_lightning.config import sweep_jobs
+from llm_lightning.config.composition import Composer, composed
 from llm_lightning.config.sweep_jobs import check_jobs
 
 T = "+experiment=last_layer"
@@ -68,23 +64,3 @@ def test_configurations_composed_at_once_are_those_composed_one_by_one() -> None
             assert isinstance(one, dict)
             del one["hydra"]  # lists the settings
         assert plain[0] == plain[1]
-
-
-def test_hydra_gets_the_jobs_that_it_would_compose_one_by_one() -> None:
-    schema.register()
-    jobs = [
-        ["+experiment=lora", "finetune.rank=2", "seed=1", "~loggers.csv"],
-        ["+experiment=lora", "finetune.rank=3", "seed=2", "~loggers.csv"],
-        ["+experiment=last_block", "model=nano", "seed=1", "++trainer.max_steps=3"],
-    ]
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        loader = GlobalHydra.instance().config_loader()
-        whole = ["hydra.job.chdir=false", *jobs[0]]
-        master = loader.load_configuration("config", whole, RunMode.MULTIRUN)
-        expected = [loader.load_sweep_config(master, job) for job in jobs]
-        with jobs_composed_at_once():
-            found = [loader.load_sweep_config(master, job) for job in jobs]
-    assert [OmegaConf.to_container(cfg) for cfg in found] == [
-        OmegaConf.to_container(cfg) for cfg in expected
-    ]
-    assert found[1].hydra.overrides.task == jobs[1]
