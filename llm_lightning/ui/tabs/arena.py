@@ -98,7 +98,7 @@ def arena_tab(context: Context, tab: gr.Tab) -> None:
         return _ratings(context, [context.folder(value) for value in values or []])
 
     outputs = [shown, task, left, right, voting, said]
-    chosen.field.change(  # the pair and the ratings are of other runs
+    chosen.field.input(  # the pair and the ratings are of other runs
         lambda: (None, "", "", "", gr.Row(visible=False), "", ""),
         outputs=[*outputs, rated],
         **PRIVATE,

@@ -81,7 +81,8 @@ def compare_tab(context: Context, tab: gr.Tab) -> None:
             + markup.commands(report)
         )
 
-    chosen.field.change(lambda: ("", ""), outputs=[shown, items], **PRIVATE)  # of other runs
+    # Not "change", which a list of several says when its screen is opened, too.
+    chosen.field.input(lambda: ("", ""), outputs=[shown, items], **PRIVATE)
     compare.click(side_by_side, inputs=[chosen.field, text], outputs=shown, **PRIVATE)
     inputs = [chosen.field, choice, number, seed]
     look.click(test_items, inputs=inputs, outputs=items, **PRIVATE)

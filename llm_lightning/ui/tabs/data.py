@@ -49,7 +49,7 @@ def data_tab(context: Context, tab: gr.Tab) -> None:
         return _statistics(run) + _first_batch(run) + markup.commands(*_commands(folder, run))
 
     button.click(show, inputs=chosen.field, outputs=shown, **PRIVATE)
-    chosen.field.change(lambda: "", outputs=shown, **PRIVATE)  # it is of another run
+    chosen.field.input(lambda: "", outputs=shown, **PRIVATE)  # it is of another run
 
 
 def _commands(folder: Path, run: RunData) -> list[str]:

@@ -100,7 +100,7 @@ def try_tab(context: Context, tab: gr.Tab) -> None:
         button = gr.DownloadButton(value=str(target), visible=True)
         return parts + markup.commands(_of_many(folder, source, name)), button
 
-    chosen.field.change(  # what is shown is of another run
+    chosen.field.input(  # what is shown is of another run
         lambda: ("", "", gr.DownloadButton(visible=False)),
         outputs=[shown, some, download],
         **PRIVATE,
