@@ -18,6 +18,7 @@ CHOICES = ("left", "right", "tie", "both_bad")
 
 _VERSION = 1
 _SCHEMA = f"""
+BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS votes (
     id INTEGER PRIMARY KEY,
     item TEXT NOT NULL,
@@ -30,7 +31,12 @@ CREATE TABLE IF NOT EXISTS votes (
     voted_at TEXT NOT NULL
 );
 PRAGMA user_version = {_VERSION};
+COMMIT;
 """
+# In one statement: another process may be making the table.
+_STATE = (
+    "SELECT (SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM sqlite_master)"
+)
 
 
 @dataclass(frozen=True)
@@ -144,8 +150,7 @@ def read_csv(file: Path) -> list[Vote]:
 def _connected(database: Path) -> Iterator[sqlite3.Connection]:
     try:
         with closing(sqlite3.connect(database, timeout=10)) as connection:
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            version, tables = connection.execute(_STATE).fetchone()
             if version != _VERSION and tables:
                 raise ValueError(f"{database} is a database of something else, not of votes")
             if version != _VERSION:

@@ -3,13 +3,14 @@
 import json
 import sqlite3
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from llm_lightning.commands import arena as command
 from llm_lightning.evaluation.arena import next_pair, open_arena, ratings, record_vote
-from llm_lightning.evaluation.arena.votes import add_votes, read_csv, read_votes, write_csv
+from llm_lightning.evaluation.arena.votes import Vote, add_votes, read_csv, read_votes, write_csv
 from llm_lightning.run_format.files import RESPONSES
 
 
@@ -91,6 +92,18 @@ def test_export_and_import_lose_and_repeat_nothing(runs: list[Path], tmp_path: P
     assert add_votes(tmp_path / "other.sqlite", votes) == 2
     assert add_votes(tmp_path / "other.sqlite", votes) == 0
     assert read_votes(tmp_path / "other.sqlite") == votes
+
+
+def test_the_first_votes_of_several_people_at_once_all_count(tmp_path: Path) -> None:
+    for trial in range(10):
+        database = tmp_path / f"{trial}.sqlite"
+        votes = [
+            Vote(str(number), "a", "b", "1", "2", "tie", "someone", "2026-01-01T00:00:00+00:00")
+            for number in range(8)
+        ]
+        with ThreadPoolExecutor(len(votes)) as people:
+            added = list(people.map(lambda vote: add_votes(database, [vote]), votes))  # noqa: B023
+        assert sum(added) == len(read_votes(database)) == len(votes)
 
 
 def test_files_that_are_no_votes(runs: list[Path], tmp_path: Path) -> None:
