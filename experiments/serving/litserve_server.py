@@ -19,6 +19,7 @@ class Classify(litserve.LitAPI):
     def setup(self, device: str) -> None:
         """See LitServe."""
         from llm_lightning.runs.load import load_classifier
+        from llm_lightning.runs.prediction import decision_of
 
         self.model, summary = load_classifier(Path(sys.argv[1]))
         self.decision = decision_of(summary)

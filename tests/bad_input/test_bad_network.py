@@ -1,6 +1,8 @@
 """Servers that want to be left alone, or send a byte at a time, are given up within limits."""
 
 import http.server
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator

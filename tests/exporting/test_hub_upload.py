@@ -13,6 +13,7 @@ import yaml
 from exporting.tasks_to_export import classifier, lora
 from exporting.upload_hub import TOKEN, UploadHub
 from huggingface_hub import constants
+from huggingface_hub.utils import _http
 from huggingface_hub.utils.tqdm import tqdm
 from program import SMOKE, start
 
@@ -54,6 +55,14 @@ def test_adapters_are_uploaded_only_if_their_base_is_on_the_hub() -> None:
     check_base(task, "hf")
     task.base = {"model": {"weights": "pretrained", "hub_id": "me/base", "revision": None}}
     check_base(task, "peft")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_client_for_all() -> Iterator[None]:
+    """Threads that were given up would close the client that all tests of a process share."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_http, "close_session", lambda: None)
+        yield
 
 
 @pytest.fixture
