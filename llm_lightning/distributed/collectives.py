@@ -86,5 +86,7 @@ def wait_for_all() -> None:
 
 def _parts(rows: Tensor) -> Sequence[Tensor]:
     """Views of some rows each, so that what is under way needs little memory."""
+    if rows.ndim == 0:
+        return [rows]
     num_bytes = rows[:1].numel() * rows.element_size()
     return torch.split(rows, max(1, _BYTES_AT_ONCE // max(1, num_bytes)))

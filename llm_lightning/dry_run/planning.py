@@ -172,10 +172,9 @@ def _plan_training(plan: Plan, job: NetworkJob, built: Built) -> None:
             memory_needs(built.task, built.task.backbone.blocks, num_shares=size, half=is_half)
             for size in (1, shares)
         )
-        # Weights that train are as large as their gradients.
-        saved = whole.gradients * ("checkpoint" in job.callbacks)
-        if "resume" in job.callbacks:
-            saved = whole.gradients + whole.optimizer
+        copies = 3 if "resume" in job.callbacks else 1 if "checkpoint" in job.callbacks else 0
+        # From a GPU, what is put together goes to main memory, tensor by tensor.
+        saved = 0 if trainer.strategy.root_device.type == "cuda" else copies * part.put_together
         plan.peak_mib = peak_in_parts_mib(plan.peak_mib, plan.program_mib, whole, part, saved)
         in_parts = {
             "weights": part.weights,

@@ -60,7 +60,7 @@ from llm_lightning.runs.train_and_evaluate import train_and_evaluate
 from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.tasks.task import Task
 from llm_lightning.training import stop_signals
-from llm_lightning.training.allocator import keep_freed_memory
+from llm_lightning.training.allocator import keep_freed_memory, return_freed_memory
 from llm_lightning.training.optim import AdamW
 from llm_lightning.training.parallel import trainer_arguments
 
@@ -209,6 +209,8 @@ class NetworkJob(Job):
         Raises:
             ValueError: if the strategy or the weights do not fit the model.
         """
+        is_shared_out = self.strategy == "fsdp2" and self.processes.size > 1
+        return_freed_memory() if is_shared_out else keep_freed_memory()
         # Each subclass takes what its data bring beside these.
         build_task: Callable[..., Task] = self.task_class
         task = build_task(
@@ -263,7 +265,6 @@ class NetworkJob(Job):
             save_tokenizer(built.task.tokenizer, new)
         print_start(built, self.settings, self.model_settings, threads)
         device = built.trainer.strategy.root_device
-        keep_freed_memory()
         if self.untrained_responses and isinstance(built.task, LanguageModel):
             respond_untrained(built.task, built.data, folder)
         told = Told(resume_from, built.facts())
@@ -331,9 +332,7 @@ class NetworkJob(Job):
     def _built(self, found: Found) -> Built:
         if not isinstance(found, FoundNetwork):
             raise TypeError(f"a network job needs what its own find() returned, got {type(found)}")
-        built = self.build(found)
-        keep_freed_memory()
-        return built
+        return self.build(found)
 
 
 def complete(folder: Path, summary: Summary) -> None:

@@ -38,6 +38,19 @@ def describe_base(
     }
 
 
+def names_in_base(
+    module: nn.Module, pretrained_parts: Sequence[str], base: Mapping[str, Any] | None
+) -> set[str]:
+    """Returns the names of the parameters that a checkpoint leaves to the base.
+
+    Args:
+        module: the model.
+        pretrained_parts: first parts of the names of parameters that a base contains.
+        base: which one was loaded; ``None``: none, so that everything is kept.
+    """
+    return set(frozen_parameters(module, pretrained_parts)) if base else set()
+
+
 def remove_base(
     checkpoint: dict[str, Any],
     module: nn.Module,
@@ -52,9 +65,9 @@ def remove_base(
         pretrained_parts: first parts of the names of parameters that a base contains.
         base: which one was loaded; ``None``: none, so that everything is kept.
     """
-    frozen = frozen_parameters(module, pretrained_parts) if base else {}
+    left_out = names_in_base(module, pretrained_parts, base)
     checkpoint["state_dict"] = {
-        name: value for name, value in checkpoint["state_dict"].items() if name not in frozen
+        name: value for name, value in checkpoint["state_dict"].items() if name not in left_out
     }
     checkpoint["base"] = base
 

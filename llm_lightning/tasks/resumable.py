@@ -10,7 +10,7 @@ from torch import Tensor
 from llm_lightning.distributed.collectives import group_rank, of_all
 from llm_lightning.distributed.sharding import load_full_state
 from llm_lightning.tasks.finetuned_model import FineTunedModel
-from llm_lightning.tasks.partial_checkpoint import remove_base, restore_base
+from llm_lightning.tasks.partial_checkpoint import names_in_base, remove_base, restore_base
 
 
 class Resumable(FineTunedModel, L.LightningModule, ABC):
@@ -19,6 +19,10 @@ class Resumable(FineTunedModel, L.LightningModule, ABC):
     def __init__(self, *, model: dict[str, Any], optim: dict[str, Any], seed: int) -> None:
         super().__init__(model=model, optim=optim, seed=seed)
         self._rng_state: Tensor | None = None  # of a checkpoint, until training continues
+
+    def names_left_out(self) -> set[str]:
+        """Returns the names of the parameters that its checkpoints do not contain."""
+        return names_in_base(self, self.pretrained_parts, self.base)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leaves the frozen base out; and what only training needs, if that does not go on."""

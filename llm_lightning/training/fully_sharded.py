@@ -1,7 +1,7 @@
 """FSDP2 as a Lightning strategy whose checkpoints are those of one device."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
@@ -47,10 +47,13 @@ class FullySharded(ModelParallelStrategy):
         """Starts nothing."""
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
-        """Returns the whole state in the main process, and an empty dict elsewhere."""
+        """Returns what a checkpoint contains in the main process, and an empty dict elsewhere."""
         if self.model is None:
             raise RuntimeError("there is no model yet")
-        return full_state(self.model.state_dict(), wanted=self.is_global_zero)
+        # The frozen base is left out of checkpoints: it need not be put together for them.
+        left_out: set[str] = cast(Any, self.lightning_module).names_left_out()
+        state = {k: v for k, v in self.model.state_dict().items() if k not in left_out}
+        return full_state(state, wanted=self.is_global_zero)
 
     def optimizer_state(self, optimizer: Optimizer | LightningOptimizer) -> dict[str, Any]:
         """Returns the whole state in the main process, in one device's format."""

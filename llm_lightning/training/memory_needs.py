@@ -22,6 +22,9 @@ class MemoryNeeds:
     optimizer: int
     start: int
     """Weights at first: every process makes the whole model, in 32 bits."""
+    put_together: int = 0
+    """Trained weights of shared out blocks, whole, as the main process has them for a checkpoint;
+    each of their two moments takes as much."""
 
     @property
     def kept(self) -> int:
@@ -51,7 +54,7 @@ def memory_needs(
     size = 2 if half else 4
     state = 2 * size if state_bits == 32 else _STATE_IN_8_BITS
     in_blocks = {id(p) for block in blocks for p in block.parameters()}
-    weights = gradients = optimizer = start = largest = 0.0
+    weights = gradients = optimizer = start = largest = together = 0.0
     for parameter in model.parameters():
         is_in_block, number = id(parameter) in in_blocks, parameter.numel()
         is_quantized = quantized_base and is_in_block and parameter.ndim == 2
@@ -62,10 +65,13 @@ def memory_needs(
         if parameter.requires_grad:
             gradients += share * size
             optimizer += share * state
+            together += number * size if is_in_block and num_shares > 1 else 0
     for block in blocks if num_shares > 1 else ():
         # Put together for its passes.
         largest = max(largest, sum(p.numel() * size for p in block.parameters()))
-    return MemoryNeeds(int(weights + largest), int(gradients), int(optimizer), int(start))
+    return MemoryNeeds(
+        int(weights + largest), int(gradients), int(optimizer), int(start), int(together)
+    )
 
 
 def peak_in_parts_mib(
@@ -80,7 +86,7 @@ def peak_in_parts_mib(
         program_mib: of these, what the program takes without a model.
         whole: what the process keeps that was measured.
         part: what each process will keep.
-        saved: bytes of a checkpoint.
+        saved: bytes that it puts together for a checkpoint.
     """
     in_parts = whole_mib + (part.kept - whole.kept) / 2**20
     return max(in_parts, program_mib + max(part.start, part.kept + saved) / 2**20)

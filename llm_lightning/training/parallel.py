@@ -8,9 +8,14 @@ have learnt. Here the other processes are told what to do by the first one
 
 from typing import Any
 
+import lightning as L
+import torch
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import nn
 
+from llm_lightning.distributed.collectives import copy_from_main
 from llm_lightning.distributed.processes import Processes
 from llm_lightning.training.fully_sharded import FullySharded
 
@@ -73,10 +78,33 @@ class StartedProcesses(ClusterEnvironment):
 
 
 class DataParallel(DDPStrategy):
-    """DDP (Li et al. 2020, "PyTorch Distributed") in processes that exist already."""
+    """DDP (Li et al. 2020, "PyTorch Distributed") in processes that exist already.
+
+    DDP's own exchange of weights, before training and, by Lightning, before each evaluation, holds
+    a second copy of the model; here they go in pieces, and once.
+    """
 
     def _configure_launcher(self) -> None:
         """Starts nothing."""
+
+    def setup(self, trainer: L.Trainer) -> None:
+        """Prepares the model; all processes have the same weights before an evaluation."""
+        if trainer.state.fn == TrainerFn.FITTING:
+            super().setup(trainer)
+            return
+        if self.accelerator is None or self.model is None:
+            raise RuntimeError("the strategy is set up before it is connected")
+        self.accelerator.setup(trainer)
+        self.precision_plugin.convert_module(self.model)
+        self.model_to_device()
+        self.setup_precision_plugin()
+
+    def _setup_model(self, model: nn.Module) -> nn.parallel.DistributedDataParallel:
+        # Different processors may draw initial weights that differ in the last bit.
+        with torch.no_grad():
+            for value in model.parameters():
+                copy_from_main(value.data)
+        return super()._setup_model(model)
 
 
 def trainer_arguments(processes: Processes, strategy: str) -> dict[str, Any]:
@@ -100,6 +128,7 @@ def trainer_arguments(processes: Processes, strategy: str) -> dict[str, Any]:
             # that has no batch left.
             forward_sync_buffers=False,
             gradient_as_bucket_view=True,  # instead of a second copy of all gradients
+            init_sync=False,  # done in pieces
         ),
         "use_distributed_sampler": False,  # the data module deals out the examples
     }

@@ -28,7 +28,9 @@ def test_a_whole_model() -> None:
 def test_blocks_in_parts() -> None:
     found = needs(num_shares=2)
     # Embedding and head stay whole, and one block is put together at a time.
-    assert found == MemoryNeeds((140 + 400 + 400) * 4, 240 * 4, 240 * 8, start=940 * 4)
+    assert found == MemoryNeeds(
+        (140 + 400 + 400) * 4, 240 * 4, 240 * 8, start=940 * 4, put_together=400 * 4
+    )
     assert found.kept == 940 * 4 + 240 * 12
 
 
