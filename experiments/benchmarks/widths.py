@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional as F
 
 from llm_lightning.backbone import attention
-from llm_lightning.backbone.gpt2 import Block
+from llm_lightning.backbone.block import Block
 from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.backbone.unpadding import Unpadding
 from llm_lightning.training.allocator import keep_freed_memory

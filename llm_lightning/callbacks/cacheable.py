@@ -1,5 +1,7 @@
 """Which activations of a run can be computed once: of how many blocks, splits and positions."""
 
+import hashlib
+
 import lightning as L
 import torch
 
@@ -47,6 +49,7 @@ def empty_cache(task: Task, data: DataModule, depth: int, splits: list[str]) -> 
     """
     counts = {}
     selected_only = False
+    contents = hashlib.sha256()
     for split in splits:
         indices, num_positions = [], []
         for batch in data.sorted_batches(split, tokens_per_batch("cpu")):
@@ -54,6 +57,12 @@ def empty_cache(task: Task, data: DataModule, depth: int, splits: list[str]) -> 
             selected_only = depth == task.backbone.num_blocks and inputs.positions is not None
             indices.append(batch.indices)
             num_positions.append(inputs.counts if selected_only else inputs.lengths)
+            # What the task's options change, whichever they are: tasks that compute the same
+            # share it, such as two that differ in what they pool of all positions.
+            for part in (inputs.padding_mask, inputs.positions if selected_only else None):
+                contents.update(b"none" if part is None else part.numpy().tobytes())
+            contents.update(inputs.lengths.numpy().tobytes())
         order = torch.cat(indices).argsort()
         counts[split] = torch.cat(num_positions)[order]
-    return ActivationCache(depth, selected_only, counts, task.backbone.hidden_size)
+    width = task.backbone.hidden_size
+    return ActivationCache(depth, selected_only, counts, width, contents.hexdigest())

@@ -65,7 +65,7 @@ class FrozenActivations(L.Callback):
             return
         started = time.perf_counter()
         task.frozen_activations = cache = empty_cache(task, data, depth, splits)
-        key = _key(trainer, task, data, splits, depth)
+        key = _key(trainer, task, data, cache, splits)
 
         def fill(rows: Tensor) -> None:
             cache.store_in(rows)
@@ -155,7 +155,9 @@ def describe(task: Task, trainer: L.Trainer, data: DataModule) -> str | None:
     return f"{blocks} run once for every example, which saves {share:.0%} of all forward passes"
 
 
-def _key(trainer: L.Trainer, task: Task, data: DataModule, splits: list[str], depth: int) -> str:
+def _key(
+    trainer: L.Trainer, task: Task, data: DataModule, cache: ActivationCache, splits: list[str]
+) -> str:
     """Identifies activations by everything that they depend on."""
     facts = data.facts()["splits"]
     everything = {
@@ -164,10 +166,11 @@ def _key(trainer: L.Trainer, task: Task, data: DataModule, splits: list[str], de
         "base": cast(dict[str, Any], task.base)["fingerprint"],
         "strategy": asdict(cast(Any, task.strategy)),
         "model": task.backbone.architecture(),
-        "depth": depth,
+        "depth": cache.depth,
+        "selected_only": cache.selected_only,
+        "contents": cache.contents,
         "data": {split: facts[split]["sha256"] for split in splits},
         "text": task.hparams["text"],
-        "task": task.hparams["task"],
         "precision": str(trainer.precision),
         "device": trainer.strategy.root_device.type,
     }

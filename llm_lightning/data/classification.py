@@ -6,7 +6,7 @@ loaders and the facts that a run records are here.
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,7 @@ from llm_lightning.data.batching import (
     longest_first,
     warn_of_truncation,
 )
+from llm_lightning.data.description import describe_splits
 from llm_lightning.data.folds import check_folds, split_fold
 from llm_lightning.data.module import DataModule
 from llm_lightning.data.splits import (
@@ -36,12 +37,8 @@ from llm_lightning.data.splits import (
     undersample,
 )
 from llm_lightning.data.tokens import Examples, Tokens
-from llm_lightning.presentation.plurals import counted
 from llm_lightning.run_format.files import SPLIT_LABEL, SPLIT_TEXT, split_file
 from llm_lightning.run_format.splits import SPLITS
-
-MAX_COUNTED_CLASSES = 12
-"""Most classes whose examples a run counts one by one when it starts."""
 
 BALANCES = ("none", "undersample", "class_weights")
 
@@ -271,36 +268,7 @@ class ClassificationData(DataModule, ABC):
 
     def describe(self) -> list[str]:
         """One line per split, one on lengths and leakage, and one on dropped texts, if any."""
-        facts = self.facts()
-        lines = []
-        if self.folds is not None:
-            lines.append(f"fold {self.fold} of {self.folds} is the test split, counted from 0")
-        for name, split in facts["splits"].items():
-            counts = _counts_of_classes(split["class_counts"])
-            cut = f", {split['truncated']:,} truncated" if split["truncated"] else ""
-            lines.append(f"{name}: {split['examples']:,} ({counts}){cut}")
-        lost = "" if self.truncate == "end" else f", longer texts lose their {self.truncate}"
-        lines.append(
-            f"at most {facts['max_length']} tokens{lost}, padding {facts['padding']}; "
-            f"{facts['test_in_train']} of {facts['test_examples']} test texts also occur in "
-            f"training"
-        )
-        return [*lines, *self._describe_dropped()]
-
-    def _describe_dropped(self) -> list[str]:
-        texts = {
-            "contradictions": ("text", "with contradictory labels dropped"),
-            "rare": ("text", "of rare classes dropped"),
-            "duplicates": ("duplicate text", "dropped"),
-            "undersampling": ("text", "dropped to balance the classes"),
-            "num_train": ("training text", f"dropped by data.num_train={self.num_train}"),
-        }
-        parts = [
-            f"{counted(number, texts[cause][0])} {texts[cause][1]}"
-            for cause, number in self._num_dropped.items()
-            if number
-        ]
-        return ["; ".join(parts)] if parts else []
+        return describe_splits(self.facts(), truncate=self.truncate, num_train=self.num_train)
 
     def task_arguments(self) -> dict[str, Any]:
         """Returns the classes, their weights, and the truncation and padding of texts."""
@@ -344,14 +312,6 @@ class ClassificationData(DataModule, ABC):
             num_tokens = 1
         for indices in longest_first(lengths, num_tokens):
             yield self.padder.collate([examples[index] for index in indices])
-
-
-def _counts_of_classes(counts: Mapping[str, int]) -> str:
-    if len(counts) <= MAX_COUNTED_CLASSES:
-        return ", ".join(f"{number:,} {class_name}" for class_name, number in counts.items())
-    empty = sum(number == 0 for number in counts.values())
-    without = f", {empty} of them without examples" if empty else ""
-    return f"{len(counts)} classes of up to {max(counts.values()):,}{without}"
 
 
 def _after_setup(value: T | None) -> T:

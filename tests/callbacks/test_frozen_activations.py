@@ -132,6 +132,25 @@ def test_settings_that_activations_do_not_depend_on_share_them(computed: list[in
     assert computed == [40, 40]
 
 
+def test_tasks_that_need_the_same_activations_share_them(computed: list[int]) -> None:
+    last, unmasked = {"pooling": "last"}, {"pooling": "last", "mask_padding": False}
+    for settings, num_computed in (
+        ({"task": last}, 1),
+        ({"task": {"pooling": "mean"}}, 1),
+        ({"task": last | {"head_dropout": 0.1, "label_smoothing": 0.1}}, 1),
+        ({"task": unmasked}, 2),  # other tokens are attended to
+        ({"task": {"pooling": "last_real"}}, 3),  # only real tokens are there
+        ({"task": {"pooling": "mean_real"}}, 3),
+        ({"task": last, "finetune": LAST_LAYER}, 4),  # after the last block, of one position
+        ({"task": {"pooling": "mean"}, "finetune": LAST_LAYER}, 5),  # of all
+    ):
+        data = messages(**PADDED)
+        cached = run(data, task_for(data, **settings), FrozenActivations(), max_epochs=1)
+        assert len(computed) == num_computed, settings
+        data = messages(**PADDED)
+        assert_same(cached, run(data, task_for(data, **settings), max_epochs=1))
+
+
 def test_old_activations_are_freed_before_new_ones_are_computed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

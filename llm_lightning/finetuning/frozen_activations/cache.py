@@ -39,14 +39,21 @@ class ActivationCache:
             if no block is left to run.
         counts: for each split the number of stored positions of each example, (N,) int64.
         width: C.
+        contents: identifies which positions these are, and what they can attend to.
     """
 
     def __init__(
-        self, depth: int, selected_only: bool, counts: Mapping[str, Tensor], width: int
+        self,
+        depth: int,
+        selected_only: bool,
+        counts: Mapping[str, Tensor],
+        width: int,
+        contents: str = "",
     ) -> None:
         self.depth = depth
         self.selected_only = selected_only
         self.width = width
+        self.contents = contents
         self._counts = dict(counts)
         self._starts: dict[str, Tensor] = {}
         self.num_rows = 0
