@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob
@@ -128,6 +129,7 @@ class SweepWatcher(Callback):
             if _is_basic(sweeper)
             else _trials_left(config)
         )
+        os.environ[status.SWEEP] = uuid4().hex  # jobs inherit it
         if not _is_basic(config.hydra.launcher):
             os.environ[OUTPUT_TO_FILE] = "1"  # jobs side by side inherit it
         self._watcher = threading.Thread(target=self._watch, daemon=True)
@@ -164,6 +166,7 @@ class SweepWatcher(Callback):
             self._watcher.join()
         os.environ.pop(OUTPUT_TO_FILE, None)
         progress = status.read_progress(self._runs_dir, self._since, self._total)
+        os.environ.pop(status.SWEEP, None)
         held = [folder for folder in progress.unfinished if holder_of(folder)]
         failures = {folder: status.reason(folder) for folder in progress.failed}
         failures |= {

@@ -1,6 +1,7 @@
 """``status.json``: how far a run has come; and how far a sweep of runs has."""
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from llm_lightning.run_format.bounded_files import read_json_object
 from llm_lightning.run_format.files import STATUS
 from llm_lightning.run_format.redaction import without_secrets
 
+SWEEP = "LLM_LIGHTNING_SWEEP"
+"""Environment variable in which a sweep tells its jobs which sweep it is."""
 DAMAGED = f"its {STATUS} is damaged, so how it ended is unknown"
 _MOST_BYTES = 2**20
 
@@ -30,7 +33,8 @@ def write(folder: Path, state: str, *, error: str | None = None, **facts: Any) -
     before = read(folder) or {"started_at": now}
     before.pop("refused_at", None)
     error = None if error is None else without_secrets(error)
-    _replace(folder, before | {"state": state, "error": error, "updated_at": now} | facts)
+    own = {"state": state, "error": error, "updated_at": now, "sweep": os.environ.get(SWEEP)}
+    _replace(folder, before | own | facts)
 
 
 def refuse(folder: Path, error: str) -> None:
@@ -156,11 +160,14 @@ class SweepProgress:
 def read_progress(runs_dir: Path, since: datetime, total: int | None) -> SweepProgress:
     """Counts the runs below a folder whose status changed since a moment.
 
+    In a sweep, those of another one that writes into the same folder are left out.
+
     Args:
         runs_dir: the folder.
         since: the moment, with its time zone.
         total: runs that there will be; ``None`` if it is not known.
     """
+    own = os.environ.get(SWEEP)
     finished: list[Path] = []
     failed: list[Path] = []
     unfinished: list[Path] = []
@@ -171,6 +178,8 @@ def read_progress(runs_dir: Path, since: datetime, total: int | None) -> SweepPr
                 failed.append(folder)
             continue
         if datetime.fromisoformat(found.get("refused_at", found["updated_at"])) < since:
+            continue
+        if own is not None and found.get("sweep") not in (None, own):
             continue
         if "refused_at" in found or found["state"] in ("failed", "interrupted"):
             failed.append(folder)

@@ -105,6 +105,20 @@ def test_progress_counts_what_has_been_said_since_the_start(tmp_path: Path) -> N
     assert beside_another.of_others == beside_another.ended + beside_another.running - 1 > 0
 
 
+def test_progress_leaves_out_another_sweep_in_the_same_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    since = datetime.now(UTC)
+    monkeypatch.setenv(status.SWEEP, "another")
+    status.write(tmp_path / "a" / "seed_1", "finished")
+    monkeypatch.setenv(status.SWEEP, "ours")
+    status.write(tmp_path / "b" / "seed_1", "running")
+    progress = status.read_progress(tmp_path, since, total=3)
+    assert (progress.done, progress.running, progress.left) == (0, 1, 2)
+    status.write(tmp_path / "a" / "seed_1", "finished")  # which ours wanted too
+    assert status.read_progress(tmp_path, since, total=3).done == 1
+
+
 def test_what_was_cut_off_or_cannot_be_read_is_no_success(tmp_path: Path) -> None:
     old = tmp_path / "old" / "seed_1"
     old.mkdir(parents=True)
