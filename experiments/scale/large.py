@@ -35,6 +35,7 @@ def main() -> None:
         done = run(
             "+experiment=all", f"model={model}", "model.weights=random", "data.max_length=64",
             *PADDED, *SHORT, "trainer.precision=32-true", "trainer.limit_train_batches=2",
+            "data.eval_batch_size=8", "trainer.limit_val_batches=1", "trainer.limit_test_batches=1",
             "~callbacks.checkpoint", "~callbacks.resume", *settings,
         )  # fmt: skip
         if done.status:
