@@ -25,6 +25,7 @@ def cases() -> dict[str, tuple[str, ...]]:
             own = (f"+experiment={strategy}", f"model={model}", "model.weights=random", *more)
             found[f"{model} {strategy} unpadded"] = own
             found[f"{model} {strategy} padded"] = (*own, *PADDED)
+        found[f"{model} all in 8 bits"] = (*found[f"{model} all unpadded"], "optim.state_bits=8")
     if folder := os.environ.get("SMOLLM2"):
         for strategy in STRATEGIES[1:]:
             found[f"SmolLM2 {strategy}"] = (

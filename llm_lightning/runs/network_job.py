@@ -209,8 +209,10 @@ class NetworkJob(Job):
         Raises:
             ValueError: if the strategy or the weights do not fit the model.
         """
-        is_shared_out = self.strategy == "fsdp2" and self.processes.size > 1
-        return_freed_memory() if is_shared_out else keep_freed_memory()
+        if self.strategy == "fsdp2" and self.processes.size > 1:
+            return_freed_memory()  # blocks are put together and fall apart
+        else:
+            keep_freed_memory()
         # Each subclass takes what its data bring beside these.
         build_task: Callable[..., Task] = self.task_class
         task = build_task(
