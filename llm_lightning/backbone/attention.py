@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from llm_lightning.backbone import short_attention
 from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.backbone.kv_cache import LayerCache
 from llm_lightning.backbone.unpadding import Unpadding, select_positions
@@ -67,18 +68,23 @@ class CausalSelfAttention(nn.Module):
             if cache is not None and query.shape[2] == 1 and x.device.type == "cpu":
                 attended = _attend_from_one(query, key, value, attention_mask)
             else:
-                attended = F.scaled_dot_product_attention(
-                    query,
-                    key,
-                    value,
-                    attn_mask=attention_mask,
-                    dropout_p=self.attn_pdrop if self.training else 0.0,
-                    is_causal=self.causal and attention_mask is None and positions is None,
-                )
+                is_causal = self.causal and attention_mask is None and positions is None
+                attended = self._attend(query, key, value, attention_mask, is_causal)
             attended = attended.transpose(1, 2).flatten(2)  # (B, Q, C)
             if unpadding is not None and positions is None:
                 attended = unpadding.unpad(attended)
         return cast(Tensor, self.resid_dropout(self.c_proj(attended)))
+
+    def _attend(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, is_causal: bool
+    ) -> Tensor:
+        """Attention (B, H, Q, D) of all queries, by the kernel that is fastest for them."""
+        dropout = self.attn_pdrop if self.training else 0.0
+        if not dropout and short_attention.is_faster(query, key):
+            return short_attention.attend(query, key, value, mask, is_causal=is_causal)
+        return F.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, dropout_p=dropout, is_causal=is_causal
+        )
 
     def _project(
         self, x: Tensor, positions: Tensor | None, unpadding: Unpadding | None
