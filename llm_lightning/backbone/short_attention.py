@@ -1,8 +1,8 @@
 """Attention over short texts in half precision on CPUs, with a gradient of plain matrix products.
 
-PyTorch's fused attention never holds all weights at once, which is what long texts need. On CPUs its
-gradient in bf16 multiplies many small blocks one by one: with 64 positions it takes seven times as
-long as these products, and a fifth of a step that trains everything (experiments/benchmarks).
+PyTorch's fused attention never holds all weights at once, which is what long texts need. On CPUs
+its gradient in bf16 multiplies many small blocks one by one: with 64 positions it takes eight times
+as long as these products, and a fifth of a step that trains everything (experiments/benchmarks).
 
 Shapes: B batch, H attention heads, Q queries, S keys, D width of a head.
 """
@@ -19,7 +19,7 @@ LONGEST = 256
 
 
 def is_faster(query: Float[Tensor, "B H Q D"], key: Float[Tensor, "B H S D"]) -> bool:
-    """Whether :func:`attend` is what these should go through: on CPUs, in half precision, to train."""
+    """Whether :func:`attend` is faster than the fused kernel for these: to train, on CPUs."""
     return (
         query.device.type == "cpu"
         and query.dtype in (torch.bfloat16, torch.float16)
@@ -44,8 +44,8 @@ def attend(
         query: of the positions that are computed.
         key: of all positions.
         value: of all positions.
-        mask: true where a query may attend to a key, at least once in each row; ``None``: everywhere.
-        is_causal: in place of a mask, that a query attends to itself and to what precedes it; Q = S.
+        mask: true where a query may attend to a key, which is at least one; ``None``: everywhere.
+        is_causal: in place of a mask: a query attends to itself and what precedes it. Q = S.
     """
     if is_causal:
         mask = query.new_ones(query.shape[2], key.shape[2], dtype=torch.bool).tril()

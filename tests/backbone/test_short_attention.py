@@ -1,4 +1,4 @@
-"""Attention of short texts in half precision: as exact as the fused kernel, and its gradient too."""
+"""Attention of short texts in half precision: it and its gradient are as exact as the kernel's."""
 
 from unittest.mock import patch
 
