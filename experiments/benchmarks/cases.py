@@ -102,11 +102,10 @@ def _steps(settings: Settings, inputs: Path, max_length: int, strategy: str) -> 
     theirs = shared | {"inputs": str(inputs / "steps.json")}
     yield Case(group, "plain", "plain.steps", theirs, guess_s=padded_s)
     library = "peft" if strategy == "lora" else "transformers"
-    for form, guess_s in (
-        ("default", padded_s),
-        ("best", padded_s / 2),
-        ("best, fp32", padded_s / 2),
-    ):
+    forms = [("default", padded_s), ("best", padded_s / 2), ("best, fp32", padded_s / 2)]
+    if not is_cached:
+        forms.append(("best, kept memory", padded_s / 2))
+    for form, guess_s in forms:
         arguments = theirs | {"form": form}
         yield Case(group, f"{library}, {form}", "peers.steps", arguments, guess_s=guess_s)
 

@@ -61,8 +61,9 @@ class _Attention(torch.autograd.Function):
         scale = q.shape[-1] ** -0.5
         with torch.autocast("cpu", enabled=False):
             scores = q.float() @ (k.float() * scale).transpose(1, 2)
-            if mask is not None:
-                scores.unflatten(0, query.shape[:2]).masked_fill_(~mask, -torch.inf)
+            if mask is not None:  # ten times as fast as to fill the scores themselves
+                hiding = scores.new_zeros(mask.shape).masked_fill_(~mask, -torch.inf)
+                scores.unflatten(0, query.shape[:2]).add_(hiding)
             weights = scores.softmax(dim=-1).to(q.dtype)
         ctx.save_for_backward(q, k, v, weights)
         ctx.scale = scale
