@@ -67,10 +67,10 @@ class _Attention(torch.autograd.Function):
             weights = scores.softmax(dim=-1).to(q.dtype)
         ctx.save_for_backward(q, k, v, weights)
         ctx.scale = scale
-        return (weights @ v).view_as(query)
+        return cast(Tensor, weights @ v).view_as(query)
 
     @staticmethod
-    @once_differentiable  # type: ignore[no-untyped-call]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         q, k, v, weights = ctx.saved_tensors
         shape = grad.shape[:2]

@@ -21,8 +21,9 @@ from llm_lightning.callbacks.cacheable import (
     empty_cache,
     tokens_per_batch,
 )
-from llm_lightning.callbacks.frozen_activations import compute_batch
+from llm_lightning.callbacks.frozen_activations import compute_batch, frozen_products
 from llm_lightning.data.module import DataModule
+from llm_lightning.finetuning.frozen_activations.cache import ActivationCache
 from llm_lightning.runs.built import Built
 from llm_lightning.tasks.language_model import LanguageModel
 from llm_lightning.tasks.task import Task
@@ -150,20 +151,28 @@ class FrozenActivationsMeasure(L.Callback):
         # numpy's zeros take memory only where they are written.
         cache.store_in(torch.from_numpy(np.zeros((cache.num_rows, cache.width), np.float32)))
         pl_module.frozen_activations = cache
-        device = trainer.strategy.root_device
-        tokens, seconds, num_timed, num_all = tokens_per_batch(device.type), 0.0, 0, 0
-        for split in splits:
-            for index, batch in enumerate(data.sorted_batches(split, tokens)):
-                size = batch.input_ids.numel()
-                num_all += size
-                if split == splits[0] and index <= _TIMED_BATCHES:
-                    started = now(device)
-                    compute_batch(trainer, pl_module, cache, split, batch)
-                    # The first batch warms up, and counts only where there is no other.
-                    if index <= 1:
-                        seconds, num_timed = 0.0, 0
-                    seconds, num_timed = seconds + now(device) - started, num_timed + size
-        self.seconds = seconds / num_timed * num_all
+        with frozen_products(trainer, pl_module, depth):
+            self.seconds = _seconds_of_all(trainer, pl_module, data, cache, splits)
+
+
+def _seconds_of_all(
+    trainer: L.Trainer, task: Task, data: DataModule, cache: ActivationCache, splits: list[str]
+) -> float:
+    """Runs the frozen blocks for a few batches and works out how long all would take."""
+    device = trainer.strategy.root_device
+    tokens, seconds, num_timed, num_all = tokens_per_batch(device.type), 0.0, 0, 0
+    for split in splits:
+        for index, batch in enumerate(data.sorted_batches(split, tokens)):
+            size = batch.input_ids.numel()
+            num_all += size
+            if split == splits[0] and index <= _TIMED_BATCHES:
+                started = now(device)
+                compute_batch(trainer, task, cache, split, batch)
+                # The first batch warms up, and counts only where there is no other.
+                if index <= 1:
+                    seconds, num_timed = 0.0, 0
+                seconds, num_timed = seconds + now(device) - started, num_timed + size
+    return seconds / num_timed * num_all
 
 
 class _EvaluationMeasure(L.Callback):
