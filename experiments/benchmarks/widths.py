@@ -1,11 +1,12 @@
 """What many widths of batches cost in half precision on CPUs: prepared products, kept by oneDNN.
 
-python experiments/benchmarks/widths.py --positions all --multiple 1
-python experiments/benchmarks/widths.py --positions all --multiple 16
+python experiments/benchmarks/widths.py --attention fused
+python experiments/benchmarks/widths.py --attention products --multiple 1
+python experiments/benchmarks/widths.py --attention products
 
-takes 200 steps of one block of nano's size on batches of eight texts of 8 to 59 tokens, and prints
-the memory of the process and the processor time as new widths come. Batches are as wide as their
-longest text, or the next multiple. A process for each, because what is kept stays.
+takes 200 steps of one block of nano's size on batches of eight texts of 8 to 59 tokens, as wide as
+the longest of them, and prints the memory of the process and the processor time as new widths come.
+Products are as wide as the next multiple. A process for each, because what is kept stays.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import time
 import torch
 from torch.nn import functional as F
 
-from llm_lightning.backbone import attention
+from llm_lightning.backbone import short_attention
 from llm_lightning.backbone.block import Block
 from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.backbone.unpadding import Unpadding
@@ -26,9 +27,12 @@ _SHOWN = (1, 10, 25, 50, 100, 200)  # steps
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--positions", choices=("all", "one"), default="all")
-    parser.add_argument("--multiple", type=int, default=1)
+    parser.add_argument("--attention", choices=("fused", "products"), default="products")
+    parser.add_argument("--multiple", type=int, default=short_attention.WIDTHS)
     args = parser.parse_args()
-    attention._WIDTHS = args.multiple
+    short_attention.WIDTHS = args.multiple
+    if args.attention == "fused":
+        short_attention.LONGEST = 0
     keep_freed_memory()  # as every run does
     torch.set_num_threads(1)
     block, head = Block(GPTConfig(n_layer=1, n_embd=128, n_head=4)), torch.nn.Linear(128, 2)
@@ -38,7 +42,7 @@ def main() -> None:
     started = time.process_time()
     for step in range(1, _SHOWN[-1] + 1):
         lengths = torch.randint(8, 60, (8,), generator=draw)
-        width = -(-int(lengths.max()) // args.multiple) * args.multiple
+        width = int(lengths.max())
         widths.add(width)
         unpadding = Unpadding.of(lengths, width)
         shape = (8, width, 128) if unpadding is None else (len(unpadding.indices), 128)

@@ -18,9 +18,6 @@ from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.backbone.kv_cache import LayerCache
 from llm_lightning.backbone.unpadding import Unpadding, select_positions
 
-_WIDTHS = 16
-"""Widths of products in half precision on CPUs are multiples of this; see _returning_width."""
-
 
 class CausalSelfAttention(nn.Module):
     """Multi-head self-attention; with ``config.causal`` false, each position sees all others."""
@@ -80,7 +77,7 @@ class CausalSelfAttention(nn.Module):
     ) -> Tensor:
         """Attention (B, H, Q, D) of all queries, by the kernel that is fastest for them."""
         dropout = self.attn_pdrop if self.training else 0.0
-        if not dropout and short_attention.is_faster(query, key):
+        if not dropout and short_attention.is_better(query, key):
             return short_attention.attend(query, key, value, mask, is_causal=is_causal)
         return F.scaled_dot_product_attention(
             query, key, value, attn_mask=mask, dropout_p=dropout, is_causal=is_causal
@@ -153,13 +150,11 @@ def _attend_from_one(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | N
 def _returning_width(num_positions: int, x: Tensor) -> int:
     """The width to which the two products of x over T positions are filled up with zeros.
 
-    In half precision oneDNN on CPUs prepares a product anew for every width, which takes about a
-    millisecond, and keeps up to 1,024 of them, of some hundred KiB each. A few widths return, and
-    zeros change no bit of the sums.
+    In float32 nothing is filled up. Zeros change no bit of the sums.
     """
     is_half = x.dtype != torch.float32 or torch.is_autocast_enabled(x.device.type)
     is_prepared = is_half and x.device.type == "cpu"
-    return -(-num_positions // _WIDTHS) * _WIDTHS if is_prepared else num_positions
+    return short_attention.returning(num_positions) if is_prepared else num_positions
 
 
 def _widened(x: Tensor, width: int) -> Tensor:
