@@ -22,8 +22,8 @@ sweep() { # STUDY SETTING ...: one after another, so that seeds share the frozen
 
 words() { sweep rows "$WORDS"; }
 
-# The frozen blocks are computed once a row. Padded rows take half an hour to an hour of a core in fp32.
-rows() { sweep rows +experiment=row_01,row_02,row_03,row_16 "${LLAMA[@]}" "$SEEDS"; }
+# The frozen blocks are computed once a row.
+rows() { sweep rows +experiment=row_01,row_02,row_03,row_16 "${LLAMA[@]}" "$MANY_SEEDS"; }
 rows_more_padding() { sweep rows +experiment=row_04,row_19 "${LLAMA[@]}" "$SEEDS"; }
 rows_unpadded() { sweep rows +experiment=row_14,row_15 "${LLAMA[@]}" "$SEEDS"; }
 
