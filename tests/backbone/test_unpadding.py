@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from llm_lightning.backbone import attention
+from llm_lightning.backbone import short_attention
 from llm_lightning.backbone.gpt2 import GPT2
 from llm_lightning.backbone.gpt_config import GPTConfig
 from llm_lightning.backbone.unpadding import BUCKET, Unpadding
@@ -114,7 +114,7 @@ def test_filled_up_widths_change_no_bit(
     input_ids = torch.randint(0, 50257, (5, 37))
     found = []
     for multiple in (1, 16):
-        monkeypatch.setattr(attention, "_WIDTHS", multiple)
+        monkeypatch.setattr(short_attention, "WIDTHS", multiple)
         with torch.autocast("cpu", torch.bfloat16):
             states = backbone(input_ids, positions=lengths[:, None] - 1, lengths=lengths)
         backbone.zero_grad()
