@@ -37,8 +37,15 @@ tuned_minilm() {
         runs_dir="'$RUNS/tuned_minilm'" "${settings[@]}"
 }
 
-which() { sweep which +experiment=last_block +sweep=which_block "${BERT[@]}" data.group_by_length=true "$SEEDS"; }
-many() { sweep many +experiment=last_block +sweep=how_many_blocks "${BERT[@]}" data.group_by_length=true "$SEEDS"; }
+GROUPED=("${BERT[@]}" data.group_by_length=true)
+which() { sweep which +experiment=last_block +sweep=which_block "${GROUPED[@]}" "$SEEDS"; }
+
+many() {
+    local of_last=(+experiment=last_block +sweep=how_many_blocks "${GROUPED[@]}")
+    sweep many "${of_last[@]}" "$SEEDS"
+    sweep many "${of_last[@]}" finetune.num_blocks=0,1,2 "$MANY_SEEDS"
+}
+
 pooling() { sweep pooling +experiment=last_block "${BERT[@]}" task.pooling=mean_real,cls,last_real "$MANY_SEEDS"; }
 
 run_studies "$@"
