@@ -100,7 +100,8 @@ class _Attention(torch.autograd.Function):
             weights = scores.softmax(dim=-1).to(q.dtype)
         ctx.save_for_backward(q, k, v, weights)
         ctx.scale, ctx.num_keys = scale, key.shape[2]
-        return cast(Tensor, weights @ v).unflatten(0, rows)[:, :, : query.shape[2]]
+        attended: Tensor = weights @ v
+        return attended.view(*rows, -1, v.shape[-1])[:, :, : query.shape[2]]
 
     @staticmethod
     @once_differentiable
