@@ -36,7 +36,7 @@ class PackedLinear(nn.Module):
         self._arguments: tuple[Any, ...] = (packed, bias, name, [], algorithm)
 
     def forward(self, x: Float[Tensor, "*rows I"]) -> Float[Tensor, "*rows O"]:
-        """Applies it; bits are those of a linear layer under autocast, but for GELU's rounding."""
+        """Applies it as under autocast; GELU is rounded once less."""
         found: Tensor = torch.ops.mkldnn._linear_pointwise(x.bfloat16(), *self._arguments)
         return found
 

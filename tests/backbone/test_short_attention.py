@@ -47,7 +47,7 @@ def test_it_is_as_near_to_float32_as_the_fused_kernel(rule: str, is_autocast: bo
     of_products = with_gradients(products, inputs, towards)
     for right, kernel, own in zip(exact, of_kernel, of_products, strict=True):
         error, bound = ((x - right).abs().mean() for x in (own, kernel))
-        assert error <= 1.25 * bound + 1e-6
+        assert error <= 2 * bound + 1e-6  # scores in bf16 would be three times as far off
         torch.testing.assert_close(own, right, atol=0.05, rtol=0.05)
 
 
