@@ -2,8 +2,8 @@
 
 python experiments/benchmarks/gpu.py --device cuda --out gpu
 
-writes ``gpu.md`` and ``profile.txt`` into the folder, beside the records and logs. What is done is
-not done again by the same command. ``--quick --device cpu`` shows that everything runs.
+writes ``gpu.md`` and profiles into the folder, beside the records and logs. What is done is not
+done again by the same command. ``--quick --device cpu`` shows that everything runs.
 """
 
 import argparse
@@ -19,14 +19,14 @@ from table import Row, complaints, rows
 
 LENGTH = 1024  # tokens of every text
 _WARMUP = 1  # steps of the second pass that do not count
-_PROFILE = "profile.txt"
+_MANY, _MOST = 32, 64  # texts of a batch that keep a GPU busy; elsewhere there are eight
 _MACHINE = "machine/matmul"
 
 
 def main() -> None:
     args = _arguments()
-    quick = QUICK | {"growth_lengths": (32,), "growth_models": (), "growth_steps": 4}
-    full = {"growth_lengths": (LENGTH,), "growth_models": (), "growth_steps": 12}
+    quick = QUICK | {"growth_lengths": (32,), "growth_models": (), "growth_steps": 31}
+    full = {"growth_lengths": (LENGTH,), "growth_models": (), "growth_steps": 39}
     settings = Settings(**(quick if args.quick else full | {"model": "gpt2_medium"}))
     out = args.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
@@ -86,30 +86,47 @@ def gpu_cases(settings: Settings, out: Path, device: str) -> list[Case]:
         "seconds": 0.1 if is_quick else 2.0,
         "device": device,
     }
-    compiled = ours | {"overrides": [*overrides, "compile=true"]}
+    compiled = ours | {"overrides": [*overrides, "compile=true"], "strategy": "all"}
+    compiled_peer = theirs | {"strategy": "all", "is_compiled": True}
     of = {"all": "transformers", "lora": "peft"}
-    cases = [Case("machine", "matmul", "machine.rates", products, guess_s=25)]
+    cases = [Case("machine", "matmul", "machine.rates", products, guess_s=15)]
     for strategy, library in of.items():
         group, what = f"steps/{strategy}", {"strategy": strategy}
         cases += [
-            Case(group, "ours", "workloads.steps", ours | what, guess_s=40),
-            Case(group, f"{library}, best", "peers.steps", theirs | what, guess_s=40),
+            Case(group, "ours", "workloads.steps", ours | what, guess_s=30),
+            Case(group, f"{library}, best", "peers.steps", theirs | what, guess_s=30),
         ]
+    group = f"steps/all, {_MANY} texts"
     cases += [
-        Case("steps/all", "ours, compiled", "workloads.steps", compiled | {"strategy": "all"},
-             guess_s=90),
-        Case("steps/all", "transformers, best, compiled", "peers.steps",
-             theirs | {"strategy": "all", "is_compiled": True}, guess_s=90),
-        Case("profile", "all", "gpu_profile.step_profile",
-             {key: ours[key] for key in ("table", "max_length", "overrides")}
-             | {"strategy": "all", "file": str(out / _PROFILE)}, guess_s=40),
-        Case("smoke", "classifiers", "gpu_smoke.smoke",
-             {"names": classifiers(), "overrides": ["model=nano", accelerator]}, guess_s=90),
+        Case(group, "ours, compiled", "workloads.steps", _in_batches(compiled, _MANY), guess_s=50),
+        Case(group, "transformers, best, compiled", "peers.steps",
+             compiled_peer | {"batch_size": _MANY}, guess_s=70),
+        Case(f"steps/all, {_MOST} texts", "ours, compiled", "workloads.steps",
+             _in_batches(compiled, _MOST), guess_s=40),
+        Case("profile", f"{_MANY} texts, compiled", "step_profile.step_profile",
+             _profiled(_in_batches(compiled, _MANY), out / f"profile_{_MANY}.txt"), guess_s=35),
+        Case("profile", "8 texts", "step_profile.step_profile",
+             _profiled(ours | {"strategy": "all"}, out / "profile_8.txt"), guess_s=25),
         Case("smoke", "instructions", "gpu_smoke.smoke",
-             {"names": ["instruct_nano"], "overrides": [accelerator]},
-             guess_s=45),
+             {"names": ["instruct_nano"], "overrides": [accelerator]}, guess_s=25),
+        Case("steps/all", "ours, compiled", "workloads.steps", compiled, guess_s=40),
+        Case("steps/all", "transformers, best, compiled", "peers.steps", compiled_peer,
+             guess_s=70),
+        Case("smoke", "classifiers", "gpu_smoke.smoke",
+             {"names": classifiers(), "overrides": ["model=nano", accelerator]}, guess_s=75),
     ]  # fmt: skip
     return placed(cases)
+
+
+def _in_batches(arguments: dict[str, Any], size: int) -> dict[str, Any]:
+    """The same texts in batches of another size."""
+    return arguments | {"overrides": [*arguments["overrides"], f"data.batch_size={size}"]}
+
+
+def _profiled(arguments: dict[str, Any], file: Path) -> dict[str, Any]:
+    """What :func:`step_profile.step_profile` takes of a step's arguments."""
+    names = ("table", "max_length", "overrides", "strategy")
+    return {name: arguments[name] for name in names} | {"file": str(file)}
 
 
 def markdown(found: list[dict[str, Any]]) -> str:
@@ -126,17 +143,29 @@ def markdown(found: list[dict[str, Any]]) -> str:
     lines += [f"**Not comparable:** {problem}.\n" for problem in complaints(steps)]
     for group in dict.fromkeys(row.group for row in steps):
         lines += [f"## `{group.partition('/')[2]}`", "", *_table(steps, group, results), ""]
-    if "profile/all" in results:
-        seconds = results["profile/all"]["seconds_by_operation"]
-        total = sum(seconds.values())
-        lines += ["## Time in a step of ours, all layers", "", "| operation | share |"]
-        lines += ["| --- | ---: |"]
-        lines += [f"| `{name[:60]}` | {s / total:.0%} |" for name, s in list(seconds.items())[:12]]
-        lines.append("")
+    for name, profile in results.items():
+        if name.startswith("profile/"):
+            lines += _profile_table(name.partition("/")[2], profile)
     for name in ("classifiers", "instructions"):
         if done := results.get(f"smoke/{name}"):
-            lines += [f"Ran ({done['smoke_s']:.0f} s): {', '.join(done['experiments'])}.", ""]
+            ran = ", ".join(experiment.partition("-")[0] for experiment in done["experiments"])
+            lines += [f"Ran ({done['smoke_s']:.0f} s): {ran}.", ""]
     return "\n".join(lines)
+
+
+def _profile_table(name: str, profile: dict[str, Any]) -> list[str]:
+    seconds = profile["seconds_by_kind"]
+    total = sum(seconds.values())
+    lines = [
+        f"## Time on the device in a step of ours, all layers, {name}",
+        "",
+        f"{1e3 * total:.1f} ms of work.",
+        "",
+        "| kernels | ms | share |",
+        "| --- | ---: | ---: |",
+    ]
+    lines += [f"| {kind} | {1e3 * s:.1f} | {s / total:.0%} |" for kind, s in seconds.items()]
+    return [*lines, ""]
 
 
 def mfu(result: dict[str, Any]) -> float | None:

@@ -187,7 +187,7 @@ def seconds_each(work: Callable[[Any], Any], items: Sequence[Any]) -> list[float
 
 
 def timed_steps(
-    peer: Peer, examples: list[Example], strategy: str, warmup: int
+    peer: Peer, examples: list[Example], strategy: str, warmup: int, batch_size: int = BATCH_SIZE
 ) -> tuple[list[float], list[list[int]], float | None]:
     """Steps on given batches in their order.
 
@@ -197,7 +197,7 @@ def timed_steps(
     """
     optimizer = peer.optimizer(strategy)
     peer.module.train()
-    batches = list(batches_of(examples, BATCH_SIZE))
+    batches = list(batches_of(examples, batch_size))
 
     def run() -> list[float]:
         return seconds_each(lambda batch: step(peer, optimizer, batch), batches)

@@ -1,10 +1,12 @@
 """Runs a measurement in a process of its own, and notes its time and peak memory."""
 
 import json
+import math
 import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,9 @@ HERE = Path(__file__).parent
 FOLDER = "{folder}"  # in a program's arguments: a folder that is there for this measurement only
 
 
-def measured(case: Case, number: int, *, is_estimate: bool, log: Path) -> dict[str, Any]:
+def measured(
+    case: Case, number: int, *, is_estimate: bool, log: Path, limit_s: float = math.inf
+) -> dict[str, Any]:
     """Runs a case; what goes wrong in it is part of the record.
 
     Args:
@@ -23,6 +27,7 @@ def measured(case: Case, number: int, *, is_estimate: bool, log: Path) -> dict[s
         number: of the round.
         is_estimate: whether to time only a part of it and work out the rest.
         log: file for all that the process prints.
+        limit_s: seconds after which the process is ended, which counts as a failure.
 
     Returns:
         ``seconds`` from its start to its end and ``peak_mib``, the largest resident set, both as
@@ -32,10 +37,12 @@ def measured(case: Case, number: int, *, is_estimate: bool, log: Path) -> dict[s
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
         started = time.perf_counter()
-        code, peak_mib = _run(_command(case, is_estimate, folder, result), folder, log)
+        code, peak_mib = _run(_command(case, is_estimate, folder, result), folder, log, limit_s)
         record |= {"seconds": time.perf_counter() - started, "peak_mib": peak_mib, "ok": code == 0}
         if code:
             record["error"] = f"exit status {code}: {_last_line(log)}"
+            if record["seconds"] >= limit_s:
+                record["error"] = f"ended after {limit_s:.0f} s"
         elif case.program:
             record["result"] = _of_program(Path(folder))
         else:
@@ -55,7 +62,7 @@ def _command(case: Case, is_estimate: bool, folder: str, result: Path) -> list[s
     return [*measure, json.dumps(arguments), str(result)]
 
 
-def _run(command: list[str], folder: str, log: Path) -> tuple[int, float]:
+def _run(command: list[str], folder: str, log: Path, limit_s: float) -> tuple[int, float]:
     environment = os.environ | {
         "LLM_LIGHTNING_CACHE": str(Path(folder) / "cache"),  # nothing is left from the last time
         "LLM_LIGHTNING_OFFLINE": "1",
@@ -66,6 +73,9 @@ def _run(command: list[str], folder: str, log: Path) -> tuple[int, float]:
         process = subprocess.Popen(
             command, stdout=out, stderr=subprocess.STDOUT, env=environment, cwd=folder
         )
+        clock = threading.Timer(min(limit_s, threading.TIMEOUT_MAX), process.kill)
+        clock.daemon = True
+        clock.start()
         try:
             # Popen.wait() does not return what this one process has used.
             _, status, usage = os.wait4(process.pid, 0)
@@ -73,6 +83,8 @@ def _run(command: list[str], folder: str, log: Path) -> tuple[int, float]:
             process.kill()
             process.wait()
             raise
+        finally:
+            clock.cancel()
         process.returncode = os.waitstatus_to_exitcode(status)
     unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB else
     return process.returncode, usage.ru_maxrss / unit

@@ -78,7 +78,8 @@ def measure(
         repeats: rounds.
         long: as ``--long``.
         out: folder of the records.
-        limit_s: seconds for all of it; a case that would take longer than is left is not begun.
+        limit_s: seconds for all of it; a case that would take longer than is left is not begun,
+            and one that takes three times as long as expected is ended.
     """
     before = records.read(out)
     done = {(r["group"], r["case"], r["round"]) for r in before if r["ok"]}
@@ -89,11 +90,18 @@ def measure(
     for position, (number, case) in enumerate(left):
         is_estimate = is_estimated(case, number, long)
         started = time.perf_counter()
-        if started + forecast.seconds([(is_estimate, case)]) > end:
+        expected_s = forecast.seconds([(is_estimate, case)])
+        if started + expected_s > end:
             print(f"round {number} {case.group}/{case.name}: left out, no time", flush=True)
             continue
         name = f"{case.group}-{case.name}-{number}".translate(str.maketrans("/ ,=", "----"))
-        record = measured(case, number, is_estimate=is_estimate, log=out / "logs" / f"{name}.log")
+        record = measured(
+            case,
+            number,
+            is_estimate=is_estimate,
+            log=out / "logs" / f"{name}.log",
+            limit_s=math.inf if math.isinf(limit_s) else 3 * expected_s,
+        )
         record |= {"took_s": time.perf_counter() - started, "base": case.base, "order": case.order}
         records.append(out, record)
         forecast.add(record)

@@ -5,7 +5,8 @@ from typing import Any
 
 import torch
 from flops import step_flops
-from lightning.fabric.utilities.throughput import get_available_flops
+
+from llm_lightning.training.device_peak import peak_flops
 
 LOG_EVERY = 10  # steps, as in `trainer.log_every_n_steps`
 
@@ -60,11 +61,11 @@ def step_result(
 def device_facts(device: torch.device) -> dict[str, Any]:
     """Name, peak memory and best rate of a GPU; nothing of a CPU.
 
-    The rate is the manufacturer's for dense products in bf16, as Lightning lists it.
+    The rate is the manufacturer's for dense products in bf16.
     """
     if device.type != "cuda":
         return {}
-    peak = get_available_flops(device, torch.bfloat16)
+    peak = peak_flops(device, torch.bfloat16)
     return {
         "device": torch.cuda.get_device_name(device),
         "device_mib": torch.cuda.max_memory_allocated(device) / 2**20,

@@ -5,12 +5,12 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.fabric.utilities.throughput import get_available_flops
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from llm_lightning.distributed.collectives import group_size
 from llm_lightning.training.clock import now
+from llm_lightning.training.device_peak import peak_flops
 from llm_lightning.training.log_steps import is_logged
 
 
@@ -37,7 +37,7 @@ class Throughput(L.Callback):
         self._counting = ExitStack()
         self._counter: FlopCounterMode | None = None
         self._flops_per_token: float | None = None
-        self._peak: int | None = None  # FLOP/s
+        self._peak: float | None = None  # FLOP/s
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Looks up the peak of the device."""
@@ -45,7 +45,7 @@ class Throughput(L.Callback):
         if device.type == "cuda":
             is_half = str(trainer.precision).startswith(("bf16", "16"))
             dtype = torch.bfloat16 if is_half else torch.float32
-            self._peak = get_available_flops(device, dtype)
+            self._peak = peak_flops(device, dtype)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Starts the clock; a run that is resumed within an epoch measures the rest of it."""

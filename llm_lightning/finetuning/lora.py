@@ -106,8 +106,12 @@ class LoRALinear(nn.Linear):
         # would convert a bf16 input back.
         if not torch.is_autocast_enabled(x.device.type):
             x = x.to(self.lora_A.dtype)
-        low = F.linear(x, self.lora_A)  # (..., G R)
-        update = self.scale * F.linear(low, self.spread_b()).to(out.dtype)  # (..., O)
+        low = self.scale * F.linear(x, self.lora_A)  # (..., G R)
+        if self.lora_magnitude is None and low.dtype == out.dtype:
+            # One product adds the update to the output, which separate operations go over twice.
+            added = torch.addmm(_rows(out), _rows(low), self.spread_b().T)
+            return added.view_as(out)
+        update = F.linear(low, self.spread_b()).to(out.dtype)  # (..., O)
         if self.lora_magnitude is None:
             return out + update
         # Equation 5 and section 4.3: the norm is a constant in the gradient. Written as a
@@ -120,13 +124,13 @@ class LoRALinear(nn.Linear):
         """Returns B as one block matrix, whose product with A (G R, I) is the whole update."""
         if self.rows == ((0, self.out_features),):
             return self.lora_B
-        spread = self.lora_B.new_zeros(self.out_features, len(self.lora_A))
-        done = 0
-        for group, (start, stop) in enumerate(self.rows):
-            part = self.lora_B[done : done + stop - start]
-            spread[start:stop, group * self.rank : (group + 1) * self.rank] = part
-            done += stop - start
-        return spread
+        pieces, done = [], 0
+        each = torch.split(self.lora_B, [stop - start for start, stop in self.rows])
+        for (start, stop), part in zip(self.rows, each, strict=True):
+            pieces += [part.new_empty(start - done, 0), part]  # rows without an adapter are 0
+            done = stop
+        pieces.append(self.lora_B.new_empty(self.out_features - done, 0))
+        return cast(Tensor, torch.block_diag(*pieces))  # type: ignore[no-untyped-call]
 
     def merged_weight(self) -> Float[Tensor, "O I"]:
         """Returns the weight of a plain layer that computes the same, without dropout."""
@@ -192,6 +196,11 @@ class LoRALinear(nn.Linear):
     def _adapted(self, per_row: Tensor) -> Tensor:
         """Selects the values (P,) of adapted rows among those (O,) of all rows."""
         return torch.cat([per_row[start:stop] for start, stop in self.rows])
+
+
+def _rows(x: Tensor) -> Tensor:
+    """(..., C) to (N, C)."""
+    return x.reshape(-1, x.shape[-1])
 
 
 def adapters(model: nn.Module) -> dict[str, LoRALinear]:
