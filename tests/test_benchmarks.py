@@ -298,6 +298,17 @@ def test_a_kernel_is_named_after_its_purpose(kernel: str, kind: str) -> None:
     assert kind_of(kernel) == kind
 
 
+def test_a_case_that_does_not_end_is_ended_and_said(tmp_path: Path) -> None:
+    from process import measured
+    from schedule import Case
+
+    endless = Case("group", "endless", program=("-c", "import time; time.sleep(60)"))
+    found = measured(endless, 1, is_estimate=False, log=tmp_path / "log", limit_s=1)
+    assert not found["ok"]
+    assert found["error"] == "ended after 1 s"
+    assert found["seconds"] < 30
+
+
 @pytest.mark.benchmark
 @pytest.mark.timeout(1800)
 def test_a_part_of_the_quick_benchmarks(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from contextlib import nullcontext
 
 import torch
 from flops import step_flops
+from machine import rates
 from schedule import sizes
 
 from llm_lightning.backbone.gpt2 import GPT2
@@ -50,24 +51,13 @@ def main() -> None:
         **{key: shape[key] for key in ("n_layer", "n_head", "n_embd")},
         strategy="last_layer", rows=TEXTS, width=TOKENS, first_block=1,
     )  # fmt: skip
-    best = _best_rate()
+    best = rates(sizes=[[SIZE, SIZE, SIZE]], seconds=1.0)["gflops"]["bf16"]
     print("| frozen blocks | GFLOP/s of a core | of the best |")
     print("| --- | ---: | ---: |")
     for name, own in seconds.items():
         rate = flops / statistics.median(own[1:]) / 1e9
         print(f"| {name} | {rate:.0f} | {rate / best:.0%} |")
     print(f"\nBest of a product of {SIZE} x {SIZE} matrices: {best:.0f} GFLOP/s.")
-
-
-@torch.inference_mode()
-def _best_rate() -> float:
-    left, right = (torch.randn(SIZE, SIZE, dtype=torch.bfloat16) for _ in range(2))
-    seconds = []
-    for _ in range(12):
-        started = time.process_time()
-        left @ right
-        seconds.append(time.process_time() - started)
-    return 2 * SIZE**3 / min(seconds) / 1e9
 
 
 if __name__ == "__main__":

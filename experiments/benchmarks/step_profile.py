@@ -3,20 +3,22 @@
     python experiments/benchmarks/step_profile.py --strategy all lora
 
 prints milliseconds of processor time a step by kind of operation, of gpt2_small on batches of eight
-packaged messages, one thread. While PyTorch profiles, large blocks are new to the process at every
-step, and the kernel's work for them is counted where they are filled with zeros; so the time of as
-many steps before is printed too. On a GPU it is a part of ``gpu.py``.
+packaged messages, one thread. While PyTorch profiles, large blocks may be new to the process at
+every step, and the kernel's work for them is counted where they are filled with zeros; so the time
+of as many steps before is printed too. On a GPU it is a part of ``gpu.py``.
 """
 
 import argparse
-import os
+import contextlib
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import prepare
 import torch
+import workloads
 from torch.profiler import DeviceType, ProfilerActivity, profile, schedule
 
 _ROWS = 40  # of the profile
@@ -89,8 +91,6 @@ def step_profile(
         ``seconds_by_kind``: of a step's kernels on a GPU, or of its operations on a CPU; and
         ``seconds_before``, of a step before that, in processor time.
     """
-    import workloads  # here, since importing it takes seconds that ``--help`` would not need
-
     run, _ = workloads.built(table, max_length, strategy, [*overrides, "trainer.max_epochs=1"])
     is_cuda = run.trainer.strategy.root_device.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if is_cuda else [])]
@@ -128,8 +128,6 @@ def main() -> None:
     parser.add_argument("--model", choices=("gpt2_small", "nano"), default="gpt2_small")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    import prepare
-
     found: dict[str, dict[str, float]] = {}
     before: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -140,20 +138,19 @@ def main() -> None:
         for strategy in args.strategy:
             own = Path(folder) / strategy
             own.mkdir()
-            os.chdir(own)
             overrides = [f"model={args.model}", "model.weights=random", "model.init=gpt2"]
-            profiled = step_profile(
-                table=f"{folder}/steps.csv",
-                max_length=facts["max_length"],
-                strategy=strategy,
-                overrides=[*overrides, "trainer.accelerator=cpu"],
-                file=str(own / "profile.txt"),
-                wait=_WAIT,
-                active=_STEPS,
-            )
+            with contextlib.chdir(own):  # the run folder goes there
+                profiled = step_profile(
+                    table=f"{folder}/steps.csv",
+                    max_length=facts["max_length"],
+                    strategy=strategy,
+                    overrides=[*overrides, "trainer.accelerator=cpu"],
+                    file=str(own / "profile.txt"),
+                    wait=_WAIT,
+                    active=_STEPS,
+                )
             found[strategy] = profiled["seconds_by_kind"]
             before.append(profiled["seconds_before"])
-        os.chdir("/")
     print("| operations, ms a step | " + " | ".join(found) + " |")
     print("| --- |" + " ---: |" * len(found))
     for kind in dict.fromkeys(kind for seconds in found.values() for kind in seconds):

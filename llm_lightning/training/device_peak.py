@@ -4,8 +4,8 @@ import torch
 from lightning.fabric.utilities.throughput import get_available_flops
 
 _DENSE = {"NVIDIA H200": {torch.bfloat16: 989.5e12, torch.float16: 989.5e12, torch.float32: 67e12}}
-"""Where Lightning knows none under the name that the driver reports: NVIDIA H200 data sheet, SXM,
-half of the rates that it states with sparsity."""
+"""Where Lightning knows none under the name that the driver reports. NVIDIA H200 data sheet, SXM;
+in half precision without sparsity, which is half of what it states."""
 
 
 def peak_flops(device: torch.device, dtype: torch.dtype) -> float | None:
